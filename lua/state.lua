@@ -1,0 +1,31 @@
+-- state: one string holds what a subject has used of every limit of a policy.
+--
+-- Layout   shape (of the policy that wrote it), the state of each limit, the tag of each, how many there are
+--
+-- A policy whose shape is still the stored one, which is nearly always so, reads it as it stands. After an edit the limits are
+-- matched by tag (kind and name), so that each keeps its count wherever it now stands in the policy.
+
+local KINDS = { [0] = sliding_window, token_bucket, quota }
+
+local state = { limits = 5 }
+
+-- What each limit had, by its tag, in the policy that wrote `blob`.
+local function states_by_tag(blob)
+  local position, states = state.limits, {}
+  for i = byte(blob, -1), 1, -1 do
+    local tag = unpack(">I4", blob, #blob - 4 * i)
+    local size = KINDS[tag % 4].size(blob, position)
+    states[tag] = sub(blob, position, position + size - 1)
+    position = position + size
+  end
+  return states
+end
+
+-- A subject's state in the shape of `policy`: of nothing stored, or of what another policy wrote.
+function state.shape(policy, blob)
+  local states, parts = blob and states_by_tag(blob) or {}, { policy.head }
+  for i, limit in ipairs(policy) do
+    parts[i + 1] = states[limit.tag] or limit.kind.blank
+  end
+  return concat(parts) .. policy.tags
+end

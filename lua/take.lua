@@ -1,0 +1,173 @@
+-- take: decides groups of charges; every limit of a group is charged, or none is.
+--
+-- KEYS      one for each line of ARGV[3]: the state of a (policy, subject), or an account's generation
+-- ARGV[1]   the policies, packed: count, then for each its shape, its number of limits, and the limits:
+--           kind, shadow, tag, capacity, a, b, c, d (a..d are the kind's further arguments, in its file)
+-- ARGV[2]   "", or the time in microseconds (tests)
+-- ARGV[3]   the lines, packed: operation (+ 16 where a group begins), policy (from 0), cost
+-- Reply     integers: the time, then for each group its verdict and, for every limit of it, used, wait_us (-1: never) and reset_us
+--
+-- A denial writes nothing. A clock that steps back loosens no limit: each kind sees to that.
+
+local TAKE, PEEK, REFUND, GUARD = 0, 1, 2, 3
+local LINE, NEW_GROUP = ">BI2I8", 16
+local LIMIT = ">BBI4I8I8I8I8I8"
+local DENIED, ALLOWED, STALE_GENERATION, STALE_BOUNDS = 0, 1, 2, 3
+
+local function read_policies(packed)
+  local policies = {}
+  local count, position = unpack(">I2", packed)
+  for i = 0, count - 1 do
+    local policy, limits, tags = {}, nil, {}
+    policy.shape, limits, position = unpack(">I4B", packed, position)
+    for j = 1, limits do
+      local limit, kind, shadow = {}, nil, nil
+      kind, shadow, limit.tag, limit.capacity, limit.a, limit.b, limit.c, limit.d, position = unpack(LIMIT, packed, position)
+      kind = KINDS[kind]
+      limit.kind, limit.shadow, limit.take, limit.refund = kind, shadow == 1, kind.take, kind.refund
+      kind.prepare(limit)
+      policy[j], tags[j] = limit, pack(">I4", limit.tag)
+    end
+    policy.head, policy.tags = pack(">I4", policy.shape), concat(tags) .. pack(">B", limits)
+    policies[i] = policy
+  end
+  return policies
+end
+
+local policies = read_policies(ARGV[1])
+local now, grace = tonumber(ARGV[2]), 0
+if now then
+  -- Keys expire by the real clock, which an injected time need not follow.
+  grace = 86400000
+else
+  local time = call("TIME")
+  now = time[1] * 1000000 + time[2]
+end
+
+-- The reply, and how much of it stands: a group's numbers are put behind that, and stand once its verdict does.
+local reply, size = { now }, 1
+
+-- Decides a charge by itself. What it would leave is kept in `parts`, its limits' numbers go to `slot` and on.
+local function evaluate(charge, slot)
+  local policy, parts, cost = charge.policy, charge.parts, charge.cost
+  local blob = call("GET", charge.key)
+  charge.stored = blob
+  if not blob or unpack(">I4", blob) ~= policy.shape then
+    blob = state.shape(policy, blob)
+  end
+
+  local step = charge.operation == REFUND and "refund" or "take"
+  local verdict, position, count, longest = ALLOWED, state.limits, 1, 0
+  for i = 1, #policy do
+    local limit = policy[i]
+    local after, used, wait, reset, record, log, entry = limit[step](limit, blob, position, now, cost)
+    reply[slot], reply[slot + 1], reply[slot + 2] = used, wait, reset
+    if wait ~= 0 then
+      if wait == STALE then
+        return STALE_BOUNDS
+      elseif not limit.shadow then
+        verdict = DENIED
+      else
+        -- A shadow limit that would have denied is not charged, as if it had.
+        after, used, wait, reset, record, log = limit.refund(limit, blob, position, now, 0)
+      end
+    end
+    if reset > longest then
+      longest = reset
+    end
+    position, slot, count = after, slot + 3, count + 1
+    parts[count] = record
+    if log then
+      count = count + 1
+      parts[count] = log
+      if entry then
+        count = count + 1
+        parts[count] = entry
+      end
+    end
+  end
+  charge.blob, charge.count, charge.longest = blob, count, longest
+  return verdict
+end
+
+-- Where nothing of a group is charged, a limit that had room for it still has.
+local function report(charge, slot)
+  local policy, position = charge.policy, state.limits
+  for i = 1, #policy do
+    local limit = policy[i]
+    local after, used, _, reset = limit.take(limit, charge.blob, position, now, 0)
+    reply[slot], reply[slot + 2] = used, reset
+    position, slot = after, slot + 3
+  end
+end
+
+-- For `us` from now, and never so short that it is gone before it is read.
+local lifetimes = {}
+local function lifetime(us)
+  local text = lifetimes[us]
+  if not text then
+    local ms = ceil(us / 1000)
+    text = format("%d", (ms > 1 and ms or 1) + grace)
+    lifetimes[us] = text
+  end
+  return text
+end
+
+local function commit(charge)
+  local parts, count, policy = charge.parts, charge.count + 1, charge.policy
+  parts[1], parts[count] = policy.head, policy.tags
+  call("SET", charge.key, concat(parts, "", 1, count), "PX", lifetime(charge.longest))
+end
+
+local charges = {}
+local operation, policy, cost, position = unpack(LINE, ARGV[3])
+local line, lines = 1, #KEYS
+while line <= lines do
+  local verdict, count, slot, writes = ALLOWED, 0, size + 2, true
+  repeat
+    operation = operation % NEW_GROUP
+    local found
+    if operation == GUARD then
+      local generation = tonumber(call("GET", KEYS[line]) or 0)
+      found = generation == cost and ALLOWED or STALE_GENERATION
+    else
+      count = count + 1
+      local charge = charges[count]
+      if not charge then
+        charge = { parts = {} }
+        charges[count] = charge
+      end
+      charge.key, charge.operation, charge.policy, charge.cost = KEYS[line], operation, policies[policy], cost
+      charge.slot = slot
+      found = evaluate(charge, slot)
+      slot = slot + 3 * #charge.policy
+    end
+    -- Staleness outweighs a denial, a denial an allowance.
+    if found > ALLOWED or found == DENIED and verdict == ALLOWED then
+      verdict = found
+    end
+    line = line + 1
+    if line <= lines then
+      operation, policy, cost, position = unpack(LINE, ARGV[3], position)
+    end
+  until line > lines or operation >= NEW_GROUP
+
+  reply[size + 1] = verdict
+  if verdict > ALLOWED then
+    for stale = size + 2, #reply do
+      reply[stale] = nil
+    end
+    slot = size + 2
+  else
+    for i = 1, count do
+      local charge = charges[i]
+      if verdict == DENIED or charge.operation == PEEK then
+        report(charge, charge.slot)
+      elseif charge.operation == TAKE and charge.cost > 0 or charge.operation == REFUND and charge.stored then
+        commit(charge)
+      end
+    end
+  end
+  size = slot - 1
+end
+return reply

@@ -1,0 +1,31 @@
+"""One private Redis for the run, and a prefix of its own for every test."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+
+from support.redis_server import RedisServer, redis_server
+
+# A run may be slow on a busy machine; that says nothing about the code.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("default")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[RedisServer]:
+    with redis_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(server: RedisServer) -> Iterator[redis.Redis]:
+    with server.client() as connected:
+        yield connected
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"t{uuid.uuid4().hex[:8]}"

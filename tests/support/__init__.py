@@ -1,0 +1,1 @@
+"""What several tests stand on: real servers, and what to do to them."""
