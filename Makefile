@@ -1,0 +1,88 @@
+# Every command installs what it lacks first: Debian packages (as root on Debian), then Python packages in .venv.
+#
+## make serve   a running sidecar on port 8080, with a Redis of its own   (ARGS="--port 9090")
+## make test    all tests                                                 (ARGS="-k quota -x")
+## make lint    ruff, mypy and luacheck
+## make bench   the speed, beside bare Redis and other limiters           (ARGS=--short)
+## make load    a minute of Locust against a sidecar
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# nginx and its like are in sbin, which is not on everybody's PATH.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin
+
+# Two at a time would meet at apt's lock.
+.NOTPARALLEL:
+
+.PHONY: help serve test lint bench load clean has-redis has-nginx has-luacheck
+
+help:
+	@sed -n 's/^## //p' Makefile
+
+serve: has-redis $(VENV)/.serve
+	$(BIN)/limiter serve $(ARGS)
+
+test: has-redis has-nginx $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: has-redis $(VENV)/.dev
+	$(BIN)/python loadtests/bench.py $(ARGS)
+
+load: has-redis $(VENV)/.dev
+	$(BIN)/python loadtests/load.py $(ARGS)
+
+lint: has-luacheck $(VENV)/.dev build/typed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=build/typed $(BIN)/mypy -p limiter
+	$(BIN)/python .ci/luacheck.py
+
+# mypy knows nothing of a package put together from three folders, so it is shown one.
+.PHONY: build/typed
+build/typed:
+	@rm -rf $@ && mkdir -p $@/limiter
+	@ln -s $(CURDIR)/limiter/* $(CURDIR)/lua $(CURDIR)/api $@/limiter
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+# --- Installing. The stamps are renewed when pyproject.toml changes; `serve` alone needs, and waits for, less.
+
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+$(VENV)/.serve: pyproject.toml | $(BIN)/pip
+	$(PIP_INSTALL) --editable '.[sidecar]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/pip
+	$(PIP_INSTALL) --editable '.[sidecar,load,dev,bench]'
+	@touch $@ $(VENV)/.serve
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Python 3.11 or newer is needed, and $(PYTHON) is not: name another, as in `make PYTHON=python3.12 test`' >&2; exit 1; }
+	$(call install-unless,$(PYTHON) -c 'import ensurepip',the venv module of $(PYTHON),$(notdir $(PYTHON))-venv)
+	$(PYTHON) -m venv $(VENV)
+
+has-redis:
+	$(call install-unless,command -v redis-server,redis-server,redis-server)
+
+has-nginx:
+	$(call install-unless,command -v nginx,nginx,nginx-light)
+
+has-luacheck:
+	$(call install-unless,command -v luacheck,luacheck,lua-check)
+
+# $(call install-unless,test,what it tests for,Debian package)
+define install-unless
+@$(1) >/dev/null 2>&1 || \
+if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	echo 'Installing $(3)'; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	{ apt-get update -qq && apt-get install -qq --no-install-recommends $(3); } >/dev/null; \
+else \
+	echo '$(2) is missing: install it (on Debian: sudo apt-get install $(3))' >&2; exit 1; \
+fi
+endef
