@@ -6,6 +6,8 @@
 ## make bench   the speed, beside bare Redis and other limiters           (ARGS=--short)
 ## make load    a minute of Locust against a sidecar
 
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,7 +38,7 @@ load: has-redis $(VENV)/.dev
 lint: has-luacheck $(VENV)/.dev build/typed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	MYPYPATH=build/typed $(BIN)/mypy -p limiter
+	MYPYPATH=build/typed $(BIN)/mypy -p limiter | sed -E 's#^build/typed/(limiter/(api|lua))?#\2#'
 	$(BIN)/python .ci/luacheck.py
 
 # mypy knows nothing of a package put together from three folders, so it is shown one.
