@@ -9,8 +9,6 @@ local QUOTA, QUOTA_SIZE = ">I7I7", 14
 
 local quota = { blank = pack(QUOTA, 0, 0) }
 
-function quota.prepare() end
-
 function quota.size()
   return QUOTA_SIZE
 end
@@ -58,3 +56,5 @@ function quota.refund(limit, blob, position, now, cost)
   used = used > cost and used - cost or 0
   return position + QUOTA_SIZE, used, 0, used > 0 and stop - now or 0, pack(QUOTA, used, written)
 end
+
+return quota

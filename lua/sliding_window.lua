@@ -1,23 +1,18 @@
 -- sliding_window: admits `cost` if the last `window` us hold at most `capacity` with it (a coalescing log).
 -- State    used, total, oldest, newest, count; then `count` entries of (last time, total)
--- Args     capacity, window
+-- Args     capacity, window, slice (1/128 of it, rounded up)
 -- Bound    admitted in any window  <=  capacity
 --
--- Admissions in the same 1/128 of the window share an entry, and an entry leaves when its *last* time leaves the window: at most 129
+-- Admissions in the same slice share an entry, and an entry leaves when its *last* time leaves the window: at most 129
 -- entries, never an over-admission, late by less than 1/128 of the window. Entries carry running totals, so that ageing and the wait
 -- are binary searches. The newest entry is (newest, total) itself; the log holds the others, oldest first, with times modulo 2^40 us
 -- and totals modulo 2^32: both above any window or capacity that the library lets through.
 
-local SLICES = 128
 local WINDOW, WINDOW_SIZE = ">I4I4I7I7I2", 24
 local ENTRY, ENTRY_SIZE = ">I5I4", 9
 local TIMES, TOTALS = 2 ^ 40, 2 ^ 32
 
 local sliding_window = { blank = pack(WINDOW, 0, 0, 0, 0, 0) }
-
-function sliding_window.prepare(limit)
-  limit.window, limit.slice = limit.a, ceil(limit.a / SLICES)
-end
 
 function sliding_window.size(blob, position)
   local _, _, _, _, count = unpack(WINDOW, blob, position)
@@ -65,12 +60,12 @@ local function frees_at(limit, blob, log, count, newest, total, room)
   local freeing = search(blob, log, count, function(_, through)
     return (total - through) % TOTALS <= room
   end)
-  return time_of(blob, log, count, newest, freeing) + limit.window
+  return time_of(blob, log, count, newest, freeing) + limit.a
 end
 
 function sliding_window.take(limit, blob, position, now, cost)
   local used, total, oldest, newest, count = unpack(WINDOW, blob, position)
-  local window, log = limit.window, position + WINDOW_SIZE
+  local window, log = limit.a, position + WINDOW_SIZE
   local after = log + count * ENTRY_SIZE
   if used > 0 and oldest <= now - window then
     used, oldest, count, log = age(blob, log, count, newest, total, now - window)
@@ -89,7 +84,7 @@ function sliding_window.take(limit, blob, position, now, cost)
   -- A clock that stepped back: entries stay in order, and leave no sooner.
   local at = now > newest and now or newest
   local grown = (total + cost) % TOTALS
-  if used > 0 and at - newest > at % limit.slice then
+  if used > 0 and at - newest > at % limit.b then
     return after, used + cost, 0, window, pack(WINDOW, used + cost, grown, oldest, at, count + 1), sub(blob, log, after - 1),
       pack(ENTRY, newest % TIMES, total)
   end
@@ -104,8 +99,8 @@ function sliding_window.refund(limit, blob, position, now, cost)
   local used, total, oldest, newest, count = unpack(WINDOW, blob, position)
   local log = position + WINDOW_SIZE
   local after = log + count * ENTRY_SIZE
-  if used > 0 and oldest <= now - limit.window then
-    used, oldest, count, log = age(blob, log, count, newest, total, now - limit.window)
+  if used > 0 and oldest <= now - limit.a then
+    used, oldest, count, log = age(blob, log, count, newest, total, now - limit.a)
   end
 
   used = used > cost and used - cost or 0
@@ -114,6 +109,8 @@ function sliding_window.refund(limit, blob, position, now, cost)
   end)
   log, count = log + gone * ENTRY_SIZE, count - gone
   oldest = time_of(blob, log, count, newest, 0)
-  return after, used, 0, used > 0 and newest + limit.window - now or 0, pack(WINDOW, used, total, oldest, newest, count),
+  return after, used, 0, used > 0 and newest + limit.a - now or 0, pack(WINDOW, used, total, oldest, newest, count),
     sub(blob, log, after - 1)
 end
+
+return sliding_window

@@ -7,7 +7,7 @@
 
 local KINDS = { [0] = sliding_window, token_bucket, quota }
 
-local state = { limits = 5 }
+local state = { kinds = KINDS, limits = 5 }
 
 -- What each limit had, by its tag, in the policy that wrote `blob`.
 local function states_by_tag(blob)
@@ -25,7 +25,9 @@ end
 function state.shape(policy, blob)
   local states, parts = blob and states_by_tag(blob) or {}, { policy.head }
   for i, limit in ipairs(policy) do
-    parts[i + 1] = states[limit.tag] or limit.kind.blank
+    parts[i + 1] = states[limit.tag] or limit.blank
   end
   return concat(parts) .. policy.tags
 end
+
+return state

@@ -1,7 +1,7 @@
 -- take: decides groups of charges; every limit of a group is charged, or none is.
 --
 -- KEYS      one for each line of ARGV[3]: the state of a (policy, subject), or an account's generation
--- ARGV[1]   the policies, packed: count, then for each its shape, its number of limits, and the limits:
+-- ARGV[1]   the policies, packed: count, then for each its shape, its number of limits, their tags, that number again, and the limits:
 --           kind, shadow, tag, capacity, a, b, c, d (a..d are the kind's further arguments, in its file)
 -- ARGV[2]   "", or the time in microseconds (tests)
 -- ARGV[3]   the lines, packed: operation (+ 16 where a group begins), policy (from 0), cost
@@ -18,17 +18,31 @@ local function read_policies(packed)
   local policies = {}
   local count, position = unpack(">I2", packed)
   for i = 0, count - 1 do
-    local policy, limits, tags = {}, nil, {}
-    policy.shape, limits, position = unpack(">I4B", packed, position)
+    local shape, limits, head = unpack(">I4B", packed, position)
+    local tags = head + 4 * limits
+    local policy = {
+      shape = shape,
+      head = sub(packed, position, position + 3),
+      tags = sub(packed, head, tags) ,
+    }
+    position = tags + 1
     for j = 1, limits do
-      local limit, kind, shadow = {}, nil, nil
-      kind, shadow, limit.tag, limit.capacity, limit.a, limit.b, limit.c, limit.d, position = unpack(LIMIT, packed, position)
-      kind = KINDS[kind]
-      limit.kind, limit.shadow, limit.take, limit.refund = kind, shadow == 1, kind.take, kind.refund
-      kind.prepare(limit)
-      policy[j], tags[j] = limit, pack(">I4", limit.tag)
+      local kind, shadow, tag, capacity, a, b, c, d, after = unpack(LIMIT, packed, position)
+      local steps = state.kinds[kind]
+      policy[j] = {
+        take = steps.take,
+        refund = steps.refund,
+        blank = steps.blank,
+        shadow = shadow == 1,
+        tag = tag,
+        capacity = capacity,
+        a = a,
+        b = b,
+        c = c,
+        d = d,
+      }
+      position = after
     end
-    policy.head, policy.tags = pack(">I4", policy.shape), concat(tags) .. pack(">B", limits)
     policies[i] = policy
   end
   return policies

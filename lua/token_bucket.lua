@@ -10,10 +10,6 @@ local BUCKET, BUCKET_SIZE = ">I5I7I4", 16
 
 local token_bucket = { blank = pack(BUCKET, 0, 0, 0) }
 
-function token_bucket.prepare(limit)
-  limit.interval = limit.a + limit.b / limit.c
-end
-
 function token_bucket.size()
   return BUCKET_SIZE
 end
@@ -32,7 +28,7 @@ end
 
 -- How many units are back: the division is rounded, refilled_at is not. None, on a clock that stepped back.
 local function refilled(limit, since, part, now)
-  local back = floor((now - since) / limit.interval)
+  local back = floor((now - since) / (limit.a + limit.b / limit.c))
   while back > 0 and whole_at(limit, back, since, part) > now do
     back = back - 1
   end
@@ -76,3 +72,5 @@ function token_bucket.refund(limit, blob, position, now, cost)
   local reset = missing > 0 and whole_at(limit, missing, since, part) - now or 0
   return position + BUCKET_SIZE, missing, 0, reset, pack(BUCKET, missing, since, part)
 end
+
+return token_bucket

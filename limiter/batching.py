@@ -1,0 +1,154 @@
+"""Batching: while one call is in flight, decisions that arrive wait for the next; nothing waits when idle.
+
+Under load the batch grows by itself, up to MOST_GROUPS. Each caller has its own deadline, and one timer sees to all of them; a caller
+that is cancelled or out of time leaves its place, and disturbs nobody. A flight that nobody waits for any more is given up, and its
+connection with it: its reply would come between those of later ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from limiter.conversation import Conversation
+from limiter.errors import BackendError, BackendTimeout
+from limiter.failure import undecided
+from limiter.group import Group
+from limiter.protocol import MOST_GROUPS, Verdict
+from limiter.streaming import AsyncLink
+
+T = TypeVar("T")
+
+
+class Waiter:
+    """A caller: what it asks, until when it waits (monotonic), and where its answer goes."""
+
+    __slots__ = ("answer", "deadline_at", "group")
+
+    def __init__(self, group: Group, deadline_at: float, answer: asyncio.Future[Verdict]) -> None:
+        self.group, self.deadline_at, self.answer = group, deadline_at, answer
+
+    def fail(self, error: BackendError) -> None:
+        if self.answer.done():
+            return
+        try:
+            self.answer.set_result(undecided(self.group, error))
+        except BackendError:
+            # Each caller gets an error of its own: a shared one would gather all their tracebacks.
+            self.answer.set_exception(type(error)(*error.args))
+
+
+class Batcher:
+    """One connection of one event loop, and those who wait for it."""
+
+    def __init__(
+        self,
+        open_link: Callable[[], Awaitable[AsyncLink]],
+        converse: Callable[[Sequence[Group]], Conversation[list[Verdict]]],
+    ) -> None:
+        self._open_link, self._converse = open_link, converse
+        self._loop = asyncio.get_running_loop()
+        self._link: AsyncLink | None = None
+        self._waiting: deque[Waiter] = deque()
+        self._flying: list[Waiter] = []
+        self._flight = asyncio.timeout(None)
+        self._worker: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def submit(self, group: Group, deadline_at: float) -> asyncio.Future[Verdict]:
+        answer: asyncio.Future[Verdict] = self._loop.create_future()
+        self._waiting.append(Waiter(group, deadline_at, answer))
+        if self._worker is None:
+            self._worker = self._loop.create_task(self._work())
+        if self._timer is None or deadline_at < self._timer_at:
+            self._set_timer(deadline_at)
+        return answer
+
+    async def close(self) -> None:
+        worker, timer = self._worker, self._timer
+        if timer:
+            timer.cancel()
+        if worker:
+            worker.cancel()
+            await asyncio.wait([worker])
+        for waiter in (*self._flying, *self._waiting):
+            waiter.fail(BackendError("the limiter was closed"))
+        if self._link:
+            await self._link.close()
+
+    async def _work(self) -> None:
+        try:
+            while batch := self._next_batch():
+                self._flying = batch
+                await self._fly(batch)
+        finally:
+            self._worker, self._flying = None, []
+
+    def _next_batch(self) -> list[Waiter]:
+        batch: list[Waiter] = []
+        while self._waiting and len(batch) < MOST_GROUPS:
+            waiter = self._waiting.popleft()
+            if not waiter.answer.done():
+                batch.append(waiter)
+        return batch
+
+    async def _fly(self, batch: list[Waiter]) -> None:
+        try:
+            async with asyncio.timeout(None) as self._flight:
+                verdicts = await self._talk(self._converse([waiter.group for waiter in batch]))
+        except TimeoutError:
+            # Nobody waits: the timer has answered them all.
+            await self._drop_link()
+        except BackendError as error:
+            await self._drop_link()
+            for waiter in batch:
+                waiter.fail(error)
+        else:
+            for waiter, verdict in zip(batch, verdicts, strict=True):
+                if not waiter.answer.done():
+                    waiter.answer.set_result(verdict)
+
+    async def _talk(self, conversation: Conversation[T]) -> T:
+        if self._link is None or not self._link.is_fresh:
+            await self._drop_link()
+            self._link = await self._open_link()
+        command = next(conversation)
+        try:
+            while True:
+                command = conversation.send(await self._link.exchange(command))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def _drop_link(self) -> None:
+        link, self._link = self._link, None
+        if link:
+            await link.close()
+
+    def _set_timer(self, at: float) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self._loop.call_later(max(0.0, at - time.monotonic()), self._on_time)
+
+    def _on_time(self) -> None:
+        now = time.monotonic()
+        self._timer = None
+        late = BackendTimeout("Redis did not answer within the deadline")
+        for waiter in (*self._flying, *self._waiting):
+            if waiter.deadline_at <= now:
+                waiter.fail(late)
+        self._waiting = deque(waiter for waiter in self._waiting if not waiter.answer.done())
+        flying = [waiter for waiter in self._flying if not waiter.answer.done()]
+        if self._flying and not flying:
+            self._flight.reschedule(self._loop.time())
+        if left := [waiter.deadline_at for waiter in (*flying, *self._waiting)]:
+            self._set_timer(min(left))

@@ -1,0 +1,51 @@
+"""What is said to Redis to have groups decided, whoever carries it: yields commands, is sent the replies, returns the verdicts.
+
+A command goes out again in two cases only, in both of which nothing was charged: Redis does not have the script, or the calendar
+bounds that a quota sent do not reach to Redis's time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, TypeVar
+
+import hiredis
+
+from limiter.errors import BackendError
+from limiter.group import Group
+from limiter.protocol import Call, Stale, Verdict
+from limiter.server_clock import ServerClock
+
+# Times in microseconds, instead of Redis's.
+Clock = Callable[[], int]
+
+T = TypeVar("T")
+Conversation = Generator[bytes, Any, T]
+
+
+def converse(groups: Sequence[Group], guess: ServerClock, injected: Clock | None) -> Conversation[list[Verdict]]:
+    injected_us = None if injected is None else injected()
+    call = Call(groups, guess.now_us() if injected_us is None else injected_us, injected_us)
+    reply = yield call.command
+    if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
+        reply = yield call.command_with_source
+    now_us, verdicts = call.decode(accepted(reply))
+    stale = [i for i, verdict in enumerate(verdicts) if verdict is Stale.BOUNDS]
+    if stale:
+        guess.learn(now_us)
+        again = yield from converse([groups[i] for i in stale], guess, injected)
+        for i, verdict in zip(stale, again, strict=True):
+            verdicts[i] = verdict
+    return verdicts
+
+
+def erasing(group: Group) -> bytes:
+    """The command that forgets the states of a group."""
+    return hiredis.pack_command((b"DEL", *group.keys))
+
+
+def accepted(reply: Any) -> Any:
+    """The reply, unless it is an error."""
+    if isinstance(reply, Exception):
+        raise BackendError(f"Redis refused: {reply}") from reply
+    return reply

@@ -1,0 +1,39 @@
+"""What can go wrong, as exceptions. A denial is none of them: it is a Decision.
+
+LimiterError
+├── InvalidPolicy (also ValueError)   a limit, a policy, a charge or a setting that cannot be; raised before anything is sent
+├── LimitExceeded                     only from `enforce` and `@limited`, the helpers made to raise; carries the decision
+└── BackendError                      Redis refused, failed or went away; carries what it said
+    └── BackendTimeout                no answer within the deadline; the charge may or may not have been made, never twice
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from limiter.decision import Decision
+
+
+class LimiterError(Exception):
+    """The base of everything that this package raises on purpose."""
+
+
+class InvalidPolicy(LimiterError, ValueError):  # noqa: N818 - it names what is wrong, as ValueError does
+    """The value is named, and so is the remedy."""
+
+
+class LimitExceeded(LimiterError):  # noqa: N818
+    """A limit denied, and the caller asked for an exception: `error.decision` says which and for how long."""
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__(decision.reason)
+        self.decision = decision
+
+
+class BackendError(LimiterError):
+    """Redis did not decide."""
+
+
+class BackendTimeout(BackendError):
+    """Redis did not decide within the deadline."""

@@ -1,0 +1,93 @@
+"""What one decision asks of Redis: charges that are made together or not at all, and under which keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+from limiter.charge import Charge, checked_subject
+from limiter.errors import InvalidPolicy
+from limiter.policy import Policy
+
+
+class Operation(IntEnum):
+    """As in `lua/take.lua`."""
+
+    TAKE = 0
+    PEEK = 1
+    REFUND = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Refuse the group if the account's generation is not what the caller's knowledge of it was read at."""
+
+    key: bytes
+    generation: int
+
+
+@dataclass(slots=True)
+class Group:
+    """Charges, each with the key of its state."""
+
+    charges: tuple[Charge, ...]
+    keys: tuple[bytes, ...]
+    operation: Operation = Operation.TAKE
+    guard: Guard | None = None
+
+
+def state_key(prefix: str, account: str, charge: Charge) -> bytes:
+    """`lim:{acme}:key-1:standard`: the braces keep an account's keys in one slot of a cluster."""
+    return f"{prefix}:{{{account}}}:{charge.subject}:{charge.policy.name}".encode()
+
+
+def grouped(
+    prefix: str,
+    what: Policy | Charge | Iterable[Charge],
+    subject: str | None,
+    cost: int,
+    account: str | None,
+    operation: Operation = Operation.TAKE,
+) -> Group:
+    """The group that a call means: a policy and a subject, one charge, or several with an account."""
+    if isinstance(what, Policy):
+        if subject is None:
+            raise InvalidPolicy(f"policy {what.name!r} needs a subject: take(policy, 'key-1')")
+        charges: tuple[Charge, ...] = (Charge(what, subject, cost),)
+    elif subject is not None:
+        raise InvalidPolicy(f"subject {subject!r} goes with a Policy; a Charge has its own")
+    else:
+        charges = _charges(what)
+    if account is not None:
+        checked_subject(account, "account")
+    elif len(charges) == 1:
+        account = charges[0].subject
+    else:
+        account = _only_subject(charges)
+    keys = tuple([state_key(prefix, account, charge) for charge in charges])
+    if len(keys) > 1 and len(set(keys)) < len(keys):
+        raise InvalidPolicy(
+            "one decision charges each policy and subject once: add the costs of the charges that share both"
+        )
+    return Group(charges, keys, operation)
+
+
+def _charges(what: Charge | Iterable[Charge]) -> tuple[Charge, ...]:
+    if isinstance(what, Charge):
+        return (what,)
+    charges = tuple(what) if isinstance(what, Iterable) and not isinstance(what, str) else ()
+    if not charges or not all(isinstance(charge, Charge) for charge in charges):
+        raise InvalidPolicy(
+            f"{what!r} is nothing to charge: use a Policy with a subject, a Charge, or a list of Charges"
+        )
+    return charges
+
+
+def _only_subject(charges: tuple[Charge, ...]) -> str:
+    subjects = {charge.subject for charge in charges}
+    if len(subjects) > 1:
+        raise InvalidPolicy(
+            f"subjects {', '.join(sorted(subjects))} in one decision need account=: it keeps their counts in one slot of a cluster"
+        )
+    return subjects.pop()

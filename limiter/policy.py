@@ -1,0 +1,64 @@
+"""A policy: a named list of limits, decided together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from limiter.errors import InvalidPolicy
+from limiter.limits import Limit, checked_name
+from limiter.text import parse_limit
+from limiter.wire import PolicyWire, tag
+
+# What to answer when Redis does not: admit, refuse, or (None) raise BackendError.
+Failure = Literal["open", "closed"]
+
+_MOST_LIMITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`Policy("standard", [SlidingWindow(100, 60), "1000/hour"], failure="open")`.
+
+    Its name and its limits' names tell their counts apart in Redis: change numbers at will, and the counts stay.
+    """
+
+    name: str
+    limits: tuple[Limit, ...]
+    failure: Failure | None = field(default=None, kw_only=True)
+    wire: PolicyWire = field(init=False, repr=False, compare=False)
+
+    def __init__(self, name: str, limits: Iterable[Limit | str], *, failure: Failure | None = None) -> None:
+        put = object.__setattr__
+        put(self, "name", checked_name(name, "policy"))
+        put(self, "limits", tuple(parse_limit(limit) if isinstance(limit, str) else limit for limit in _listed(limits)))
+        put(self, "failure", failure)
+        self._check()
+        put(self, "wire", PolicyWire(self.limits))
+
+    def _check(self) -> None:
+        if not 1 <= len(self.limits) <= _MOST_LIMITS:
+            raise InvalidPolicy(f"policy {self.name!r} has {len(self.limits)} limits: give it 1 to {_MOST_LIMITS}")
+        for limit in self.limits:
+            if not isinstance(limit, Limit):
+                raise InvalidPolicy(
+                    f"policy {self.name!r}: {limit!r} is no limit: use SlidingWindow, TokenBucket, Quota or a text"
+                )
+        tags = [tag(limit) for limit in self.limits]
+        names = [limit.name for limit in self.limits]
+        for name, own in zip(names, tags, strict=True):
+            if names.count(name) > 1 or tags.count(own) > 1:
+                raise InvalidPolicy(
+                    f"policy {self.name!r} has two limits named {name!r}: give one of them another name="
+                )
+        if self.failure is not None and self.failure not in get_args(Failure):
+            raise InvalidPolicy(
+                f"policy {self.name!r}: failure {self.failure!r}: use one of {', '.join(get_args(Failure))}"
+            )
+
+
+def _listed(limits: Iterable[Limit | str]) -> Iterable[Limit | str]:
+    if isinstance(limits, str) or not isinstance(limits, Iterable):
+        raise InvalidPolicy(f"limits {limits!r} are no list: use [{limits!r}]")
+    return limits

@@ -1,0 +1,95 @@
+"""The call to `lua/take.lua`, and its reply: no input, no output.
+
+`encode` packs groups into one EVALSHA, `decode` reads the integers that come back. What both sides must agree on, and does not stand
+in the Lua headers or in `wire.py`, stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from struct import Struct
+
+import hiredis
+
+from limiter.decision import Decision
+from limiter.group import Group, Operation
+from limiter.lua import SHA, SOURCE
+
+# More would hold Redis too long in one go: 128 decisions take it about a millisecond.
+MOST_GROUPS = 128
+
+_LINE = Struct(">BHQ").pack
+_COUNT = Struct(">H").pack
+_GUARD, _NEW_GROUP = 3, 16
+_DENIED, _ALLOWED, _STALE_GENERATION, _STALE_BOUNDS = range(4)
+
+
+class Stale(Enum):
+    """Not decided and nothing charged, because what the call went by is out of date."""
+
+    GENERATION = _STALE_GENERATION
+    BOUNDS = _STALE_BOUNDS
+
+
+Verdict = Decision | Stale
+
+
+class Call:
+    """Groups on their way: the command to send, and the one to send if Redis does not have the script."""
+
+    __slots__ = ("_arguments", "groups")
+
+    def __init__(self, groups: Sequence[Group], now_us: int, injected_us: int | None = None) -> None:
+        self.groups = groups
+        keys: list[bytes] = []
+        lines: list[bytes] = []
+        policies: dict[int, int] = {}
+        packed: list[bytes] = []
+        for group in groups:
+            first = _NEW_GROUP
+            if group.guard is not None:
+                keys.append(group.guard.key)
+                lines.append(_LINE(_GUARD + first, 0, group.guard.generation))
+                first = 0
+            keys += group.keys
+            operation = group.operation
+            for charge in group.charges:
+                policy = charge.policy
+                index = policies.get(id(policy))
+                if index is None:
+                    index = policies[id(policy)] = len(packed)
+                    packed.append(policy.wire.at(now_us))
+                lines.append(_LINE(operation + first, index, charge.cost))
+                first = 0
+        time = b"" if injected_us is None else b"%d" % injected_us
+        self._arguments = (b"%d" % len(keys), *keys, _COUNT(len(packed)) + b"".join(packed), time, b"".join(lines))
+
+    @property
+    def command(self) -> bytes:
+        return hiredis.pack_command((b"EVALSHA", SHA, *self._arguments))
+
+    @property
+    def command_with_source(self) -> bytes:
+        return hiredis.pack_command((b"EVAL", SOURCE, *self._arguments))
+
+    def decode(self, reply: list[int]) -> tuple[int, list[Verdict]]:
+        """Redis's time, and the verdicts in the order of the groups."""
+        now_us, at = reply[0], 1
+        verdicts: list[Verdict] = []
+        for group in self.groups:
+            verdict = reply[at]
+            at += 1
+            if verdict > _ALLOWED:
+                verdicts.append(Stale(verdict))
+                continue
+            end = at
+            for charge in group.charges:
+                end += 3 * len(charge.policy.limits)
+            allowed = verdict == _ALLOWED
+            verdicts.append(Decision(allowed, group.charges, reply[at:end], now_us))
+            at = end
+        return now_us, verdicts
+
+
+__all__ = ["MOST_GROUPS", "Call", "Operation", "Stale", "Verdict"]

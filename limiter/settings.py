@@ -1,0 +1,50 @@
+"""What a limiter is told once: where its keys are, how long a caller waits at most, by which clock."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from limiter.conversation import Clock
+from limiter.decision import Decision
+from limiter.errors import InvalidPolicy, LimitExceeded
+from limiter.limits import checked_name
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`deadline` in seconds; `clock`, for tests, gives microseconds to go by instead of Redis's time."""
+
+    prefix: str = "lim"
+    deadline: float = 0.05
+    clock: Clock | None = None
+
+    def __post_init__(self) -> None:
+        checked_name(self.prefix, "prefix")
+        checked_seconds(self.deadline, "deadline")
+
+    def deadline_at(self, deadline: float | None) -> float:
+        """On the monotonic clock."""
+        seconds = self.deadline if deadline is None else checked_seconds(deadline, "deadline")
+        return time.monotonic() + seconds
+
+
+def checked_seconds(value: object, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise InvalidPolicy(f"{what} {value!r}: use seconds above 0, such as 0.05")
+    return value
+
+
+def pause(decision: Decision, until: float) -> float | None:
+    """How long to sleep before the next try; None where the decision stands, or `until` (monotonic) comes first."""
+    wait = decision.retry_after
+    if decision.allowed or wait is None or time.monotonic() + wait > until:
+        return None
+    return wait
+
+
+def raised(decision: Decision) -> Decision:
+    """The decision, if it allows."""
+    if not decision.allowed:
+        raise LimitExceeded(decision)
+    return decision

@@ -1,0 +1,47 @@
+"""A policy as `lua/take.lua` reads it: packed once, and again only when a calendar period of its quotas has passed."""
+
+from struct import Struct
+from zlib import crc32
+
+from limiter.limits import Limit, Quota
+
+_POLICY = Struct(">IB").pack
+_LIMIT = Struct(">BBIQQQQQ").pack
+_KINDS = 4
+_ALWAYS = 2**63
+
+
+def tag(limit: Limit) -> int:
+    """What tells a limit's state in Redis from the others of its policy: its kind and its name."""
+    return crc32(limit.name.encode()) // _KINDS * _KINDS + limit.kind
+
+
+class PolicyWire:
+    """The bytes for a moment; quotas send the starts of the periods around it."""
+
+    __slots__ = ("_limits", "_packed", "_since_us", "_until_us")
+
+    def __init__(self, limits: tuple[Limit, ...]) -> None:
+        self._limits = limits
+        self._packed = b""
+        self._since_us = self._until_us = 0
+
+    def at(self, now_us: int) -> bytes:
+        if not self._since_us <= now_us < self._until_us:
+            self._pack(now_us)
+        return self._packed
+
+    def _pack(self, now_us: int) -> None:
+        since, until = 0, _ALWAYS
+        packed, tags = [], b""
+        for limit in self._limits:
+            if isinstance(limit, Quota):
+                arguments = limit.starts(now_us)
+                since, until = max(since, arguments[1]), min(until, arguments[2])
+            else:
+                arguments = limit.arguments()
+            tags += tag(limit).to_bytes(4)
+            packed.append(_LIMIT(limit.kind, limit.shadow, tag(limit), limit.capacity, *arguments))
+        count = len(packed)
+        self._packed = _POLICY(crc32(tags), count) + tags + bytes([count]) + b"".join(packed)
+        self._since_us, self._until_us = since, until
