@@ -58,9 +58,7 @@ class AsyncLimiter(Verbs[Awaitable[Decision], Awaitable[list[Decision]]]):
         """As `decide`; of a guarded group, perhaps that the generation has moved on."""
         return self._running().submit(group, self.settings.deadline_at(deadline))
 
-    async def inspect(
-        self, what: What, subject: str | None = None, *, account: str | None = None
-    ) -> tuple[LimitState, ...]:
+    async def inspect(self, what: What, subject: str | None = None, *, account: str | None = None) -> tuple[LimitState, ...]:
         """How each limit stands."""
         return (await self.peek(what, subject, 0, account=account)).limits
 
@@ -77,15 +75,11 @@ class AsyncLimiter(Verbs[Awaitable[Decision], Awaitable[list[Decision]]]):
         except TimeoutError:
             raise BackendTimeout("Redis did not answer within the deadline") from None
 
-    async def enforce(
-        self, what: What, subject: str | None = None, cost: int = 1, *, account: str | None = None
-    ) -> Decision:
+    async def enforce(self, what: What, subject: str | None = None, cost: int = 1, *, account: str | None = None) -> Decision:
         """`take`, with a denial raised as LimitExceeded."""
         return raised(await self.take(what, subject, cost, account=account))
 
-    async def wait(
-        self, what: What, subject: str | None = None, cost: int = 1, *, timeout: float, account: str | None = None
-    ) -> Decision:
+    async def wait(self, what: What, subject: str | None = None, cost: int = 1, *, timeout: float, account: str | None = None) -> Decision:
         """`take`, sleeping until admitted; the denial itself where that is not to be within `timeout` seconds."""
         until = time.monotonic() + checked_seconds(timeout, "timeout")
         while True:
@@ -126,9 +120,7 @@ class AsyncLimiter(Verbs[Awaitable[Decision], Awaitable[list[Decision]]]):
         batcher = self._batcher
         if batcher is None or batcher.loop is not loop:
             if batcher is not None and not batcher.loop.is_closed():
-                raise LimiterError(
-                    "an AsyncLimiter serves one event loop: make another one for this loop, or close it in its own"
-                )
+                raise LimiterError("an AsyncLimiter serves one event loop: make another one for this loop, or close it in its own")
             batcher = self._batcher = Batcher(self._open_link, self._converse)
         return batcher
 

@@ -44,9 +44,7 @@ class Charge:
 
     def __post_init__(self) -> None:
         if not isinstance(self.policy, Policy):
-            raise InvalidPolicy(
-                f"policy {self.policy!r} is {type(self.policy).__name__}, not Policy: build it with Policy(name, limits)"
-            )
+            raise InvalidPolicy(f"policy {self.policy!r} is {type(self.policy).__name__}, not Policy: build it with Policy(name, limits)")
         checked_subject(self.subject, "subject")
         if type(self.cost) is not int or not 0 <= self.cost <= _MOST_UNITS:
             raise InvalidPolicy(f"cost {self.cost!r} cannot be charged: use a whole number from 0 to {_MOST_UNITS:,}")

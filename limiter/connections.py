@@ -45,9 +45,7 @@ def _pool(source: Any, client: Any, name: str) -> Any:
             raise InvalidPolicy(f"Redis URL {_without_password(source)!r}: {error}") from None
     if isinstance(source, client):
         return source.connection_pool
-    raise InvalidPolicy(
-        f"{type(source).__name__} is no Redis to connect to: use a URL such as 'redis://localhost' or a {name}"
-    )
+    raise InvalidPolicy(f"{type(source).__name__} is no Redis to connect to: use a URL such as 'redis://localhost' or a {name}")
 
 
 def _without_password(url: str) -> str:

@@ -118,7 +118,9 @@ class Decision:
             return self.degraded
         limit = f"limit {binding.name!r} of policy {binding.charge.policy.name!r}"
         if binding.retry_after is None:
-            return f"cost {binding.charge.cost} is above the capacity {binding.capacity} of {limit}: it can never pass; ask for less at a time"
+            return (
+                f"cost {binding.charge.cost} is above the capacity {binding.capacity} of {limit}: it can never pass; ask for less at a time"
+            )
         return f"{limit} has {binding.remaining} of {binding.capacity} left for {binding.charge.subject!r}: retry in {binding.retry_after:.3f} s"
 
     def headers(self, reset: Reset = "delta") -> dict[str, str]:

@@ -24,9 +24,7 @@ def microseconds(value: Duration, what: str) -> int:
     if isinstance(value, str):
         return _from_text(value, what)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise InvalidPolicy(
-            f"{what} {value!r} is no length of time: use seconds above 0, or a word such as 'minute' or '30s'"
-        )
+        raise InvalidPolicy(f"{what} {value!r} is no length of time: use seconds above 0, or a word such as 'minute' or '30s'")
     return round(value * SECOND)
 
 
@@ -35,9 +33,7 @@ def _from_text(text: str, what: str) -> int:
         return UNITS[text]
     match = _TEXT.fullmatch(text)
     if not match:
-        raise InvalidPolicy(
-            f"{what} {text!r} is no length of time: use one of {', '.join(UNITS)}, or a number with s, m, h, d or w"
-        )
+        raise InvalidPolicy(f"{what} {text!r} is no length of time: use one of {', '.join(UNITS)}, or a number with s, m, h, d or w")
     number, unit = match.groups()
     us = int(number) * (_SHORT.get(unit) or UNITS[unit.removesuffix("s")])
     if us == 0:

@@ -19,11 +19,11 @@ class LimiterError(Exception):
     """The base of everything that this package raises on purpose."""
 
 
-class InvalidPolicy(LimiterError, ValueError):  # noqa: N818 - it names what is wrong, as ValueError does
+class InvalidPolicy(LimiterError, ValueError):
     """The value is named, and so is the remedy."""
 
 
-class LimitExceeded(LimiterError):  # noqa: N818
+class LimitExceeded(LimiterError):
     """A limit denied, and the caller asked for an exception: `error.decision` says which and for how long."""
 
     def __init__(self, decision: Decision) -> None:

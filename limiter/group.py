@@ -67,9 +67,7 @@ def grouped(
         account = _only_subject(charges)
     keys = tuple([state_key(prefix, account, charge) for charge in charges])
     if len(keys) > 1 and len(set(keys)) < len(keys):
-        raise InvalidPolicy(
-            "one decision charges each policy and subject once: add the costs of the charges that share both"
-        )
+        raise InvalidPolicy("one decision charges each policy and subject once: add the costs of the charges that share both")
     return Group(charges, keys, operation)
 
 
@@ -78,9 +76,7 @@ def _charges(what: Charge | Iterable[Charge]) -> tuple[Charge, ...]:
         return (what,)
     charges = tuple(what) if isinstance(what, Iterable) and not isinstance(what, str) else ()
     if not charges or not all(isinstance(charge, Charge) for charge in charges):
-        raise InvalidPolicy(
-            f"{what!r} is nothing to charge: use a Policy with a subject, a Charge, or a list of Charges"
-        )
+        raise InvalidPolicy(f"{what!r} is nothing to charge: use a Policy with a subject, a Charge, or a list of Charges")
     return charges
 
 

@@ -21,9 +21,7 @@ def headers_of(decision: Decision, reset: Reset) -> dict[str, str]:
     headers["RateLimit-Policy"] = ", ".join(
         f'"{name}";q={state.capacity};w={state.limit.seconds}' for name, state in zip(names, states, strict=True)
     )
-    headers["RateLimit"] = ", ".join(
-        f'"{name}";r={state.remaining};t={_seconds(state)}' for name, state in zip(names, states, strict=True)
-    )
+    headers["RateLimit"] = ", ".join(f'"{name}";r={state.remaining};t={_seconds(state)}' for name, state in zip(names, states, strict=True))
     seconds = _seconds(binding)
     headers["X-RateLimit-Limit"] = str(binding.capacity)
     headers["X-RateLimit-Remaining"] = str(binding.remaining)
@@ -45,7 +43,4 @@ def _whole(us: int) -> int:
 def _names(states: tuple[LimitState, ...]) -> list[str]:
     """A limit's name, with its policy's before it where two charges have limits of one name."""
     names = [state.name for state in states]
-    return [
-        name if names.count(name) == 1 else f"{state.charge.policy.name}.{name}"
-        for name, state in zip(names, states, strict=True)
-    ]
+    return [name if names.count(name) == 1 else f"{state.charge.policy.name}.{name}" for name, state in zip(names, states, strict=True)]

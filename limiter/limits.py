@@ -53,9 +53,7 @@ class SlidingWindow:
         _checked_units(self.capacity, "capacity", _MOST_UNITS)
         us = microseconds(self.window, "window")
         if not 1000 <= us <= _LONGEST_WINDOW:
-            raise InvalidPolicy(
-                f"window {self.window!r} is out of range: use 1ms to 12 days; for longer ones there is Quota"
-            )
+            raise InvalidPolicy(f"window {self.window!r} is out of range: use 1ms to 12 days; for longer ones there is Quota")
         object.__setattr__(self, "window", us / 1_000_000)
         object.__setattr__(self, "name", checked_name(self.name or name_of(us), "name"))
 
@@ -108,13 +106,9 @@ class TokenBucket:
         checked_name(self.name, "name")
         full = self.capacity * us // self.refill
         if not 1 <= us <= _YEAR or full > 10 * _YEAR:
-            raise InvalidPolicy(
-                f"refill {self.refill} per {self.per:g}s fills {self.capacity} too slowly: at most 10 years will do"
-            )
+            raise InvalidPolicy(f"refill {self.refill} per {self.per:g}s fills {self.capacity} too slowly: at most 10 years will do")
         if self.capacity * self.arguments()[2] > _EXACT:
-            raise InvalidPolicy(
-                f"refill {self.refill} per {self.per:g}s cannot be counted exactly: use a rounder number"
-            )
+            raise InvalidPolicy(f"refill {self.refill} per {self.per:g}s cannot be counted exactly: use a rounder number")
 
     @property
     def seconds(self) -> int:
@@ -159,15 +153,11 @@ class Quota:
         return cls(capacity, "day", timezone, name=name, shadow=shadow)
 
     @classmethod
-    def weekly(
-        cls, capacity: int, *, timezone: str = "UTC", anchor: int = 1, name: str = "", shadow: bool = False
-    ) -> Self:
+    def weekly(cls, capacity: int, *, timezone: str = "UTC", anchor: int = 1, name: str = "", shadow: bool = False) -> Self:
         return cls(capacity, "week", timezone, anchor, name, shadow=shadow)
 
     @classmethod
-    def monthly(
-        cls, capacity: int, *, timezone: str = "UTC", anchor: int = 1, name: str = "", shadow: bool = False
-    ) -> Self:
+    def monthly(cls, capacity: int, *, timezone: str = "UTC", anchor: int = 1, name: str = "", shadow: bool = False) -> Self:
         return cls(capacity, "month", timezone, anchor, name, shadow=shadow)
 
     @property

@@ -42,20 +42,14 @@ class Policy:
             raise InvalidPolicy(f"policy {self.name!r} has {len(self.limits)} limits: give it 1 to {_MOST_LIMITS}")
         for limit in self.limits:
             if not isinstance(limit, Limit):
-                raise InvalidPolicy(
-                    f"policy {self.name!r}: {limit!r} is no limit: use SlidingWindow, TokenBucket, Quota or a text"
-                )
+                raise InvalidPolicy(f"policy {self.name!r}: {limit!r} is no limit: use SlidingWindow, TokenBucket, Quota or a text")
         tags = [tag(limit) for limit in self.limits]
         names = [limit.name for limit in self.limits]
         for name, own in zip(names, tags, strict=True):
             if names.count(name) > 1 or tags.count(own) > 1:
-                raise InvalidPolicy(
-                    f"policy {self.name!r} has two limits named {name!r}: give one of them another name="
-                )
+                raise InvalidPolicy(f"policy {self.name!r} has two limits named {name!r}: give one of them another name=")
         if self.failure is not None and self.failure not in get_args(Failure):
-            raise InvalidPolicy(
-                f"policy {self.name!r}: failure {self.failure!r}: use one of {', '.join(get_args(Failure))}"
-            )
+            raise InvalidPolicy(f"policy {self.name!r}: failure {self.failure!r}: use one of {', '.join(get_args(Failure))}")
 
 
 def _listed(limits: Iterable[Limit | str]) -> Iterable[Limit | str]:

@@ -36,9 +36,7 @@ class Limiter(Verbs[Decision, list[Decision]]):
     Every answer comes within `deadline` seconds; `clock` is for tests.
     """
 
-    def __init__(
-        self, source: str | redis.Redis, *, prefix: str = "lim", deadline: float = 0.05, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, source: str | redis.Redis, *, prefix: str = "lim", deadline: float = 0.05, clock: Clock | None = None) -> None:
         self.settings = Settings(prefix, deadline, clock)
         self._connect = sync_factory(source)
         self._guess = ServerClock()
@@ -69,9 +67,7 @@ class Limiter(Verbs[Decision, list[Decision]]):
         """`take`, with a denial raised as LimitExceeded."""
         return raised(self.take(what, subject, cost, account=account))
 
-    def wait(
-        self, what: What, subject: str | None = None, cost: int = 1, *, timeout: float, account: str | None = None
-    ) -> Decision:
+    def wait(self, what: What, subject: str | None = None, cost: int = 1, *, timeout: float, account: str | None = None) -> Decision:
         """`take`, sleeping until admitted; the denial itself where that is not to be within `timeout` seconds."""
         until = time.monotonic() + checked_seconds(timeout, "timeout")
         while True:
@@ -81,9 +77,7 @@ class Limiter(Verbs[Decision, list[Decision]]):
                 return decision
             time.sleep(seconds)
 
-    def limited(
-        self, policy: Policy, subject: str | Callable[P, str], cost: int = 1
-    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    def limited(self, policy: Policy, subject: str | Callable[P, str], cost: int = 1) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """A decorator: `@limiter.limited(policy, lambda user: user.id)` takes before each call, and raises LimitExceeded."""
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:

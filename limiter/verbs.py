@@ -79,11 +79,7 @@ class Verbs(ABC, Generic[Answer, Answers]):
         deadline: float | None = None,
     ) -> Answers:
         """A decision for each request, in order; each is a Charge, or several that are made together or not at all."""
-        return self.decide_many(
-            [self._group(request, None, 1, account, Operation.TAKE) for request in requests], deadline
-        )
+        return self.decide_many([self._group(request, None, 1, account, Operation.TAKE) for request in requests], deadline)
 
-    def _group(
-        self, what: What, subject: str | None, cost: int, account: str | None, operation: Operation = Operation.TAKE
-    ) -> Group:
+    def _group(self, what: What, subject: str | None, cost: int, account: str | None, operation: Operation = Operation.TAKE) -> Group:
         return grouped(self.settings.prefix, what, subject, cost, account, operation)

@@ -15,9 +15,7 @@ def _part(name: str) -> str:
     return files(__package__).joinpath(f"{name}.lua").read_text("utf-8")
 
 
-SOURCE = "\n".join(
-    [_part("prelude"), *(f"local {name} = (function()\n{_part(name)}end)()" for name in MODULES), _part("take")]
-).encode()
+SOURCE = "\n".join([_part("prelude"), *(f"local {name} = (function()\n{_part(name)}end)()" for name in MODULES), _part("take")]).encode()
 
 # Redis knows a script by this digest of its source.
 SHA = hashlib.sha1(SOURCE, usedforsecurity=False).hexdigest().encode()
