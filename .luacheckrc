@@ -7,5 +7,5 @@ std = {
     "redis", "KEYS", "ARGV", "bit", "cjson", "cmsgpack", "struct",
   },
 }
-max_line_length = 132
+max_line_length = 140
 codes = true

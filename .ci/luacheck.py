@@ -3,17 +3,22 @@
 import re
 import subprocess
 import sys
-from importlib.resources import files
+from pathlib import Path
 
 from limiter import lua
 
-PLACES = [
-    f"lua/{part}.lua:{number}"
-    for part in lua.PARTS
-    for number, _ in enumerate(files(lua).joinpath(f"{part}.lua").read_text("utf-8").split("\n"), 1)
-]
+source, places = lua.SOURCE.decode(), {}
+for part in Path(lua.__file__).parent.glob("*.lua"):
+    text = part.read_text("utf-8")
+    before = source[: source.index(text)].count("\n")
+    places |= {str(before + line): f"lua/{part.name}:{line}" for line in range(1, text.count("\n") + 1)}
+
+
+def place(match: re.Match[str]) -> str:
+    return places.get(match[2], f"lua/__init__.py, line {match[2]} of SOURCE")
+
 
 check = subprocess.run(["luacheck", "--formatter", "plain", "-"], input=lua.SOURCE, stdout=subprocess.PIPE, check=False)
 for finding in check.stdout.decode().splitlines():
-    print(re.sub(r"(^stdin:|(?<=on )line )(\d+)", lambda line: PLACES[int(line[2]) - 1], finding))
+    print(re.sub(r"(^stdin:|(?<=on )line )(\d+)", place, finding))
 sys.exit(check.returncode)
