@@ -74,12 +74,13 @@ class Batcher:
 
     async def close(self) -> None:
         worker, timer = self._worker, self._timer
+        unanswered = [*self._flying, *self._waiting]
         if timer:
             timer.cancel()
         if worker:
             worker.cancel()
             await asyncio.wait([worker])
-        for waiter in (*self._flying, *self._waiting):
+        for waiter in unanswered:
             waiter.fail(BackendError("the limiter was closed"))
         if self._link:
             await self._link.close()
@@ -107,10 +108,11 @@ class Batcher:
         except TimeoutError:
             # Nobody waits: the timer has answered them all.
             await self._drop_link()
-        except BackendError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
             await self._drop_link()
+            failure = error if isinstance(error, BackendError) else BackendError(f"Redis was not understood: {error!r}")
             for waiter in batch:
-                waiter.fail(error)
+                waiter.fail(failure)
         else:
             for waiter, verdict in zip(batch, verdicts, strict=True):
                 if not waiter.answer.done():
@@ -149,6 +151,8 @@ class Batcher:
         self._waiting = deque(waiter for waiter in self._waiting if not waiter.answer.done())
         flying = [waiter for waiter in self._flying if not waiter.answer.done()]
         if self._flying and not flying:
+            # Once only: it takes the loop a turn or two to end the flight.
+            self._flying = []
             self._flight.reschedule(self._loop.time())
         if left := [waiter.deadline_at for waiter in (*flying, *self._waiting)]:
             self._set_timer(min(left))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from limiter.errors import InvalidPolicy
+from limiter.errors import InvalidPolicy, shown
 from limiter.policy import Policy
 
 _MOST_UNITS = 2**53 - 1
@@ -21,17 +21,12 @@ def checked_subject(subject: object, what: str) -> str:
         return subject
     remedy = f"use 1 to {_LONGEST} printable characters without blanks and braces, or a digest of it"
     if not isinstance(subject, str):
-        raise InvalidPolicy(f"{what} {_shown(subject)} is {type(subject).__name__}, not str: {remedy}")
+        raise InvalidPolicy(f"{what} {shown(subject)} is {type(subject).__name__}, not str: {remedy}")
     if not subject:
         raise InvalidPolicy(f"{what} '' is empty: {remedy}")
     if len(subject) > _LONGEST:
-        raise InvalidPolicy(f"{what} {_shown(subject)} has {len(subject):,} characters: {remedy}")
-    raise InvalidPolicy(f"{what} {_shown(subject)} has a blank, a brace or a control character: {remedy}")
-
-
-def _shown(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+        raise InvalidPolicy(f"{what} {shown(subject)} has {len(subject):,} characters: {remedy}")
+    raise InvalidPolicy(f"{what} {shown(subject)} has a blank, a brace or a control character: {remedy}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,4 +42,4 @@ class Charge:
             raise InvalidPolicy(f"policy {self.policy!r} is {type(self.policy).__name__}, not Policy: build it with Policy(name, limits)")
         checked_subject(self.subject, "subject")
         if type(self.cost) is not int or not 0 <= self.cost <= _MOST_UNITS:
-            raise InvalidPolicy(f"cost {self.cost!r} cannot be charged: use a whole number from 0 to {_MOST_UNITS:,}")
+            raise InvalidPolicy(f"cost {shown(self.cost)} cannot be charged: use a whole number from 0 to {_MOST_UNITS:,}")

@@ -116,12 +116,11 @@ class Decision:
         binding = self.binding
         if self.degraded or self.allowed or binding is None:
             return self.degraded
-        limit = f"limit {binding.name!r} of policy {binding.charge.policy.name!r}"
+        charge = binding.charge
+        limit = f"limit {binding.name!r} of policy {charge.policy.name!r}"
         if binding.retry_after is None:
-            return (
-                f"cost {binding.charge.cost} is above the capacity {binding.capacity} of {limit}: it can never pass; ask for less at a time"
-            )
-        return f"{limit} has {binding.remaining} of {binding.capacity} left for {binding.charge.subject!r}: retry in {binding.retry_after:.3f} s"
+            return f"cost {charge.cost} is above the capacity {binding.capacity} of {limit}: it can never pass; ask for less at a time"
+        return f"{limit} has {binding.remaining} of {binding.capacity} left for {charge.subject!r}: retry in {binding.retry_after:.3f} s"
 
     def headers(self, reset: Reset = "delta") -> dict[str, str]:
         """The response headers: RateLimit-Policy, RateLimit, X-RateLimit-*, and on a denial Retry-After and Cache-Control."""

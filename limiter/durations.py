@@ -2,7 +2,7 @@
 
 import re
 
-from limiter.errors import InvalidPolicy
+from limiter.errors import InvalidPolicy, shown
 
 SECOND = 1_000_000
 UNITS = {
@@ -14,7 +14,9 @@ UNITS = {
 }
 _SHORT = {"ms": 1000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND, "d": 86400 * SECOND, "w": 7 * 86400 * SECOND}
 _NAMES = {us: word for word, us in UNITS.items()}
-_TEXT = re.compile(r"(\d+) ?(ms|[smhdw]|(?:second|minute|hour|day|week)s?)")
+# Beyond any limit's own bound, and far from what numbers can hold.
+_TOO_LONG = 10**12
+_TEXT = re.compile(r"([0-9]{1,12}) ?(ms|[smhdw]|(?:second|minute|hour|day|week)s?)")
 
 Duration = float | str
 
@@ -23,8 +25,8 @@ def microseconds(value: Duration, what: str) -> int:
     """`60`, `"minute"`, `"60s"` and `"1 minute"` are all 60,000,000."""
     if isinstance(value, str):
         return _from_text(value, what)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise InvalidPolicy(f"{what} {value!r} is no length of time: use seconds above 0, or a word such as 'minute' or '30s'")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _TOO_LONG:
+        raise InvalidPolicy(f"{what} {shown(value)} is no length of time: use seconds above 0, or a word such as 'minute' or '30s'")
     return round(value * SECOND)
 
 
@@ -33,11 +35,11 @@ def _from_text(text: str, what: str) -> int:
         return UNITS[text]
     match = _TEXT.fullmatch(text)
     if not match:
-        raise InvalidPolicy(f"{what} {text!r} is no length of time: use one of {', '.join(UNITS)}, or a number with s, m, h, d or w")
+        raise InvalidPolicy(f"{what} {shown(text)} is no length of time: use one of {', '.join(UNITS)}, or a number with s, m, h, d or w")
     number, unit = match.groups()
     us = int(number) * (_SHORT.get(unit) or UNITS[unit.removesuffix("s")])
     if us == 0:
-        raise InvalidPolicy(f"{what} {text!r} is no time at all: use at least 1ms")
+        raise InvalidPolicy(f"{what} {shown(text)} is no time at all: use at least 1ms")
     return us
 
 

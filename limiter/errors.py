@@ -14,6 +14,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from limiter.decision import Decision
 
+_MOST_SHOWN = 60
+
+
+def shown(value: object) -> str:
+    """A value as an error names it: cut short, where it would drown the message."""
+    try:
+        text = repr(value)
+    except ValueError:
+        # An integer of more digits than Python will write out.
+        return f"of {value.bit_length():,} bits" if isinstance(value, int) else type(value).__name__
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+
 
 class LimiterError(Exception):
     """The base of everything that this package raises on purpose."""

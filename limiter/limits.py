@@ -8,14 +8,14 @@ from math import gcd
 from typing import ClassVar, Self
 
 from limiter.durations import Duration, microseconds, name_of
-from limiter.errors import InvalidPolicy
+from limiter.errors import InvalidPolicy, shown
 from limiter.periods import Period, Starts, named_period
 
 _NAME = re.compile(r"[A-Za-z0-9_.*/-]{1,64}")
 
 # What the state in Redis can hold: counts of 32 bits, times of 40 bits of microseconds, doubles of 53.
 _MOST_UNITS = 2**32 - 1
-_LONGEST_WINDOW = 2**40 - 1
+_SHORTEST_WINDOW, _LONGEST_WINDOW = 1000, 2**40 - 1
 _MOST_IN_A_QUOTA = 10**15
 _EXACT = 2**53
 
@@ -27,15 +27,15 @@ _YEAR = 366 * 86400 * 1_000_000
 def checked_name(name: object, what: str) -> str:
     """A name goes into keys and headers, so it is plain."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InvalidPolicy(f"{what} {name!r}: use 1 to 64 letters, digits and _ . * / -")
+        raise InvalidPolicy(f"{what} {shown(name)}: use 1 to 64 letters, digits and _ . * / -")
     return name
 
 
 def _checked_units(number: object, what: str, most: int) -> None:
     if isinstance(number, bool) or not isinstance(number, int):
-        raise InvalidPolicy(f"{what} {number!r} is not a whole number: use one from 1 to {most:,}")
+        raise InvalidPolicy(f"{what} {shown(number)} is not a whole number: use one from 1 to {most:,}")
     if not 1 <= number <= most:
-        raise InvalidPolicy(f"{what} {number!r} is out of range: use a whole number from 1 to {most:,}")
+        raise InvalidPolicy(f"{what} {shown(number)} is out of range: use a whole number from 1 to {most:,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ class SlidingWindow:
     def __post_init__(self) -> None:
         _checked_units(self.capacity, "capacity", _MOST_UNITS)
         us = microseconds(self.window, "window")
-        if not 1000 <= us <= _LONGEST_WINDOW:
-            raise InvalidPolicy(f"window {self.window!r} is out of range: use 1ms to 12 days; for longer ones there is Quota")
+        if not _SHORTEST_WINDOW <= us <= _LONGEST_WINDOW:
+            raise InvalidPolicy(f"window {shown(self.window)} is out of range: use 1ms to 12 days; for longer ones there is Quota")
         object.__setattr__(self, "window", us / 1_000_000)
         object.__setattr__(self, "name", checked_name(self.name or name_of(us), "name"))
 

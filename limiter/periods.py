@@ -5,10 +5,10 @@ Starts are wall-clock times. One that a change of the clocks skips falls on the 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from limiter.errors import InvalidPolicy
+from limiter.errors import InvalidPolicy, shown
 
 # The starts of the period before, of the one under way, of the next, and of the one after it: microseconds.
 Starts = tuple[int, int, int, int]
@@ -28,7 +28,7 @@ class Period:
     def starts_around(self, now_us: int) -> Starts:
         local = (_EPOCH + timedelta(microseconds=now_us)).astimezone(self.zone)
         # Two more on each side than are wanted: where a clock is set back, the wall's date is not the period's.
-        starts = [self._absolute(self.nth_start(local, n)) for n in range(-3, 5)]
+        starts = sorted({self._absolute(self.nth_start(local, n)) for n in range(-3, 5)})
         before = [start for start in starts if start <= now_us]
         after = starts[len(before) :]
         return before[-2], before[-1], after[0], after[1]
@@ -39,9 +39,14 @@ class Period:
 
 
 def _hour(local: datetime, n: int) -> datetime:
-    # Hours go on through a change of the clocks, so they are stepped in UTC.
-    start = local - timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
-    return start.astimezone(UTC) + timedelta(hours=n)
+    # Hours go on through a change of the clocks, so they are stepped in UTC; a change by half an hour makes one of them longer.
+    moment = local.astimezone(UTC) + timedelta(hours=n)
+    return _on_the_hour(_on_the_hour(moment, local.tzinfo), local.tzinfo)
+
+
+def _on_the_hour(moment: datetime, zone: tzinfo | None) -> datetime:
+    wall = moment.astimezone(zone)
+    return moment - timedelta(minutes=wall.minute, seconds=wall.second, microseconds=wall.microsecond)
 
 
 def _midnight(local: datetime) -> datetime:
@@ -77,27 +82,27 @@ def named_period(period: object, timezone: object, anchor: object) -> Period:
     zone = _zone(timezone)
     if period in ("hour", "day"):
         if anchor != 1:
-            raise InvalidPolicy(f"anchor {anchor!r}: a period of {period!r} has none; leave it out")
+            raise InvalidPolicy(f"anchor {shown(anchor)}: a period of {period!r} has none; leave it out")
         return Period(zone, 3600, _hour) if period == "hour" else Period(zone, 86400, _day)
     if period == "week":
         return Period(zone, 7 * 86400, _week(_checked_anchor(anchor, _WEEKDAYS, "a weekday, 1 (Monday) to 7")))
     if period == "month":
         return Period(zone, 30 * 86400, _month(_checked_anchor(anchor, _MONTHDAYS, "a day of the month, 1 to 31")))
-    raise InvalidPolicy(f"period {period!r}: use hour, day, week or month")
+    raise InvalidPolicy(f"period {shown(period)}: use hour, day, week or month")
 
 
 def _checked_anchor(anchor: object, most: int, what: str) -> int:
     if isinstance(anchor, bool) or not isinstance(anchor, int) or not 1 <= anchor <= most:
-        raise InvalidPolicy(f"anchor {anchor!r}: use {what}")
+        raise InvalidPolicy(f"anchor {shown(anchor)}: use {what}")
     return anchor
 
 
 def _zone(timezone: object) -> ZoneInfo:
     if not isinstance(timezone, str):
-        raise InvalidPolicy(f"timezone {timezone!r}: use an IANA name such as 'Europe/Berlin'")
+        raise InvalidPolicy(f"timezone {shown(timezone)}: use an IANA name such as 'Europe/Berlin'")
     try:
         return ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise InvalidPolicy(
-            f"timezone {timezone!r} is not known here: use an IANA name such as 'Europe/Berlin' (package tzdata has them all)"
+            f"timezone {shown(timezone)} is not known here: use an IANA name such as 'Europe/Berlin' (package tzdata has them all)"
         ) from None

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 from limiter.conversation import Clock
 from limiter.decision import Decision
-from limiter.errors import InvalidPolicy, LimitExceeded
+from limiter.errors import InvalidPolicy, LimitExceeded, shown
 from limiter.limits import checked_name
+
+# As long as poll(2) can wait.
+_MOST_SECONDS = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,8 @@ class Settings:
 
 
 def checked_seconds(value: object, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise InvalidPolicy(f"{what} {value!r}: use seconds above 0, such as 0.05")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST_SECONDS:
+        raise InvalidPolicy(f"{what} {shown(value)}: use seconds above 0, such as 0.05, and at most {_MOST_SECONDS:,}")
     return value
 
 

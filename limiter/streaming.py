@@ -50,7 +50,7 @@ class AsyncLink:
                 if not received:
                     raise BackendError("Redis closed the connection before it answered")
                 self._reader.feed(received)
-        except OSError as error:
+        except (OSError, hiredis.HiredisError) as error:
             raise BackendError(f"the connection to Redis failed: {error}") from None
         return reply
 
