@@ -1,0 +1,58 @@
+-- registry_change: writes what a change leaves of an account's records, all of it or nothing.
+-- KEYS      1 generation, 2 records (hash), 3 ids of the keys in order (sorted set), 4 last uses (hash), 5 audit (stream; or none)
+-- ARGV      1 time in us, or ""; 2 the latest time to write at, or ""; 3 how many audit entries to keep;
+--           4 how many records, then for each: field, what it was read as, what it becomes ("" is none); then the audit's fields
+-- Reply     the account's new generation; 0: a record is no longer what it was read as, or it is too late
+--
+-- What a record means is Python's to know. Here it is text that is replaced only where it is still the text that was read, so that of
+-- two changes made from the same reading one wins, and the other reads again.
+
+local call, format = redis.call, string.format
+local ACCOUNT = "account"
+
+local now = tonumber(ARGV[1])
+if not now then
+  local time = call("TIME")
+  now = time[1] * 1000000 + time[2]
+end
+
+if now > (tonumber(ARGV[2]) or now) then
+  return 0
+end
+
+local first, last = 5, 4 + 3 * ARGV[4]
+for i = first, last, 3 do
+  if (call("HGET", KEYS[2], ARGV[i]) or "") ~= ARGV[i + 1] then
+    return 0
+  end
+end
+
+for i = first, last, 3 do
+  local field, before, after = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  if after == "" then
+    call("HDEL", KEYS[2], field)
+    call("ZREM", KEYS[3], field)
+    call("HDEL", KEYS[4], field)
+  elseif after ~= before then
+    call("HSET", KEYS[2], field, after)
+  end
+  if before == "" and field ~= ACCOUNT then
+    call("ZADD", KEYS[3], 0, field)
+  end
+end
+
+-- The time, so that an account that is deleted and made anew never has a generation again; and always a step up.
+local generation = tonumber(call("GET", KEYS[1]) or 0) + 1
+if generation < now then
+  generation = now
+end
+call("SET", KEYS[1], format("%.0f", generation))
+
+if KEYS[5] then
+  local fields = {}
+  for i = last + 1, #ARGV do
+    fields[#fields + 1] = ARGV[i]
+  end
+  call("XADD", KEYS[5], "MAXLEN", "~", ARGV[3], "*", "at_us", format("%.0f", now), unpack(fields))
+end
+return generation
