@@ -1,0 +1,127 @@
+"""The server's side of a connection: uvicorn's own HTTP protocol, with the gaps closed that a proxy falls into.
+
+Give it to uvicorn as `http=DownstreamProtocol`. What it changes, and why:
+
+- A head, or trailers, over 64 KiB are refused with 431; uvicorn has no bound.
+- Trailers do not turn into headers; uvicorn appends them, so that a body could bring its own X-Forwarded-For.
+- An upgrade offered together with a body is refused; the parser drops such a body and reads it as the next request.
+- A request target in absolute form has to agree with Host; only the latter reaches an application.
+- A response of unknown length to an HTTP/1.0 client ends with the connection; uvicorn would send it chunked.
+- A head and its body leave in one system call.
+- Bytes that are no request are answered with problem+json, and never in the middle of another response.
+"""
+
+import asyncio
+from typing import Any
+
+from limiter.api.cork import Cork
+from limiter.api.proxy_failures import ProxyFailure, RequestRefused, problem
+from limiter.api.proxy_headers import MAX_HEAD, head_size
+from starlette.types import Message, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+
+class DownstreamProtocol(HttpToolsProtocol):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Bytes received since the last that were of use: they can only be an unfinished head, or trailers.
+        self._pending = 0
+        self._refusal: ProxyFailure | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._plain_transport = transport
+        self.transport = Cork(self.loop, transport)  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        self._pending += len(data)
+        super().data_received(data)
+        if self._pending > MAX_HEAD and not self.transport.is_closing():
+            self._refusal = _too_large()
+            self.send_400_response("")
+
+    def on_headers_complete(self) -> None:
+        try:
+            self._check_head()
+        except ProxyFailure as refusal:
+            self._refusal = refusal
+            raise
+        self._pending = 0
+        if self.url[-1:] == b"?":
+            self.scope["limiter.target"] = self.url  # type: ignore[typeddict-unknown-key]
+        http_1_0 = self.parser.get_http_version() == "1.0"
+        if http_1_0:
+            self.expect_100_continue = False  # RFC 9110 §10.1.1
+        super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            self.headers = []  # whatever the parser still finds are trailers, which nobody asked for
+        if http_1_0:
+            self.cycle.send = _ending_with_the_connection(self.cycle)  # type: ignore[method-assign, assignment]
+
+    def on_body(self, body: bytes) -> None:
+        self._pending = 0
+        super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:
+        if not self._awaits_an_answer():
+            self.transport.close()
+            return
+        refusal = self._refusal or RequestRefused(msg)
+        body = problem(refusal.status, refusal.detail)
+        head = b"content-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+        self.transport.write(STATUS_LINE[refusal.status] + head + body)
+        self.transport.close()
+
+    def handle_websocket_upgrade(self) -> None:
+        self.transport = self._plain_transport  # it goes over to another protocol, which needs all of it
+        super().handle_websocket_upgrade()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Offers to upgrade are ignored as a rule; that is nothing to warn of."""
+
+    def _check_head(self) -> None:
+        if self._pending > MAX_HEAD and head_size(self.headers) + len(self.url) > MAX_HEAD:
+            raise _too_large()
+        if self.parser.should_upgrade() and self._drops_what_follows():
+            raise RequestRefused("A request that asks for another protocol cannot bring a body.", status=501)
+        if self.url[:1] != b"/":
+            self._check_authority()
+
+    def _drops_what_follows(self) -> bool:
+        bodies = (name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in self.headers)
+        return self.parser.get_method() == b"CONNECT" or any(bodies)
+
+    def _check_authority(self) -> None:
+        if self.url == b"*":
+            return
+        _, _, rest = self.url.partition(b"://")
+        authority = rest.partition(b"/")[0].partition(b"?")[0].lower()
+        if not authority or [value.lower() for name, value in self.headers if name == b"host"] != [authority]:
+            raise RequestRefused("The request's target and its Host do not agree.")
+
+    def _awaits_an_answer(self) -> bool:
+        """Whether what is written now would be read as the answer to what was just received."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            return True
+        return cycle.more_body and not cycle.response_started and not self.pipeline
+
+
+def _ending_with_the_connection(cycle: RequestResponseCycle) -> Send:
+    send, unknown_length = cycle.send, False
+
+    async def send_unchunked(message: Message) -> None:
+        nonlocal unknown_length
+        if message["type"] == "http.response.start":
+            unknown_length = not any(name.lower() == b"content-length" for name, _ in message["headers"])
+            if unknown_length:
+                cycle.chunked_encoding = False
+        elif unknown_length:
+            cycle.expected_content_length = len(message.get("body", b""))
+        await send(message)  # type: ignore[arg-type]
+
+    return send_unchunked
+
+
+def _too_large() -> ProxyFailure:
+    return RequestRefused(f"The request's headers are over {MAX_HEAD // 1024} KiB.", status=431)

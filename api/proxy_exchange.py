@@ -1,0 +1,117 @@
+"""One request and its response, over one connection to upstream."""
+
+import asyncio
+
+from limiter.api.proxy_failures import ClientGone, ClientStalled, Headers, RequestRefused, UpstreamStalled
+from limiter.api.proxy_headers import IDEMPOTENT, Request, ResponseHead, response_headers
+from limiter.api.upstream import Upstream
+from limiter.api.upstream_connection import Connection
+from starlette.types import Message, Receive, Send
+
+
+class Exchange:
+    def __init__(self, upstream: Upstream, connection: Connection, request: Request, receive: Receive) -> None:
+        self._upstream = upstream
+        self._connection = connection
+        self._request = request
+        self._upload = Upload(connection, request, receive)
+        self._task: asyncio.Task[None] | None = None
+        self._ended = False
+        self._head: ResponseHead
+
+    @property
+    def may_be_repeated(self) -> bool:
+        connection = self._connection
+        return connection.exchanges > 1 and not connection.answered and not self._upload.begun and self._request.method in IDEMPOTENT
+
+    async def begin(self) -> None:
+        """Send the request, and return when the response's head is there."""
+        # In this order a body that is already here leaves together with the head.
+        self._task = asyncio.create_task(self._upload.run())
+        self._connection.begin(self._request.head, to_head=self._request.method == "HEAD")
+        try:
+            self._head = await self._connection.response()
+        except UpstreamStalled:
+            self.end()
+            if self._upload.awaits_client:
+                raise ClientStalled("The request's body stopped coming.") from None
+            raise
+        except BaseException:
+            self.end()
+            raise
+
+    async def relay(self, send: Send, headers: Headers) -> None:
+        start = response_headers(self._head, headers)
+        if self._upload.unwanted:
+            # The client was never told to go on: whether its body follows all the same is anyone's guess.
+            start.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": self._head.status, "headers": start})
+        ended = False
+        while not ended:
+            body = await self._connection.read()
+            ended = self._connection.ended
+            if ended:
+                self.end()  # upstream is free again, however slowly the client reads the rest
+            await send({"type": "http.response.body", "body": body, "more_body": not ended})
+
+    def end(self) -> None:
+        """Give the connection back; it is closed unless both request and response went over it whole."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._task is not None:
+            self._task.cancel()
+        if self._upload.whole:
+            self._upstream.release(self._connection)
+        else:
+            self._connection.close()
+
+
+class Upload:
+    """The client's side of an exchange: its body goes to upstream, and its leaving ends the exchange."""
+
+    def __init__(self, connection: Connection, request: Request, receive: Receive) -> None:
+        self._connection = connection
+        self._receive = receive
+        self._chunked = request.length is None
+        self._left = request.length or 0
+        self._expects_continue = request.expects_continue
+        self.whole = request.length == 0
+        self.begun = False
+        self.awaits_client = False
+
+    @property
+    def unwanted(self) -> bool:
+        return self._expects_continue and not self.begun
+
+    async def run(self) -> None:
+        if self._expects_continue and not await self._connection.may_continue():
+            return
+        while True:
+            # Asking for the body is what makes the server send `100 Continue`.
+            self.awaits_client = not self.whole
+            message = await self._receive()
+            self.awaits_client = False
+            if message["type"] == "http.disconnect":
+                self._connection.fail(ClientGone())
+                return
+            if not self.whole:
+                self.begun = True
+                await self._pass_on(message)
+
+    async def _pass_on(self, message: Message) -> None:
+        body, more = message.get("body", b""), message.get("more_body", False)
+        self.whole = not more
+        if self._chunked:
+            await self._connection.write(_chunk(body, last=not more))
+            return
+        self._left -= len(body)
+        if self._left < 0 or (self._left and not more):
+            self._connection.fail(RequestRefused("The request's body is not as long as its Content-Length."))
+        elif body:
+            await self._connection.write(body)
+
+
+def _chunk(body: bytes, *, last: bool) -> bytes:
+    chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+    return chunk + b"0\r\n\r\n" if last else chunk

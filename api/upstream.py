@@ -1,0 +1,111 @@
+"""Where upstream is, and the connections kept open to it."""
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+from limiter.api.proxy_failures import ConnectTimedOut, Unreachable
+from limiter.api.upstream_connection import Connection
+
+PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """`http://host:port/base`, `https://…`, or `http+unix://%2Frun%2Fapi.sock/base`; `base` goes before every path."""
+
+    host: str
+    port: int
+    base: bytes
+    authority: bytes
+    tls: bool = False
+    socket_path: str | None = None
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        parts = urlsplit(url)
+        if parts.query or parts.fragment or parts.username or not parts.netloc:
+            raise ValueError(f"upstream {url!r}: give http://host:port, with a path before all others if need be")
+        base = parts.path.rstrip("/").encode("ascii")
+        if parts.scheme == "http+unix":
+            return cls("localhost", 0, base, b"localhost", socket_path=unquote(parts.netloc))
+        if parts.scheme not in PORTS or not parts.hostname:
+            raise ValueError(f"upstream {url!r}: its scheme is none of http, https, http+unix")
+        port = parts.port or PORTS[parts.scheme]
+        return cls(parts.hostname, port, base, parts.netloc.encode("idna"), tls=parts.scheme == "https")
+
+
+class Upstream:
+    """A stack of idle connections: the one used last is the least likely to be closed by upstream meanwhile."""
+
+    def __init__(self, address: Address, *, deadline: float, connect_timeout: float, max_idle: int, idle_timeout: float) -> None:
+        self.address = address
+        self._deadline = deadline
+        self._connect_timeout = connect_timeout
+        self._max_idle = max_idle
+        self._idle_timeout = idle_timeout
+        self._idle: deque[Connection] = deque()
+        self._sweep_timer: asyncio.TimerHandle | None = None
+        self._closing = False
+        self._tls = ssl.create_default_context() if address.tls else None
+
+    async def acquire(self, *, fresh: bool = False) -> Connection:
+        while self._idle and not fresh:
+            connection = self._idle.pop()
+            if not connection.closed:
+                return connection
+        return await self._connect()
+
+    def release(self, connection: Connection) -> None:
+        """Keep the connection for the next exchange, or close it if it cannot carry one."""
+        if not connection.reusable or self._closing or len(self._idle) >= self._max_idle:
+            connection.close()
+            return
+        loop = asyncio.get_running_loop()
+        connection.idle_since = loop.time()
+        self._idle.append(connection)
+        if self._sweep_timer is None:
+            self._sweep_timer = loop.call_later(self._idle_timeout, self._sweep)
+
+    def close(self) -> None:
+        """Close what is idle; what is in flight closes as it ends."""
+        self._closing = True
+        if self._sweep_timer is not None:
+            self._sweep_timer.cancel()
+        while self._idle:
+            self._idle.pop().close()
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._idle and (self._idle[0].closed or self._idle[0].idle_since + self._idle_timeout <= loop.time()):
+            self._idle.popleft().close()
+        self._sweep_timer = None
+        if self._idle:
+            self._sweep_timer = loop.call_at(self._idle[0].idle_since + self._idle_timeout, self._sweep)
+
+    async def _connect(self) -> Connection:
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                return await self._open()
+        except TimeoutError:
+            raise ConnectTimedOut("No connection to upstream could be made in time.") from None
+        except socket.gaierror:
+            raise Unreachable("Upstream's name does not resolve.", error="dns_error") from None
+        except ssl.SSLError:
+            raise Unreachable("Upstream's TLS handshake failed.", error="tls_protocol_error") from None
+        except ConnectionRefusedError:
+            raise Unreachable("Upstream refused the connection.", error="connection_refused") from None
+        except OSError:
+            raise Unreachable("Upstream cannot be reached.") from None
+
+    async def _open(self) -> Connection:
+        loop, address = asyncio.get_running_loop(), self.address
+        factory = partial(Connection, loop, self._deadline)
+        if address.socket_path is not None:
+            return (await loop.create_unix_connection(factory, address.socket_path))[1]
+        return (await loop.create_connection(factory, address.host, address.port, ssl=self._tls))[1]

@@ -1,0 +1,255 @@
+"""One connection to upstream: an asyncio protocol over httptools' response parser, one exchange at a time.
+
+Everything that decides whether a response is whole, and whether its connection may carry another, lives here.
+Both ways are bounded: reading stops while the client is slow, and `write` waits while upstream is.
+"""
+
+import asyncio
+from typing import cast
+
+import httptools
+from limiter.api.cork import Cork
+from limiter.api.proxy_failures import ConnectionClosed, MalformedResponse, UpstreamStalled
+from limiter.api.proxy_headers import MAX_HEAD, NO_CONTENT, NOT_MODIFIED, Framing, Header, ResponseHead, head_size, response_framing
+
+HIGH_WATER = 256 * 1024  # of a response body that the client has not taken yet; one read of the event loop
+# A client that waits for `100 Continue` gets it after this long even if upstream never heard of it.
+CONTINUE_AFTER = 1.0
+CONTINUE, SWITCHING_PROTOCOLS, OK = 100, 101, 200
+
+
+class Connection(asyncio.Protocol):
+    def __init__(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+        self._loop = loop
+        self._deadline = deadline
+        self._transport: asyncio.Transport
+        self._out: Cork
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._write_paused = self._read_paused = False
+        self.closed = False
+        self.exchanges = 0
+        self.idle_since = 0.0
+        self._complete = True
+
+    # What an exchange does
+
+    def begin(self, head: bytes, *, to_head: bool) -> None:
+        """Send a request's head. The response to HEAD has no body, whatever its headers say."""
+        self.failure: Exception | None = None
+        self.answered = self._complete = self._allowed = self._surplus = False
+        self._to_head = to_head
+        self._head: ResponseHead | None = None
+        self._framing: Framing | None = None
+        self._headers: list[Header] = []
+        self._head_bytes = self._buffered = 0
+        self._body: list[bytes] = []
+        # A parser of its own for each response: no state of the last one can reach into the next.
+        self._parser = httptools.HttpResponseParser(self)
+        self.exchanges += 1
+        self._moved = self._loop.time()
+        self._timer = self._loop.call_later(self._deadline, self._look_for_a_stall)
+        self._out.write(head)
+
+    async def write(self, data: bytes) -> None:
+        """Send a part of the request's body; waits while upstream takes no more."""
+        if self.failure is None and not self.closed:
+            self._out.write(data)
+            self._moved = self._loop.time()
+        while self._write_paused and self.failure is None and not self._complete:
+            await self._writable()
+
+    async def may_continue(self) -> bool:
+        """Whether the body is wanted: upstream said `100 Continue`, or nothing at all for a second."""
+        timer = self._loop.call_later(CONTINUE_AFTER, self._allow)
+        try:
+            while not self._allowed and self._head is None and self.failure is None:
+                await self._writable()
+        finally:
+            timer.cancel()
+        return self._head is None and self.failure is None
+
+    async def response(self) -> ResponseHead:
+        while True:
+            if self.failure is not None:
+                raise self.failure
+            if self._head is not None:
+                return self._head
+            await self._readable()
+
+    async def read(self) -> bytes:
+        """The next part of the response's body; empty only at its end."""
+        while not self._body and not self._complete:
+            if self.failure is not None:
+                raise self.failure
+            await self._readable()
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body.clear()
+        self._buffered = 0
+        if self._read_paused:
+            self._read_paused = False
+            self._moved = self._loop.time()
+            self._transport.resume_reading()
+        return body
+
+    @property
+    def ended(self) -> bool:
+        return self._complete and not self._body
+
+    @property
+    def reusable(self) -> bool:
+        return (
+            self._complete
+            and self._framing is not None
+            and self._framing.keep_alive
+            and not (self._surplus or self.closed or self._write_paused)
+        )
+
+    def fail(self, failure: Exception) -> None:
+        """End the exchange, and the connection with it: what else it would carry belongs to nobody."""
+        if self.failure is None:
+            self.failure = failure
+        self.close()
+        self._wake()
+
+    def close(self) -> None:
+        self._disarm()
+        self.closed = True
+        self._out.abort()
+
+    # What asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._out = Cork(self._loop, self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._complete:
+            self.close()  # nobody asked for this
+            return
+        self.answered = True
+        if self._head is None:
+            self._head_bytes += len(data)
+        else:
+            self._moved = self._loop.time()
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._surplus = True
+            if not self._complete:
+                known = error.__context__ if isinstance(error.__context__, MalformedResponse) else None
+                self.fail(known or MalformedResponse("Upstream's response is not well-formed HTTP/1.1."))
+        else:
+            if self._head is None and self._head_bytes > MAX_HEAD:
+                self.fail(_too_large())
+        if self._buffered > HIGH_WATER and not self._read_paused and not self.closed:
+            self._read_paused = True
+            self._transport.pause_reading()
+
+    def eof_received(self) -> None:
+        pass
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.closed = True
+        if self._framing is not None and self._framing.until_close and error is None:
+            self._finish()
+        if not self._complete:
+            part = "before it answered" if self._head is None else "in the middle of its response"
+            self.fail(ConnectionClosed(f"Upstream closed the connection {part}."))
+        self._disarm()
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._moved = self._loop.time()
+        self._wake()
+
+    # What the parser calls
+
+    def on_message_begin(self) -> None:
+        self._surplus = self._complete
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # After the head these are trailers, which may be dropped (RFC 9110 §6.5.1) and here are.
+        if self._head is None:
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if self._head_bytes > MAX_HEAD and head_size(self._headers) > MAX_HEAD:
+            raise _too_large()
+        if CONTINUE <= status < OK:
+            self._interim(status)
+            return
+        head = ResponseHead.parted(self._parser.get_http_version(), status, self._headers)
+        bodiless = self._to_head or status in (NO_CONTENT, NOT_MODIFIED)
+        self._framing = response_framing(head, bodiless=bodiless)
+        self._head = head
+        self._moved = self._loop.time()
+        if bodiless:
+            self._finish()
+        self._wake()
+
+    def on_body(self, body: bytes) -> None:
+        if self._complete:
+            self._surplus = True
+            return
+        self._body.append(body)
+        self._buffered += len(body)
+        self._wake()
+
+    def on_message_complete(self) -> None:
+        if self._head is not None and not self._complete:
+            self._finish()
+
+    # And the rest
+
+    def _interim(self, status: int) -> None:
+        """ASGI has no way to pass a 1xx on, but its arrival means that upstream is at work."""
+        if status == SWITCHING_PROTOCOLS:
+            raise MalformedResponse("Upstream switched protocols without being asked to.")
+        self._headers = []
+        self._moved = self._loop.time()
+        self._allow()
+
+    def _finish(self) -> None:
+        self._complete = True
+        self._disarm()
+        self._wake()
+
+    def _allow(self) -> None:
+        self._allowed = True
+        self._wake()
+
+    def _look_for_a_stall(self) -> None:
+        # While reading is paused it is the client who is slow.
+        left = self._deadline if self._read_paused else self._moved + self._deadline - self._loop.time()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look_for_a_stall)
+        else:
+            self.fail(UpstreamStalled(f"Upstream sent nothing for {self._deadline:g} seconds."))
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def _readable(self) -> None:
+        self._reader = self._loop.create_future()
+        await self._reader
+
+    async def _writable(self) -> None:
+        self._writer = self._loop.create_future()
+        await self._writer
+
+    def _wake(self) -> None:
+        for waiting in (self._reader, self._writer):
+            if waiting is not None and not waiting.done():
+                waiting.set_result(None)
+
+
+def _too_large() -> MalformedResponse:
+    return MalformedResponse(f"The head of upstream's response is over {MAX_HEAD // 1024} KiB.", error="http_response_header_section_size")

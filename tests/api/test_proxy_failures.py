@@ -1,0 +1,250 @@
+"""What the client is told when there is no response to pass on, and when a request goes out a second time."""
+
+import contextlib
+import socket
+import threading
+
+import pytest
+from limiter.api.proxy import Proxy
+
+from support.proxying import OK, Client, Peer, Truncated, Upstream, answering, get, proxying, request, serving, wait_until
+from support.redis_server import free_port
+
+OURS = [(b"RateLimit", b'"minute";r=1;t=2')]
+
+
+def told(answer) -> tuple[int, bytes]:
+    """Status and error, once the answer is seen to be a full problem document with our headers and no internals."""
+    problem = answer.problem
+    assert set(problem) == {"type", "title", "status", "detail"}
+    assert problem["status"] == answer.status
+    assert "127.0.0.1" not in problem["detail"]
+    assert answer.values(b"ratelimit") == [OURS[0][1]]
+    assert len(answer.values(b"date")) == 1
+    return answer.status, answer.values(b"proxy-status")[0].removeprefix(b"limiter; error=")
+
+
+def silent(peer: Peer) -> None:
+    peer.wait_for_close()
+
+
+def test_an_upstream_that_is_down_is_a_bad_gateway():
+    with proxying(f"http://127.0.0.1:{free_port()}", headers=OURS) as port:
+        assert told(get(port)) == (502, b"connection_refused")
+
+
+def test_an_upstream_whose_name_does_not_resolve_is_a_bad_gateway():
+    with proxying("http://nowhere.invalid", headers=OURS) as port:
+        assert told(get(port)) == (502, b"dns_error")
+
+
+def test_an_upstream_that_does_not_take_connections_is_a_gateway_timeout():
+    """A full backlog: the kernel drops what would connect."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with proxying(url, headers=OURS, connect_timeout=0.2) as port:
+            assert told(get(port)) == (504, b"connection_timeout")
+
+
+def test_an_upstream_that_does_not_answer_is_a_gateway_timeout_and_is_hung_up_on():
+    with Upstream(silent) as upstream, proxying(upstream.url, headers=OURS, deadline=0.2) as port:
+        assert told(get(port)) == (504, b"http_response_timeout")
+        assert upstream.peers[0].closed.wait(10)
+
+
+def test_an_upstream_that_drips_its_head_is_a_gateway_timeout():
+    """Bytes that make no head are no progress."""
+
+    with Upstream(drip) as upstream, proxying(upstream.url, headers=OURS, deadline=0.3) as port:
+        assert told(get(port)) == (504, b"http_response_timeout")
+
+
+def drip(peer: Peer) -> None:
+    peer.request()
+    peer.send(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    while not peer.closed.wait(0.02):
+        peer.send(b"x")
+
+
+def test_a_response_that_stalls_is_broken_off():
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        peer.wait_for_close()
+
+    with Upstream(script) as upstream, proxying(upstream.url, deadline=0.3) as port, Client(port) as client:
+        assert client.send(request()).head().status == 200
+        assert client.chunk() == b"hello"
+        with pytest.raises(Truncated):
+            client.chunk()
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 10", b"Transfer-Encoding: chunked"])
+def test_a_response_that_upstream_cuts_short_is_broken_off(framing):
+    body = b"hello" if b"Length" in framing else b"5\r\nhello\r\n"
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n" + body)
+
+    with Upstream(script) as upstream, proxying(upstream.url) as port, Client(port) as client, pytest.raises(Truncated):
+        client.send(request()).answer()
+
+
+def test_an_upstream_that_hangs_up_instead_of_answering_is_a_bad_gateway():
+    def script(peer: Peer) -> None:
+        peer.request()
+
+    with Upstream(script) as upstream, proxying(upstream.url, headers=OURS) as port:
+        assert told(get(port)) == (502, b"connection_terminated")
+    assert len(upstream.peers) == 1
+
+
+@pytest.mark.parametrize("head", [b"X: y\r\n" * 12_000, b"X: y\r\n" * 200_000, b"X: " + b"y" * 1_000_000])
+def test_a_response_head_that_does_not_end_is_a_bad_gateway(head):
+    with answering(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n") as upstream, proxying(upstream.url, headers=OURS) as port:
+        assert told(get(port)) == (502, b"http_response_header_section_size")
+
+
+@pytest.mark.parametrize("head", [b"X: y\r\n" * 12_000, b"X: y\r\n" * 200_000, b"X: " + b"y" * 1_000_000])
+def test_a_request_head_that_does_not_end_is_refused(head):
+    with answering() as upstream, proxying(upstream.url) as port, Client(port) as client:
+        with contextlib.suppress(ConnectionError):
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n\r\n")
+        assert client.answer().status == 431
+    assert upstream.peers == []
+
+
+def test_trailers_that_do_not_end_are_refused():
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    with answering() as upstream, proxying(upstream.url) as port, Client(port) as client:
+        with contextlib.suppress(ConnectionError):
+            client.send(head + b"X: y\r\n" * 200_000)
+        assert client.answer().status == 431
+    assert OK not in upstream.received
+
+
+def test_a_client_that_stops_in_the_middle_of_its_body_is_told_so():
+    with Upstream(silent) as upstream, proxying(upstream.url, headers=OURS, deadline=0.3) as port, Client(port) as client:
+        client.send(request("/", "Content-Length: 10", method="POST") + b"hello")
+        assert told(client.answer()) == (408, b"http_request_error")
+        assert upstream.peers[0].closed.wait(10)
+
+
+def closing_after(answers: int) -> Upstream:
+    """An upstream that closes its first connection upon the request after so many answers, without a word."""
+
+    def script(peer: Peer) -> None:
+        first = len(upstream.peers) == 1
+        left = answers if first else 1000
+        while left and peer.request():
+            peer.send(OK)
+            left -= 1
+        if first:
+            peer.recv()
+
+    return (upstream := Upstream(script))
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+def test_a_harmless_request_is_repeated_once_if_a_kept_connection_turns_out_to_be_closed(method):
+    with closing_after(1) as upstream, proxying(upstream.url) as port:
+        assert get(port).body == b"ok"
+        assert get(port, "/again", method=method).status == 200
+        assert len(upstream.peers) == 2
+    assert upstream.received.count(b" /again ") == 2
+
+
+@pytest.mark.parametrize(
+    "second",
+    [request("/once", method="POST"), request("/once", method="PATCH"), request("/once", method="PUT", body=b"hello")],
+)
+def test_a_request_that_may_have_had_an_effect_is_never_repeated(second):
+    with closing_after(1) as upstream, proxying(upstream.url, headers=OURS) as port, Client(port) as client:
+        assert get(port).body == b"ok"
+        assert told(client.send(second).answer()) == (502, b"connection_terminated")
+    assert upstream.received.count(b" /once ") == 1
+
+
+def test_a_request_is_not_repeated_once_an_answer_has_begun():
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(OK)
+        peer.request()
+        peer.send(b"HTTP/1.1 2")
+
+    with Upstream(script) as upstream, proxying(upstream.url, headers=OURS) as port:
+        assert get(port).body == b"ok"
+        assert told(get(port)) == (502, b"connection_terminated")
+    assert len(upstream.peers) == 1
+
+
+def test_a_request_is_not_repeated_over_and_over():
+    def script(peer: Peer) -> None:
+        peer.request()
+        if len(upstream.peers) == 1:
+            peer.send(OK)
+            peer.recv()
+
+    upstream = Upstream(script)
+    with upstream, proxying(upstream.url, headers=OURS) as port:
+        assert get(port).body == b"ok"
+        assert told(get(port)) == (502, b"connection_terminated")
+    assert len(upstream.peers) == 2
+
+
+def test_a_connection_that_upstream_closed_meanwhile_is_not_used():
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(OK)
+
+    with Upstream(script) as upstream, proxying(upstream.url) as port:
+        for number in range(1, 4):
+            assert get(port, method="GET").body == b"ok"
+            wait_until(lambda n=number: len(upstream.peers) == n, "a connection of its own")
+
+
+def test_requests_of_many_clients_at_once_do_not_mix():
+    def script(peer: Peer) -> None:
+        while seen := peer.request():
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(seen.body), seen.body))
+
+    def talk(number: int) -> None:
+        with Client(port) as client:
+            for turn in range(20):
+                body = b"%d-%d" % (number, turn) * 1000
+                echoes.append(client.send(request(method="POST", body=body)).answer().body == body)
+
+    echoes = []
+    with Upstream(script) as upstream, proxying(upstream.url) as port:
+        threads = [threading.Thread(target=talk, args=[number]) for number in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert echoes == [True] * 320
+    assert len(upstream.peers) <= 16
+
+
+def test_a_body_is_held_against_its_length_whatever_the_server():
+    """The check behind the server's own, by an application that shortens what it passes on."""
+    with Upstream(silent) as upstream:
+        proxy = Proxy(upstream.url, trusts=lambda _: False)
+
+        async def app(scope, receive, send):
+            async def shortened():
+                message = await receive()
+                return {**message, "body": message.get("body", b"")[:-1]}
+
+            if scope["type"] == "http":
+                await proxy(scope, shortened, send)
+
+        with serving(app, lifespan="off") as port, Client(port) as client:
+            assert client.send(request(method="POST", body=b"hello")).answer().status == 400
