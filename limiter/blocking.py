@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 import time
 from typing import Any
 
@@ -18,6 +19,7 @@ from limiter.errors import BackendError, BackendTimeout
 
 _CHUNK = 65536
 _NO_REPLY = object()
+_NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Link:
@@ -26,8 +28,7 @@ class Link:
     def __init__(self, connection: redis.Connection, deadline_at: float) -> None:
         self._connection = connection
         self._reader = hiredis.Reader(notEnoughData=_NO_REPLY)
-        left = _left(deadline_at)
-        connection.socket_connect_timeout = connection.socket_timeout = left
+        connection.socket_connect_timeout = connection.socket_timeout = max(deadline_at - time.monotonic(), 0.001)
         try:
             connection.connect()
         except redis.TimeoutError:
@@ -35,6 +36,7 @@ class Link:
         except (redis.RedisError, OSError) as error:
             raise BackendError(f"cannot connect to Redis: {error}") from None
         self._socket: socket.socket = connection._sock  # noqa: SLF001 - redis-py has no public way to its socket
+        self._socket.setblocking(False)
         self._poller = select.poll()
         self._poller.register(self._socket, select.POLLIN)
 
@@ -46,16 +48,9 @@ class Link:
     def exchange(self, command: bytes, deadline_at: float) -> Any:
         """The reply, an error that Redis replied among them; or BackendError, and the link is of no more use."""
         try:
-            self._socket.settimeout(_left(deadline_at))
-            self._socket.sendall(command)
+            self._send(command, deadline_at)
             while (reply := self._reader.gets()) is _NO_REPLY:
-                self._socket.settimeout(_left(deadline_at))
-                received = self._socket.recv(_CHUNK)
-                if not received:
-                    raise BackendError("Redis closed the connection before it answered")
-                self._reader.feed(received)
-        except TimeoutError:
-            raise BackendTimeout("Redis did not answer within the deadline") from None
+                self._reader.feed(self._receive(deadline_at))
         except OSError as error:
             raise BackendError(f"the connection to Redis failed: {error}") from None
         return reply
@@ -63,7 +58,37 @@ class Link:
     def close(self) -> None:
         self._connection.disconnect()
 
+    def _send(self, command: bytes, deadline_at: float) -> None:
+        sent = 0
+        while sent < len(command):
+            try:
+                sent += self._socket.send(command[sent:] if sent else command)
+            except _NOT_NOW:
+                self._await(select.POLLOUT, deadline_at)
 
-def _left(deadline_at: float) -> float:
-    # Not 0, which would mean not to block at all: a reply that is there is read even by a caller that was held up.
-    return max(deadline_at - time.monotonic(), 0.001)
+    def _receive(self, deadline_at: float) -> bytes:
+        while True:
+            # A TLS layer may hold what the socket no longer does.
+            if not getattr(self._socket, "pending", _none)():
+                self._await(select.POLLIN, deadline_at)
+            try:
+                received = self._socket.recv(_CHUNK)
+            except _NOT_NOW:
+                continue
+            if not received:
+                raise BackendError("Redis closed the connection before it answered")
+            return received
+
+    def _await(self, event: int, deadline_at: float) -> None:
+        if event != select.POLLIN:
+            self._poller.modify(self._socket, event)
+        # At least a moment: a reply that is there is read, even by a caller that was held up until after its deadline.
+        ready = self._poller.poll(max(1, (deadline_at - time.monotonic()) * 1000))
+        if event != select.POLLIN:
+            self._poller.modify(self._socket, select.POLLIN)
+        if not ready:
+            raise BackendTimeout("Redis did not answer within the deadline")
+
+
+def _none() -> int:
+    return 0

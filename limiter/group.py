@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 from limiter.charge import Charge, checked_subject
 from limiter.errors import InvalidPolicy
@@ -27,7 +28,7 @@ class Guard:
     generation: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Group:
     """Charges, each with the key of its state."""
 
@@ -54,19 +55,29 @@ def grouped(
     if isinstance(what, Policy):
         if subject is None:
             raise InvalidPolicy(f"policy {what.name!r} needs a subject: take(policy, 'key-1')")
-        charges: tuple[Charge, ...] = (Charge(what, subject, cost),)
-    elif subject is not None:
+        try:
+            return _plain(prefix, what, subject, cost, account, operation)
+        except TypeError:
+            # What cannot be hashed is not right either, and here is said why.
+            return _together(prefix, (Charge(what, subject, cost),), account, operation)
+    if subject is not None:
         raise InvalidPolicy(f"subject {subject!r} goes with a Policy; a Charge has its own")
-    else:
-        charges = _charges(what)
+    return _together(prefix, _charges(what), account, operation)
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _plain(prefix: str, policy: Policy, subject: str, cost: int, account: str | None, operation: Operation) -> Group:
+    """The same subjects come again and again: theirs are kept."""
+    return _together(prefix, (Charge(policy, subject, cost),), account, operation)
+
+
+def _together(prefix: str, charges: tuple[Charge, ...], account: str | None, operation: Operation) -> Group:
     if account is not None:
         checked_subject(account, "account")
-    elif len(charges) == 1:
-        account = charges[0].subject
     else:
-        account = _only_subject(charges)
+        account = charges[0].subject if len(charges) == 1 else _only_subject(charges)
     keys = tuple([state_key(prefix, account, charge) for charge in charges])
-    if len(keys) > 1 and len(set(keys)) < len(keys):
+    if len(set(keys)) < len(keys):
         raise InvalidPolicy("one decision charges each policy and subject once: add the costs of the charges that share both")
     return Group(charges, keys, operation)
 

@@ -37,6 +37,10 @@ class Policy:
         self._check()
         put(self, "wire", PolicyWire(self.limits))
 
+    def __hash__(self) -> int:
+        # Of the name alone: equal policies have equal names, and a hash over all limits would cost more than what it saves.
+        return hash(self.name)
+
     def _check(self) -> None:
         if not 1 <= len(self.limits) <= _MOST_LIMITS:
             raise InvalidPolicy(f"policy {self.name!r} has {len(self.limits)} limits: give it 1 to {_MOST_LIMITS}")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import ParamSpec, Self, TypeVar
+from typing import ParamSpec, Self, TypeVar, cast
 
 import redis
 
@@ -60,8 +59,13 @@ class Limiter(Verbs[Decision, list[Decision]]):
     def reset(self, what: What, subject: str | None = None, *, account: str | None = None) -> None:
         """Forget all that was counted."""
         command, deadline_at = erasing(self._group(what, subject, 0, account)), self.settings.deadline_at(None)
-        with self._lent_link(deadline_at) as link:
+        link = self._link(deadline_at)
+        try:
             accepted(link.exchange(command, deadline_at))
+        except BaseException:
+            link.close()
+            raise
+        self._idle.append(link)
 
     def enforce(self, what: What, subject: str | None = None, cost: int = 1, *, account: str | None = None) -> Decision:
         """`take`, with a denial raised as LimitExceeded."""
@@ -102,35 +106,23 @@ class Limiter(Verbs[Decision, list[Decision]]):
 
     def _decided(self, groups: Sequence[Group], deadline_at: float) -> list[Decision]:
         try:
-            with self._lent_link(deadline_at) as link:
-                return self._talk(link, converse(groups, self._guess, self.settings.clock), deadline_at)
+            link = self._link(deadline_at)
+            try:
+                verdicts = _talk(link, converse(groups, self._guess, self.settings.clock), deadline_at)
+            except BaseException:
+                link.close()
+                raise
         except BackendError as error:
             return [undecided(group, error) for group in groups]
+        self._idle.append(link)
+        # Without a guard, a group's verdict is a decision.
+        return cast("list[Decision]", verdicts)
 
-    def _talk(self, link: Link, conversation: Conversation[R], deadline_at: float) -> R:
-        command = next(conversation)
-        try:
-            while True:
-                command = conversation.send(link.exchange(command, deadline_at))
-        except StopIteration as end:
-            result: R = end.value
-            return result
-
-    @contextmanager
-    def _lent_link(self, deadline_at: float) -> Iterator[Link]:
-        """A link from the idle ones; one on which something failed does not come back to them."""
+    def _link(self, deadline_at: float) -> Link:
+        """An idle one, or a new one. Only one that has done its work goes back to the idle ones."""
         if self._pid != os.getpid():
             # A fork's connections are its parent's.
             self._idle, self._pid = deque(), os.getpid()
-        link = self._link(deadline_at)
-        try:
-            yield link
-        except BaseException:
-            link.close()
-            raise
-        self._idle.append(link)
-
-    def _link(self, deadline_at: float) -> Link:
         while True:
             try:
                 link = self._idle.pop()
@@ -139,3 +131,13 @@ class Limiter(Verbs[Decision, list[Decision]]):
             if link.is_fresh:
                 return link
             link.close()
+
+
+def _talk(link: Link, conversation: Conversation[R], deadline_at: float) -> R:
+    command = next(conversation)
+    try:
+        while True:
+            command = conversation.send(link.exchange(command, deadline_at))
+    except StopIteration as end:
+        result: R = end.value
+        return result

@@ -6,16 +6,17 @@ Read `take.lua` first, then one of the kinds (`token_bucket.lua` is the shortest
 import hashlib
 from importlib.resources import files
 
-# Each part is the body of a function, called once and kept under its name; the first and the last are not: the names that all use, and
-# what runs.
-MODULES = ("sliding_window", "token_bucket", "quota", "state")
+# In this order. The body of a function each, but for three: a call that has no need of a part does not pay for it.
+PARTS = ("prelude", "sliding_window", "token_bucket", "quota", "kinds", "state", "take")
+OPEN = {"prelude", "kinds", "take"}
 
 
 def _part(name: str) -> str:
-    return files(__package__).joinpath(f"{name}.lua").read_text("utf-8")
+    text = files(__package__).joinpath(f"{name}.lua").read_text("utf-8")
+    return text if name in OPEN else f"local function make_{name}()\n{text}end\n"
 
 
-SOURCE = "\n".join([_part("prelude"), *(f"local {name} = (function()\n{_part(name)}end)()" for name in MODULES), _part("take")]).encode()
+SOURCE = "\n".join(map(_part, PARTS)).encode()
 
 # Redis knows a script by this digest of its source.
 SHA = hashlib.sha1(SOURCE, usedforsecurity=False).hexdigest().encode()

@@ -6,3 +6,6 @@ local floor, ceil = math.floor, math.ceil
 
 -- Waits that are none: for a cost above the capacity; for a time outside the bounds of a quota.
 local NEVER, STALE = -1, -2
+
+-- Where the first limit's state begins, after the shape of the policy that wrote it.
+local FIRST_LIMIT = 5

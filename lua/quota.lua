@@ -5,34 +5,26 @@
 --
 -- The bounds are the caller's, the choice among them is ours, by our clock; outside all of them the caller is asked for others.
 
-local QUOTA, QUOTA_SIZE = ">I7I7", 14
+local QUOTA, QUOTA_SIZE = "<dd", 16
 
-local quota = { blank = pack(QUOTA, 0, 0) }
-
-function quota.size()
-  return QUOTA_SIZE
-end
-
--- The period under way, and what it has used; no period, where the bounds do not reach to now.
+-- When the period ends, what it has used, and when that was written; nothing, where the bounds do not reach to now.
 local function current(limit, blob, position, now)
-  local start, stop = limit.b, limit.c
-  if now < start then
-    start, stop = limit.a, start
-  elseif now >= stop then
-    start, stop = stop, limit.d
-  end
-  if now < start or now >= stop then
+  if now < limit.a or now >= limit.d then
     return nil
   end
   local used, written = unpack(QUOTA, blob, position)
-  if written < start then
-    used = 0
+  -- A clock that stepped back stays in the period in which it last wrote.
+  local at = written > now and written or now
+  local start, stop = limit.c, limit.d
+  if at < limit.b then
+    start, stop = limit.a, limit.b
+  elseif at < limit.c then
+    start, stop = limit.b, limit.c
   end
-  -- A clock that stepped back must not make a count look older than it is.
-  return stop, used, written > now and written or now
+  return stop, written < start and 0 or used, at
 end
 
-function quota.take(limit, blob, position, now, cost)
+local function take(limit, blob, position, now, cost)
   local stop, used, written = current(limit, blob, position, now)
   if not stop then
     return position, 0, STALE, 0
@@ -48,7 +40,7 @@ function quota.take(limit, blob, position, now, cost)
   return position + QUOTA_SIZE, used, wait, used > 0 and stop - now or 0, pack(QUOTA, used, written)
 end
 
-function quota.refund(limit, blob, position, now, cost)
+local function refund(limit, blob, position, now, cost)
   local stop, used, written = current(limit, blob, position, now)
   if not stop then
     return position, 0, STALE, 0
@@ -57,4 +49,4 @@ function quota.refund(limit, blob, position, now, cost)
   return position + QUOTA_SIZE, used, 0, used > 0 and stop - now or 0, pack(QUOTA, used, written)
 end
 
-return quota
+return { record = QUOTA_SIZE, take = take, refund = refund }

@@ -8,38 +8,26 @@
 -- are binary searches. The newest entry is (newest, total) itself; the log holds the others, oldest first, with times modulo 2^40 us
 -- and totals modulo 2^32: both above any window or capacity that the library lets through.
 
-local WINDOW, WINDOW_SIZE = ">I4I4I7I7I2", 24
-local ENTRY, ENTRY_SIZE = ">I5I4", 9
+local WINDOW, WINDOW_SIZE = "<I4I4ddI2", 26
+local ENTRY, ENTRY_SIZE = "<I5I4", 9
 local TIMES, TOTALS = 2 ^ 40, 2 ^ 32
 
-local sliding_window = { blank = pack(WINDOW, 0, 0, 0, 0, 0) }
-
-function sliding_window.size(blob, position)
-  local _, _, _, _, count = unpack(WINDOW, blob, position)
-  return WINDOW_SIZE + count * ENTRY_SIZE
-end
-
--- How many of `count` entries come before the first for which `is_enough(time, total)` holds; it holds for all after that.
-local function search(blob, log, count, is_enough)
-  local low, high = 0, count
+-- The first entry for which `is_enough(time, total)` holds, as it does for all after it: how many come before it, and its time. The
+-- newest stands behind the others, and is enough for whoever asks.
+local function search(blob, log, count, newest, is_enough)
+  local low, high, found = 0, count, newest
   while low < high do
     local middle = floor((low + high) / 2)
-    if is_enough(unpack(ENTRY, blob, log + middle * ENTRY_SIZE)) then
-      high = middle
+    local time, total = unpack(ENTRY, blob, log + middle * ENTRY_SIZE)
+    -- Whole again: none is 2^40 us older than the newest.
+    time = newest - (newest - time) % TIMES
+    if is_enough(time, total) then
+      high, found = middle, time
     else
       low = middle + 1
     end
   end
-  return low
-end
-
--- The time of an entry, whole again: none is 2^40 us older than the newest.
-local function time_of(blob, log, count, newest, entry)
-  if entry == count then
-    return newest
-  end
-  local time = unpack(">I5", blob, log + entry * ENTRY_SIZE)
-  return newest - (newest - time) % TIMES
+  return low, found
 end
 
 -- What later than `horizon` is left of a log: used, oldest, count, and where it now begins.
@@ -47,23 +35,15 @@ local function age(blob, log, count, newest, total, horizon)
   if newest <= horizon then
     return 0, newest, 0, log + count * ENTRY_SIZE
   end
-  local gone = search(blob, log, count, function(time)
-    return newest - (newest - time) % TIMES > horizon
+  local gone, oldest = search(blob, log, count, newest, function(time)
+    return time > horizon
   end)
-  local _, through = unpack(ENTRY, blob, log + (gone - 1) * ENTRY_SIZE)
-  log, count = log + gone * ENTRY_SIZE, count - gone
-  return (total - through) % TOTALS, time_of(blob, log, count, newest, 0), count, log
+  log = log + gone * ENTRY_SIZE
+  local _, through = unpack(ENTRY, blob, log - ENTRY_SIZE)
+  return (total - through) % TOTALS, oldest, count - gone, log
 end
 
--- When the log will hold no more than `room`.
-local function frees_at(limit, blob, log, count, newest, total, room)
-  local freeing = search(blob, log, count, function(_, through)
-    return (total - through) % TOTALS <= room
-  end)
-  return time_of(blob, log, count, newest, freeing) + limit.a
-end
-
-function sliding_window.take(limit, blob, position, now, cost)
+local function take(limit, blob, position, now, cost)
   local used, total, oldest, newest, count = unpack(WINDOW, blob, position)
   local window, log = limit.a, position + WINDOW_SIZE
   local after = log + count * ENTRY_SIZE
@@ -75,7 +55,11 @@ function sliding_window.take(limit, blob, position, now, cost)
   if cost > limit.capacity then
     wait = NEVER
   elseif used + cost > limit.capacity and cost > 0 then
-    wait = frees_at(limit, blob, log, count, newest, total, limit.capacity - cost) - now
+    local room = limit.capacity - cost
+    local _, freeing = search(blob, log, count, newest, function(_, through)
+      return (total - through) % TOTALS <= room
+    end)
+    wait = freeing + window - now
   end
   if wait ~= 0 or cost == 0 then
     return after, used, wait, used > 0 and newest + window - now or 0
@@ -83,34 +67,35 @@ function sliding_window.take(limit, blob, position, now, cost)
 
   -- A clock that stepped back: entries stay in order, and leave no sooner.
   local at = now > newest and now or newest
-  local grown = (total + cost) % TOTALS
+  local grown, reset = (total + cost) % TOTALS, at + window - now
   if used > 0 and at - newest > at % limit.b then
-    return after, used + cost, 0, window, pack(WINDOW, used + cost, grown, oldest, at, count + 1), sub(blob, log, after - 1),
+    return after, used + cost, 0, reset, pack(WINDOW, used + cost, grown, oldest, at, count + 1), sub(blob, log, after - 1),
       pack(ENTRY, newest % TIMES, total)
   end
   if count == 0 then
     oldest = at
   end
-  return after, used + cost, 0, window, pack(WINDOW, used + cost, grown, oldest, at, count), sub(blob, log, after - 1)
+  return after, used + cost, 0, reset, pack(WINDOW, used + cost, grown, oldest, at, count), sub(blob, log, after - 1)
 end
 
 -- The oldest units come back: so the ceiling holds even where the refunded request was among the newest.
-function sliding_window.refund(limit, blob, position, now, cost)
+local function refund(limit, blob, position, now, cost)
   local used, total, oldest, newest, count = unpack(WINDOW, blob, position)
   local log = position + WINDOW_SIZE
-  local after = log + count * ENTRY_SIZE
-  if used > 0 and oldest <= now - limit.a then
-    used, oldest, count, log = age(blob, log, count, newest, total, now - limit.a)
+  local after, horizon = log + count * ENTRY_SIZE, now - limit.a
+  if used > 0 and oldest <= horizon then
+    used, oldest, count, log = age(blob, log, count, newest, total, horizon)
   end
 
-  used = used > cost and used - cost or 0
-  local gone = search(blob, log, count, function(_, through)
-    return (total - through) % TOTALS < used
-  end)
-  log, count = log + gone * ENTRY_SIZE, count - gone
-  oldest = time_of(blob, log, count, newest, 0)
-  return after, used, 0, used > 0 and newest + limit.a - now or 0, pack(WINDOW, used, total, oldest, newest, count),
-    sub(blob, log, after - 1)
+  local left = used > cost and used - cost or 0
+  if left < used then
+    local gone
+    gone, oldest = search(blob, log, count, newest, function(_, through)
+      return (total - through) % TOTALS < left
+    end)
+    log, count = log + gone * ENTRY_SIZE, count - gone
+  end
+  return after, left, 0, left > 0 and newest - horizon or 0, pack(WINDOW, left, total, oldest, newest, count), sub(blob, log, after - 1)
 end
 
-return sliding_window
+return { record = WINDOW_SIZE, entry = ENTRY_SIZE, take = take, refund = refund }

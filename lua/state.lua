@@ -2,19 +2,20 @@
 --
 -- Layout   shape (of the policy that wrote it), the state of each limit, the tag of each, how many there are
 --
+-- A limit's state is a record, all zeros where nothing was used; a sliding window's ends with the number of log entries behind it.
 -- A policy whose shape is still the stored one, which is nearly always so, reads it as it stands. After an edit the limits are
 -- matched by tag (kind and name), so that each keeps its count wherever it now stands in the policy.
 
-local KINDS = { [0] = sliding_window, token_bucket, quota }
-
-local state = { kinds = KINDS, limits = 5 }
-
 -- What each limit had, by its tag, in the policy that wrote `blob`.
 local function states_by_tag(blob)
-  local position, states = state.limits, {}
+  local position, states = FIRST_LIMIT, {}
   for i = byte(blob, -1), 1, -1 do
     local tag = unpack(">I4", blob, #blob - 4 * i)
-    local size = KINDS[tag % 4].size(blob, position)
+    local kind = kind_of(tag % 4)
+    local size = kind.record
+    if kind.entry then
+      size = size + kind.entry * unpack("<I2", blob, position + size - 2)
+    end
     states[tag] = sub(blob, position, position + size - 1)
     position = position + size
   end
@@ -22,12 +23,12 @@ local function states_by_tag(blob)
 end
 
 -- A subject's state in the shape of `policy`: of nothing stored, or of what another policy wrote.
-function state.shape(policy, blob)
+local function shape(policy, blob)
   local states, parts = blob and states_by_tag(blob) or {}, { policy.head }
   for i, limit in ipairs(policy) do
-    parts[i + 1] = states[limit.tag] or limit.blank
+    parts[i + 1] = states[limit.tag] or ("\0"):rep(limit.kind.record)
   end
   return concat(parts) .. policy.tags
 end
 
-return state
+return shape

@@ -6,13 +6,7 @@
 -- Whole microseconds and parts are kept apart, so that a rate such as 7 a minute neither drifts nor rounds. Missing units, not the
 -- time until they are back, are what is kept: after an edit of the rate they refill at the new one.
 
-local BUCKET, BUCKET_SIZE = ">I5I7I4", 16
-
-local token_bucket = { blank = pack(BUCKET, 0, 0, 0) }
-
-function token_bucket.size()
-  return BUCKET_SIZE
-end
+local BUCKET, BUCKET_SIZE = "<ddI4", 20
 
 -- When `units` are back that began to refill at (since, part): whole microseconds and parts.
 local function refilled_at(limit, units, since, part)
@@ -26,34 +20,32 @@ local function whole_at(limit, units, since, part)
   return rest > 0 and time + 1 or time
 end
 
--- How many units are back: the division is rounded, refilled_at is not. None, on a clock that stepped back.
-local function refilled(limit, since, part, now)
+-- What is missing now, and since when and what part of a microsecond the next unit refills.
+local function age(limit, blob, position, now)
+  local missing, since, part = unpack(BUCKET, blob, position)
+  if part >= limit.c then
+    -- Of another rate: at most a microsecond is lost.
+    since, part = since + 1, 0
+  end
+  if missing == 0 or whole_at(limit, missing, since, part) <= now then
+    -- A clock that stepped back must not make a full bucket look older than it is.
+    return 0, since > now and missing == 0 and since or now, 0
+  end
+  -- How many units are back: the division is rounded, refilled_at is not. None, on a clock that stepped back.
   local back = floor((now - since) / (limit.a + limit.b / limit.c))
   while back > 0 and whole_at(limit, back, since, part) > now do
     back = back - 1
   end
-  while whole_at(limit, back + 1, since, part) <= now do
+  while back >= 0 and whole_at(limit, back + 1, since, part) <= now do
     back = back + 1
   end
-  return back > 0 and back or 0
-end
-
--- What is missing now, and since when and what part of a microsecond the next unit refills.
-local function age(limit, blob, position, now)
-  local missing, since, part = unpack(BUCKET, blob, position)
-  if missing == 0 then
-    return 0, now, 0
-  elseif part >= limit.c then
-    since, part = since + 1, 0
-  end
-  local back = refilled(limit, since, part, now)
-  if back >= missing then
-    return 0, now, 0
+  if back <= 0 then
+    return missing, since, part
   end
   return missing - back, refilled_at(limit, back, since, part)
 end
 
-function token_bucket.take(limit, blob, position, now, cost)
+local function take(limit, blob, position, now, cost)
   local missing, since, part = age(limit, blob, position, now)
   local wait, lacking = 0, missing + cost - limit.capacity
   if cost > limit.capacity then
@@ -66,11 +58,11 @@ function token_bucket.take(limit, blob, position, now, cost)
   return position + BUCKET_SIZE, missing, wait, whole_at(limit, missing, since, part) - now, pack(BUCKET, missing, since, part)
 end
 
-function token_bucket.refund(limit, blob, position, now, cost)
+local function refund(limit, blob, position, now, cost)
   local missing, since, part = age(limit, blob, position, now)
   missing = missing > cost and missing - cost or 0
   local reset = missing > 0 and whole_at(limit, missing, since, part) - now or 0
   return position + BUCKET_SIZE, missing, 0, reset, pack(BUCKET, missing, since, part)
 end
 
-return token_bucket
+return { record = BUCKET_SIZE, take = take, refund = refund }

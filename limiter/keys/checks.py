@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from limiter.errors import InvalidPolicy
+from limiter.errors import InvalidPolicy, shown
 from limiter.keys.errors import InvalidRecord
 from limiter.keys.form import ENVIRONMENTS, LONGEST_KEY, Environment, Form
 from limiter.keys.records import own_policy
@@ -25,7 +25,7 @@ _YEARS = 100 * 366 * 86400
 
 def account_id(value: str) -> str:
     if not isinstance(value, str) or not _ACCOUNT.fullmatch(value):
-        raise InvalidRecord(f"account {_told(value)}: use 1 to 64 letters, digits and _ . @ -, a letter or digit first")
+        raise InvalidRecord(f"account {shown(value)}: use 1 to 64 letters, digits and _ . @ -, a letter or digit first")
     return value
 
 
@@ -46,13 +46,13 @@ def plain_name(value: str, what: str) -> str:
 
 def key_name(value: str) -> str:
     if not isinstance(value, str) or len(value) > _LONGEST_NAME or not value.isprintable():
-        raise InvalidRecord(f"name {_told(value)}: use up to {_LONGEST_NAME} printable characters")
+        raise InvalidRecord(f"name {shown(value)}: use up to {_LONGEST_NAME} printable characters")
     return value
 
 
 def environment(value: str) -> Environment:
     if value not in ENVIRONMENTS:
-        raise InvalidRecord(f"environment {_told(value)}: use one of {', '.join(ENVIRONMENTS)}")
+        raise InvalidRecord(f"environment {shown(value)}: use one of {', '.join(ENVIRONMENTS)}")
     return value  # type: ignore[return-value]  # of those it is one
 
 
@@ -60,7 +60,7 @@ def scopes(values: Iterable[str]) -> tuple[str, ...]:
     listed = _listed(values, "scopes", "asset:read")
     for scope in listed:
         if not isinstance(scope, str) or not _SCOPE.fullmatch(scope):
-            raise InvalidRecord(f"scope {_told(scope)}: use 1 to 64 letters, digits and _ . : * / -, such as 'asset:read'")
+            raise InvalidRecord(f"scope {shown(scope)}: use 1 to 64 letters, digits and _ . : * / -, such as 'asset:read'")
     return tuple(dict.fromkeys(listed))
 
 
@@ -73,7 +73,7 @@ def limits(values: Iterable[str]) -> tuple[str, ...]:
     listed = _listed(values, "limits", "100/minute")
     for limit in listed:
         if not isinstance(limit, str):
-            raise InvalidRecord(f"limit {_told(limit)}: use a text, such as '100/minute'")
+            raise InvalidRecord(f"limit {shown(limit)}: use a text, such as '100/minute'")
     try:
         if listed:
             own_policy(listed)
@@ -89,15 +89,15 @@ def either(policy: str | None, own: tuple[str, ...]) -> None:
 
 def seconds(value: float, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value < 0:
-        raise InvalidRecord(f"{what} {_told(value)}: use seconds, 0 or more")
+        raise InvalidRecord(f"{what} {shown(value)}: use seconds, 0 or more")
     if _YEARS < value < math.inf:
-        raise InvalidRecord(f"{what} {_told(value)}: use at most 100 years, or leave it out")
+        raise InvalidRecord(f"{what} {shown(value)}: use at most 100 years, or leave it out")
     return value
 
 
 def page(count: int) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _LONGEST_PAGE:
-        raise InvalidRecord(f"a page of {_told(count)}: use 1 to {_LONGEST_PAGE:,}")
+        raise InvalidRecord(f"a page of {shown(count)}: use 1 to {_LONGEST_PAGE:,}")
     return count
 
 
@@ -124,23 +124,18 @@ def _network(value: str) -> str:
         stated = ipaddress.ip_interface(value)
     except ValueError as error:
         raise InvalidRecord(
-            f"address {_told(value)}: {error}; use an address or a network, such as 203.0.113.0/24 or 2001:db8::/32"
+            f"address {shown(value)}: {error}; use an address or a network, such as 203.0.113.0/24 or 2001:db8::/32"
         ) from None
     if stated.ip != network.network_address:
-        raise InvalidRecord(f"address {_told(value)} has bits set behind its prefix: did you mean {network} or {stated.ip}?")
+        raise InvalidRecord(f"address {shown(value)} has bits set behind its prefix: did you mean {network} or {stated.ip}?")
     mapped = getattr(network.network_address, "ipv4_mapped", None)
     return f"{mapped}/{network.prefixlen - 96}" if mapped and network.prefixlen >= 96 else str(network)  # noqa: PLR2004  # ::ffff:0:0/96
 
 
 def _listed(values: Iterable[str], what: str, example: str) -> tuple[str, ...]:
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
-        raise InvalidRecord(f"{what} {_told(values)} are no list: use [{example!r}]")
+        raise InvalidRecord(f"{what} {shown(values)} are no list: use [{example!r}]")
     listed = tuple(values)
     if len(listed) > _MOST:
         raise InvalidRecord(f"{what}: {len(listed)} are too many, use at most {_MOST}")
     return listed
-
-
-def _told(value: object) -> str:
-    told = repr(value)
-    return told if len(told) <= 80 else f"{told[:77]}..."  # noqa: PLR2004

@@ -52,6 +52,10 @@ class Registry:
         self.keys = Keyring(self.store, pointers, self.form, known or Known(), actor)
         self.audit = Audit(client, self.names)
 
+    async def now_us(self) -> int:
+        """Redis's time."""
+        return await self.store.now_us()
+
     async def look_up(self, digest: str) -> Identity | None:
         """Whose key this is, as it stands now; two round trips."""
         pointed = await self.store.pointer(digest)

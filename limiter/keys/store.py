@@ -85,6 +85,11 @@ class Store:
             generation = int(await self.scripts.delete(keys=self._keys(account), args=[self.now, record, most_keys, self._audited, *told]))
         return await self._followed(generation, entry)
 
+    async def now_us(self) -> int:
+        with backend():
+            seconds, us = await self.client.time()
+        return self.clock() if self.clock else int(seconds) * 1_000_000 + int(us)
+
     async def ids(self, account: str, after: str, count: int) -> list[str]:
         with backend():
             found = await self.client.zrange(self.names.ids(account), f"({after}" if after else "-", "+", bylex=True, offset=0, num=count)
