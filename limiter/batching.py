@@ -104,7 +104,8 @@ class Batcher:
     async def _fly(self, batch: list[Waiter]) -> None:
         try:
             async with asyncio.timeout(None) as self._flight:
-                verdicts = await self._talk(self._converse([waiter.group for waiter in batch]))
+                link = await self._ready_link()
+                verdicts = await link.talk(self._converse([waiter.group for waiter in batch]))
         except TimeoutError:
             # Nobody waits: the timer has answered them all.
             await self._drop_link()
@@ -118,17 +119,11 @@ class Batcher:
                 if not waiter.answer.done():
                     waiter.answer.set_result(verdict)
 
-    async def _talk(self, conversation: Conversation[T]) -> T:
+    async def _ready_link(self) -> AsyncLink:
         if self._link is None or not self._link.is_fresh:
             await self._drop_link()
             self._link = await self._open_link()
-        command = next(conversation)
-        try:
-            while True:
-                command = conversation.send(await self._link.exchange(command))
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        return self._link
 
     async def _drop_link(self) -> None:
         link, self._link = self._link, None

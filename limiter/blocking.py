@@ -10,15 +10,19 @@ import select
 import socket
 import ssl
 import time
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import hiredis
 import redis
 
+from limiter.connections import introduction, provider_of
+from limiter.conversation import Conversation
 from limiter.errors import BackendError, BackendTimeout
+from limiter.resp import NO_REPLY, reader
+
+T = TypeVar("T")
 
 _CHUNK = 65536
-_NO_REPLY = object()
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -27,18 +31,26 @@ class Link:
 
     def __init__(self, connection: redis.Connection, deadline_at: float) -> None:
         self._connection = connection
-        self._reader = hiredis.Reader(notEnoughData=_NO_REPLY)
+        self._reader = reader()
         connection.socket_connect_timeout = connection.socket_timeout = max(deadline_at - time.monotonic(), 0.001)
         try:
-            connection.connect()
+            connection.connect()  # type: ignore[no-untyped-call]
+            provider = provider_of(connection)
+            credentials = provider.get_credentials() if provider else ()
         except redis.TimeoutError:
             raise BackendTimeout("Redis did not accept a connection within the deadline") from None
         except (redis.RedisError, OSError) as error:
             raise BackendError(f"cannot connect to Redis: {error}") from None
-        self._socket: socket.socket = connection._sock  # noqa: SLF001 - redis-py has no public way to its socket
+        # redis-py has no public way to its socket.
+        self._socket = cast("socket.socket", connection._sock)  # noqa: SLF001
         self._socket.setblocking(False)
         self._poller = select.poll()
         self._poller.register(self._socket, select.POLLIN)
+        try:
+            self.talk(introduction(connection, credentials), deadline_at)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def is_fresh(self) -> bool:
@@ -49,14 +61,24 @@ class Link:
         """The reply, an error that Redis replied among them; or BackendError, and the link is of no more use."""
         try:
             self._send(command, deadline_at)
-            while (reply := self._reader.gets()) is _NO_REPLY:
+            while (reply := self._reader.gets()) is NO_REPLY:
                 self._reader.feed(self._receive(deadline_at))
-        except OSError as error:
+        except (OSError, hiredis.HiredisError) as error:
             raise BackendError(f"the connection to Redis failed: {error}") from None
         return reply
 
+    def talk(self, conversation: Conversation[T], deadline_at: float) -> T:
+        """Carry a conversation to its end."""
+        try:
+            command = next(conversation)
+            while True:
+                command = conversation.send(self.exchange(command, deadline_at))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
     def close(self) -> None:
-        self._connection.disconnect()
+        self._connection.disconnect()  # type: ignore[no-untyped-call]
 
     def _send(self, command: bytes, deadline_at: float) -> None:
         sent = 0

@@ -1,6 +1,7 @@
 """Connections to Redis as a limiter needs them: made by redis-py, from a URL or like those of a client that the caller has.
 
-What differs from redis-py's own ways: nothing is retried (a command sent twice charges twice), nothing waits longer than told.
+What differs from redis-py's own ways: nothing is retried (a command sent twice charges twice), and redis-py sees only to the socket
+(TLS, unix paths, Sentinel). The first words on it are ours, as `introduction`: so each of them is within the caller's deadline.
 """
 
 from __future__ import annotations
@@ -12,17 +13,40 @@ import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.credentials import CredentialProvider, UsernamePasswordCredentialProvider
 from redis.retry import Retry
 
+from limiter.conversation import Conversation, accepted
 from limiter.errors import InvalidPolicy
+from limiter.resp import pack
 
-_PLAIN = {
+_OURS = {
     "retry_on_timeout": False,
     "retry_on_error": [],
     "health_check_interval": 0,
     "decode_responses": False,
-    "socket_timeout": None,
+    "protocol": 2,
+    # Called instead of redis-py's own handshake.
+    "redis_connect_func": id,
 }
+
+
+def introduction(connection: Any, credentials: tuple[str, ...]) -> Conversation[None]:
+    """The first words on a connection: who we are, and which database we mean."""
+    if credentials:
+        accepted((yield pack("AUTH", *credentials)))
+    if connection.db:
+        accepted((yield pack("SELECT", str(connection.db))))
+
+
+def provider_of(connection: Any) -> CredentialProvider | None:
+    """Who knows the connection's name and password, if it has any."""
+    if connection.credential_provider:
+        provider: CredentialProvider = connection.credential_provider
+        return provider
+    if connection.username or connection.password:
+        return UsernamePasswordCredentialProvider(connection.username, connection.password)
+    return None
 
 
 def sync_factory(source: str | redis.Redis) -> Callable[[], redis.Connection]:
@@ -54,6 +78,6 @@ def _without_password(url: str) -> str:
 
 
 def _factory(pool: Any, retry: Any) -> Callable[[], Any]:
-    options = {**pool.connection_kwargs, **_PLAIN, "retry": retry}
+    options = {**pool.connection_kwargs, **_OURS, "retry": retry}
     make = pool.connection_class
     return lambda: make(**options)

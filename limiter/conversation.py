@@ -14,6 +14,7 @@ import hiredis
 from limiter.errors import BackendError
 from limiter.group import Group
 from limiter.protocol import Call, Stale, Verdict
+from limiter.resp import pack
 from limiter.server_clock import ServerClock
 
 # Times in microseconds, instead of Redis's.
@@ -41,7 +42,7 @@ def converse(groups: Sequence[Group], guess: ServerClock, injected: Clock | None
 
 def erasing(group: Group) -> bytes:
     """The command that forgets the states of a group."""
-    return hiredis.pack_command((b"DEL", *group.keys))
+    return pack(b"DEL", *group.keys)
 
 
 def accepted(reply: Any) -> Any:

@@ -47,4 +47,6 @@ def name_of(us: int) -> str:
     """`minute` for 60 seconds, `90s` for 90, `1500ms` for one and a half."""
     if us in _NAMES:
         return _NAMES[us]
-    return f"{us // SECOND}s" if us % SECOND == 0 else f"{us / 1000:g}ms"
+    if us % SECOND == 0:
+        return f"{us // SECOND}s"
+    return f"{us // 1000}ms" if us % 1000 == 0 else f"{us}us"

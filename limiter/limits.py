@@ -166,7 +166,9 @@ class Quota:
         return self.calendar.usual_seconds
 
     def starts(self, now_us: int) -> Starts:
-        return self.calendar.starts_around(now_us)
+        before, this, following, after = self.calendar.starts_around(now_us)
+        # The wire knows no time before 1970, where a clock that was never set may stand.
+        return max(0, before), max(0, this), max(0, following), max(0, after)
 
 
 Limit = SlidingWindow | TokenBucket | Quota

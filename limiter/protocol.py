@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from enum import Enum
 from struct import Struct
 
-import hiredis
-
 from limiter.decision import Decision
 from limiter.group import Group, Operation
 from limiter.lua import SHA, SOURCE
+from limiter.resp import pack
 
 # More would hold Redis too long in one go: 128 decisions take it about a millisecond.
 MOST_GROUPS = 128
@@ -67,11 +66,11 @@ class Call:
 
     @property
     def command(self) -> bytes:
-        return hiredis.pack_command((b"EVALSHA", SHA, *self._arguments))
+        return pack(b"EVALSHA", SHA, *self._arguments)
 
     @property
     def command_with_source(self) -> bytes:
-        return hiredis.pack_command((b"EVAL", SOURCE, *self._arguments))
+        return pack(b"EVAL", SOURCE, *self._arguments)
 
     def decode(self, reply: list[int]) -> tuple[int, list[Verdict]]:
         """Redis's time, and the verdicts in the order of the groups."""

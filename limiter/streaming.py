@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 
 import hiredis
 import redis
 import redis.asyncio
 
+from limiter.connections import introduction, provider_of
+from limiter.conversation import Conversation
 from limiter.errors import BackendError
+from limiter.resp import NO_REPLY, reader
+
+T = TypeVar("T")
 
 _CHUNK = 65536
-_NO_REPLY = object()
 
 
 class AsyncLink:
@@ -20,21 +24,25 @@ class AsyncLink:
 
     def __init__(self, connection: redis.asyncio.Connection) -> None:
         self._connection = connection
-        self._reader = hiredis.Reader(notEnoughData=_NO_REPLY)
+        self._reader = reader()
         # redis-py has no public way to its streams.
-        self._in: asyncio.StreamReader = connection._reader  # noqa: SLF001
-        self._out: asyncio.StreamWriter = connection._writer  # noqa: SLF001
+        self._in = cast("asyncio.StreamReader", connection._reader)  # noqa: SLF001
+        self._out = cast("asyncio.StreamWriter", connection._writer)  # noqa: SLF001
 
     @classmethod
     async def open(cls, connection: redis.asyncio.Connection) -> Self:
         try:
-            await connection.connect()
-            return cls(connection)
-        except (redis.RedisError, OSError) as error:
-            raise BackendError(f"cannot connect to Redis: {error}") from None
-        except asyncio.CancelledError:
+            await connection.connect()  # type: ignore[no-untyped-call]
+            provider = provider_of(connection)
+            credentials = await provider.get_credentials_async() if provider else ()
+            link = cls(connection)
+            await link.talk(introduction(connection, credentials))
+        except BaseException as error:
             await connection.disconnect(nowait=True)
+            if isinstance(error, redis.RedisError | OSError):
+                raise BackendError(f"cannot connect to Redis: {error}") from None
             raise
+        return link
 
     @property
     def is_fresh(self) -> bool:
@@ -45,7 +53,7 @@ class AsyncLink:
         """The reply, an error that Redis replied among them; or BackendError, and the link is of no more use."""
         try:
             self._out.write(command)
-            while (reply := self._reader.gets()) is _NO_REPLY:
+            while (reply := self._reader.gets()) is NO_REPLY:
                 received = await self._in.read(_CHUNK)
                 if not received:
                     raise BackendError("Redis closed the connection before it answered")
@@ -53,6 +61,16 @@ class AsyncLink:
         except (OSError, hiredis.HiredisError) as error:
             raise BackendError(f"the connection to Redis failed: {error}") from None
         return reply
+
+    async def talk(self, conversation: Conversation[T]) -> T:
+        """Carry a conversation to its end."""
+        try:
+            command = next(conversation)
+            while True:
+                command = conversation.send(await self.exchange(command))
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
     async def close(self) -> None:
         await self._connection.disconnect(nowait=True)

@@ -13,7 +13,7 @@ import redis
 
 from limiter.blocking import Link
 from limiter.connections import sync_factory
-from limiter.conversation import Clock, Conversation, accepted, converse, erasing
+from limiter.conversation import Clock, accepted, converse, erasing
 from limiter.decision import Decision, LimitState
 from limiter.errors import BackendError
 from limiter.failure import undecided
@@ -108,7 +108,7 @@ class Limiter(Verbs[Decision, list[Decision]]):
         try:
             link = self._link(deadline_at)
             try:
-                verdicts = _talk(link, converse(groups, self._guess, self.settings.clock), deadline_at)
+                verdicts = link.talk(converse(groups, self._guess, self.settings.clock), deadline_at)
             except BaseException:
                 link.close()
                 raise
@@ -131,13 +131,3 @@ class Limiter(Verbs[Decision, list[Decision]]):
             if link.is_fresh:
                 return link
             link.close()
-
-
-def _talk(link: Link, conversation: Conversation[R], deadline_at: float) -> R:
-    command = next(conversation)
-    try:
-        while True:
-            command = conversation.send(link.exchange(command, deadline_at))
-    except StopIteration as end:
-        result: R = end.value
-        return result

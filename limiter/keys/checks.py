@@ -120,12 +120,12 @@ def sha256_digest(value: str) -> bytes:
 
 def _network(value: str) -> str:
     try:
-        network = ipaddress.ip_network(value, strict=False)
-        stated = ipaddress.ip_interface(value)
-    except ValueError as error:
-        raise InvalidRecord(
-            f"address {shown(value)}: {error}; use an address or a network, such as 203.0.113.0/24 or 2001:db8::/32"
-        ) from None
+        stated = ipaddress.ip_interface(value) if isinstance(value, str) else None
+    except ValueError:
+        stated = None
+    if stated is None:
+        raise InvalidRecord(f"address {shown(value)}: use an address or a network, such as 203.0.113.0/24 or 2001:db8::/32")
+    network = stated.network
     if stated.ip != network.network_address:
         raise InvalidRecord(f"address {shown(value)} has bits set behind its prefix: did you mean {network} or {stated.ip}?")
     mapped = getattr(network.network_address, "ipv4_mapped", None)

@@ -28,7 +28,8 @@ from limiter.keys.store import Store
 
 
 class Registry:
-    """`Registry(client, form=Form.from_environment("ff"))`; `actor` is told in the audit, `clock` is for tests.
+    """`Registry(client, form=Form.from_environment("ff"))`; `actor` is told in the audit, which keeps the latest
+    `audited` changes or a few more; `clock` is for tests.
 
     On a Redis Cluster say `cluster=True`: an audit entry is then written in a call of its own, after the change.
     """
@@ -43,10 +44,11 @@ class Registry:
         actor: str = "",
         clock: Clock | None = None,
         cluster: bool = False,
+        audited: int = 100_000,
     ) -> None:
         self.form = form or Form()
         self.names = Names(prefix)
-        self.store = Store(client, self.names, clock=clock, cluster=cluster)
+        self.store = Store(client, self.names, clock=clock, cluster=cluster, audited=audited)
         pointers = Pointers(self.store)
         self.accounts = Accounts(self.store, pointers, known or Known(), actor)
         self.keys = Keyring(self.store, pointers, self.form, known or Known(), actor)
