@@ -1,0 +1,102 @@
+"""The sliding window: no window ever holds more, and hardly less."""
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from limiter import Policy, SlidingWindow
+from support.clock import HOUR, MINUTE, NOON, SECOND
+from support.drivers import a_subject
+from support.model import assert_ceiling, slice_of, us
+from support.traffic import SPANS, STARTS, assert_decided_as_promised, sliding_windows, traffic
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_no_window_holds_more_than_the_capacity_under_any_traffic(limiter, clock, data):
+    limit = data.draw(sliding_windows)
+    start = data.draw(st.sampled_from(STARTS) | st.integers(NOON, NOON + HOUR))
+    assert_decided_as_promised(limiter, clock, [limit], start, data.draw(traffic([limit])))
+
+
+def admitted_when_spaced(limiter, clock, limit, spacing, times, cost=1):
+    """How many of `times` requests pass, of a client that keeps to the rate."""
+    policy, subject = Policy("spaced", [limit]), a_subject()
+    admitted = 0
+    for _ in range(times):
+        admitted += limiter.take(policy, subject, cost).allowed
+        clock.now_us += spacing
+    return admitted
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 100), st.sampled_from(SPANS), st.integers(0, MINUTE))
+@example(100, 1000, 0)
+@example(100, MINUTE, 0)
+@example(97, MINUTE + 7, 3)
+def test_a_client_spaced_at_the_rate_is_never_denied_up_to_a_capacity_of_100(limiter, clock, capacity, span, offset):
+    clock.now_us = NOON + offset
+    times = 2 * capacity + 3
+    assert admitted_when_spaced(limiter, clock, SlidingWindow(capacity, span / SECOND), -(-span // capacity), times) == times
+
+
+@pytest.mark.parametrize(("capacity", "cost"), [(101, 1), (1000, 1), (10_000, 10), (1_000_000, 777), (2**32 - 1, 2**22)])
+def test_a_client_spaced_at_the_rate_is_hardly_ever_denied_above_a_capacity_of_100(limiter, clock, capacity, cost):
+    clock.now_us = NOON + 1
+    spacing = -(-MINUTE * cost // capacity)
+    times = 3 * capacity // cost
+    assert admitted_when_spaced(limiter, clock, SlidingWindow(capacity, 60), spacing, times, cost) >= 0.99 * times
+
+
+@given(st.integers(1, 1000), st.sampled_from(SPANS), st.integers(0, MINUTE))
+def test_after_a_full_burst_the_next_is_admitted_a_window_and_a_128th_later_at_most(limiter, clock, capacity, span, offset):
+    limit = SlidingWindow(capacity, span / SECOND)
+    policy, subject = Policy("burst", [limit]), a_subject()
+    clock.now_us = NOON + offset
+    assert limiter.take(policy, subject, capacity).allowed
+    denied = limiter.take(policy, subject)
+    assert not denied.allowed
+    assert denied.retry_after <= limit.window + slice_of(limit) / SECOND
+    clock.now_us += span + slice_of(limit)
+    assert limiter.take(policy, subject, capacity).allowed
+
+
+@given(st.lists(st.tuples(st.integers(0, MINUTE), st.booleans()), min_size=200, max_size=300))
+@settings(max_examples=10)
+def test_however_it_is_hammered_a_window_keeps_129_entries_at_most(limiter, client, clock, steps):
+    """Of 9 bytes each, beside 60 for the rest; the steps are 1/50 of a slice, or a slice and what it takes to miss its edge."""
+    limit = SlidingWindow(10**6, 60)
+    policy, subject = Policy("hammered", [limit]), a_subject()
+    key = f"{limiter.settings.prefix}:{{{subject}}}:{subject}:hammered"
+    clock.now_us = NOON
+    for gap, wide in steps:
+        clock.now_us += slice_of(limit) + gap % 1000 if wide else gap // 6400
+        limiter.take(policy, subject)
+        assert client.strlen(key) <= 60 + 129 * 9
+
+
+@settings(max_examples=50)
+@given(st.data())
+def test_units_that_are_refunded_can_be_taken_again_and_no_more_than_those(limiter, clock, data):
+    """Refunds take back the oldest units, so that the ceiling holds for what was used, whichever request is refunded."""
+    limit = SlidingWindow(data.draw(st.integers(2, 12)), 60)
+    policy, subject, kept = Policy("refunds", [limit]), a_subject(), []
+    clock.now_us = NOON
+    for gap, cost, back in data.draw(st.lists(st.tuples(st.integers(0, 30 * SECOND), st.integers(1, 4), st.integers(0, 3)), min_size=5)):
+        clock.now_us += gap
+        if limiter.take(policy, subject, cost).allowed:
+            kept.append([clock.now_us, cost])
+        if back:
+            before = limiter.inspect(policy, subject)[0].used
+            after = limiter.refund(policy, subject, back).limits[0].used
+            assert after == max(0, before - back)
+            give_back_oldest(kept, back, clock.now_us - us(limit.window))
+    assert_ceiling(limit, [(at, cost) for at, cost in kept if cost])
+
+
+def give_back_oldest(kept, units, horizon):
+    for entry in kept:
+        if entry[0] > horizon:
+            given = min(units, entry[1])
+            entry[1] -= given
+            units -= given

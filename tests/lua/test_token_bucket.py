@@ -1,0 +1,94 @@
+"""The token bucket: as exact as whole microseconds can be, whatever the rate."""
+
+import signal
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from limiter import Limiter, Policy, Quota, TokenBucket
+from support.clock import DAY, HOUR, MINUTE, NOON, SECOND, Clock
+from support.drivers import a_subject
+from support.redis_server import redis_server
+from support.traffic import SPANS, STARTS, assert_decided_as_promised, token_buckets, traffic
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_no_interval_holds_more_than_the_capacity_and_what_was_refilled(limiter, clock, data):
+    """Held against exact fractions: what the bucket admits and denies is what a perfect one would."""
+    limit = data.draw(token_buckets)
+    start = data.draw(st.sampled_from(STARTS) | st.integers(NOON, NOON + HOUR))
+    assert_decided_as_promised(limiter, clock, [limit], start, data.draw(traffic([limit])))
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 3), st.integers(1, 100), st.sampled_from(SPANS))
+@example(1, 7, MINUTE)
+@example(1, 3, 1000)
+def test_a_client_spaced_at_the_rate_is_never_denied(limiter, clock, capacity, refill, span):
+    """By whole microseconds, where a unit takes no whole number of them."""
+    policy, subject = Policy("spaced", [TokenBucket(capacity, refill, span / SECOND)]), a_subject()
+    for n in range(refill + 10):
+        clock.now_us = NOON + n * -(-span // refill)
+        assert limiter.take(policy, subject).allowed, n
+
+
+@settings(max_examples=40)
+@given(st.integers(2, 4), st.integers(1, 100), st.sampled_from(SPANS))
+@example(2, 7, MINUTE)
+def test_a_client_that_keeps_exactly_to_a_fractional_rate_is_never_denied(limiter, clock, capacity, refill, span):
+    """The n-th request comes n * per / refill after the first, rounded up; a unit of reserve bears the rounding."""
+    policy, subject = Policy("fractions", [TokenBucket(capacity, refill, span / SECOND)]), a_subject()
+    for n in range(refill + 10):
+        clock.now_us = NOON - (-n * span // refill)
+        assert limiter.take(policy, subject).allowed, n
+
+
+def test_seven_a_minute_do_not_drift_in_a_day(limiter, clock):
+    """A minute has no seventh in microseconds: rounded once a unit, 10,080 of them would be off by milliseconds."""
+    policy, subject = Policy("seven", [TokenBucket(7, 7, "minute")]), a_subject()
+    clock.now_us = NOON
+    assert limiter.take(policy, subject, 7).allowed
+    for minute in range(1, 1441):
+        clock.now_us = NOON + minute * MINUTE - 1
+        assert not limiter.peek(policy, subject, 7).allowed
+        clock.now_us += 1
+        assert limiter.take(policy, subject, 7).allowed
+
+
+def test_an_idle_bucket_holds_its_capacity_and_no_more(limiter, clock):
+    policy, subject = Policy("idle", [TokenBucket(5, 1, "second"), Quota.monthly(1000)]), a_subject()
+    clock.now_us = NOON
+    limiter.take(policy, subject, 5)
+    clock.now_us += HOUR
+    assert limiter.inspect(policy, subject)[0].remaining == 5
+    assert not limiter.take(policy, subject, 6).allowed
+    assert limiter.take(policy, subject, 5).allowed
+    assert not limiter.take(policy, subject, 1).allowed
+
+
+def test_the_fastest_bucket_beside_the_longest_quota_is_decided_at_once():
+    """Billions of units a second over a month are more than a double tells apart: the bucket must not count them one by one."""
+    policy, clock = Policy("fastest", [TokenBucket(10**7, 2**32 - 1, "second"), Quota.monthly(10**15)]), Clock()
+    with redis_server() as own, Limiter(own.url, clock=clock, deadline=2) as limiter:
+        try:
+            for odd in range(200):
+                subject = a_subject()
+                clock.now_us = 1_767_225_600_000_000 + odd * 9973
+                limiter.take(policy, subject, 10**7)
+                clock.now_us += 26 * DAY + odd * (4 * DAY // 200)
+                assert limiter.take(policy, subject, 10**7).allowed
+        finally:
+            # A script that does not end lets nothing else end its server.
+            own.send(signal.SIGKILL)
+
+
+def test_a_slower_refill_holds_for_what_is_missing_already(limiter, clock):
+    subject = a_subject()
+    clock.now_us = NOON
+    limiter.take(Policy("edited", [TokenBucket(10, 10, "second")]), subject, 10)
+    slower = Policy("edited", [TokenBucket(10, 1, "second")])
+    denied = limiter.take(slower, subject)
+    assert (denied.limits[0].used, denied.retry_after, denied.limits[0].reset_after) == (10, 1.0, 10.0)
+    clock.now_us += SECOND
+    assert limiter.take(slower, subject).allowed

@@ -1,0 +1,28 @@
+"""Time as a test would have it."""
+
+import time
+
+# Noon of a Friday, 15 January 2027, UTC.
+NOON = 1_800_014_400_000_000
+
+SECOND = 1_000_000
+MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86400 * SECOND
+
+
+class Clock:
+    """Microseconds that stand still until they are moved: `clock.now_us += 60_000_000`."""
+
+    def __init__(self, now_us: int = NOON) -> None:
+        self.now_us = now_us
+
+    def __call__(self) -> int:
+        return self.now_us
+
+
+def eventually(holds, *, within: float = 10.0):
+    """What `holds` answers, once it is true: for what happens in real time, elsewhere."""
+    until = time.monotonic() + within
+    while not (answer := holds()):
+        assert time.monotonic() < until, f"not within {within} s: {holds}"
+        time.sleep(0.005)
+    return answer

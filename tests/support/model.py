@@ -1,0 +1,82 @@
+"""What each kind of limit promises, in plain Python with all of the history and exact arithmetic. It stands only here.
+
+`admitted` is that history: (microseconds, cost), oldest first.
+"""
+
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+from zoneinfo import ZoneInfo
+
+from limiter import Quota, SlidingWindow, TokenBucket
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def us(seconds: float) -> int:
+    return round(seconds * 1_000_000)
+
+
+def slice_of(limit) -> int:
+    """How much longer than the window a unit of it may be counted."""
+    return -(-us(limit.window) // 128) if isinstance(limit, SlidingWindow) else 0
+
+
+def exactly_used(limit, admitted, now: int, slack: int = 0) -> int:
+    """The units in use at `now`, whole units that have not fully come back among them."""
+    match limit:
+        case SlidingWindow():
+            return sum(cost for at, cost in admitted if at > now - us(limit.window) - slack)
+        case TokenBucket():
+            return -(-_missing(limit, admitted, now) // us(limit.per))
+        case Quota():
+            return sum(cost for at, cost in admitted if period_of(limit, at) == period_of(limit, now))
+
+
+def _missing(limit: TokenBucket, admitted, now: int) -> int:
+    """Times `per`, so that it is a whole number."""
+    missing, since = 0, 0
+    for at, cost in (*admitted, (now, 0)):
+        missing = max(0, missing - (at - since) * limit.refill) + cost * us(limit.per)
+        since = at
+    return missing
+
+
+def period_of(limit: Quota, at: int):
+    """A name for the calendar period, read off the wall; for zones whose clocks are not set back over midnight."""
+    wall = (_EPOCH + timedelta(microseconds=at)).astimezone(ZoneInfo(limit.timezone))
+    match limit.period:
+        case "hour":
+            return wall.strftime("%F %H %z")
+        case "day":
+            return wall.date()
+        case "week":
+            return wall.date() - timedelta(days=(wall.isoweekday() - limit.anchor) % 7)
+        case "month":
+            return _billing_month(wall, limit.anchor)
+
+
+def _billing_month(wall: datetime, anchor: int):
+    """The year and month in which the one under way began: after a short month's last day a late anchor has come as well."""
+    tomorrow = wall.date() + timedelta(days=1)
+    begun = wall.day >= anchor or tomorrow.month != wall.month
+    began = wall if begun else wall.replace(day=1) - timedelta(days=1)
+    return began.year, began.month
+
+
+def assert_ceiling(limit, admitted) -> None:
+    """The promise itself: whatever interval is laid over what was admitted, it holds no more than it may."""
+    match limit:
+        case SlidingWindow():
+            for start, _ in admitted:
+                held = sum(cost for at, cost in admitted if start <= at < start + us(limit.window))
+                assert held <= limit.capacity, (limit, start, held)
+        case TokenBucket():
+            totals = [0, *accumulate(cost for _, cost in admitted)]
+            for i, (start, _) in enumerate(admitted):
+                for j, (stop, _) in enumerate(admitted[i:], i):
+                    held = totals[j + 1] - totals[i]
+                    assert (held - limit.capacity) * us(limit.per) <= (stop - start) * limit.refill, (limit, start, stop, held)
+        case Quota():
+            for period in {period_of(limit, at) for at, _ in admitted}:
+                held = sum(cost for at, cost in admitted if period_of(limit, at) == period)
+                assert held <= limit.capacity, (limit, period, held)
