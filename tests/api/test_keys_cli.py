@@ -1,0 +1,125 @@
+"""`limiter keys`, `accounts` and `audit`, as their users meet them."""
+
+import hashlib
+import json
+
+import pytest
+import typer
+from limiter.api.keys_cli import accounts_app, audit_app, keys_app
+from typer.testing import CliRunner
+
+app = typer.Typer()
+app.add_typer(keys_app, name="keys")
+app.add_typer(accounts_app, name="accounts")
+app.add_typer(audit_app)
+
+
+@pytest.fixture
+def limiter(server, prefix):
+    def run(*arguments, given=None):
+        return CliRunner().invoke(app, [*arguments, "--redis", server.url, "--prefix", prefix], input=given)
+
+    def told(*arguments, given=None):
+        result = run(*arguments, "--json", given=given)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    run.told = told
+    told("accounts", "create", "acme", "standard")
+    return run
+
+
+def test_a_key_is_printed_once_and_then_known_by_its_beginning(limiter):
+    result = limiter("keys", "issue", "acme", "--name", "ci", "--scope", "asset:read")
+    raw = next(line.split()[1] for line in result.stdout.splitlines() if line.startswith("key "))
+    assert raw.startswith("ff_live_")
+    assert "not shown again" in result.stderr
+    listed = limiter("keys", "list", "acme").stdout
+    assert raw[:12] in listed
+    assert raw not in listed
+    assert limiter.told("keys", "find", given=f"{raw}\n")["name"] == "ci"
+
+
+def test_the_whole_life_of_a_key(limiter):
+    issued = limiter.told("keys", "issue", "acme", "--env", "test", "--address", "203.0.113.0/24", "--limit", "100/minute")
+    assert issued["key"].startswith("ff_test_")
+    assert limiter.told("keys", "rename", "acme", issued["id"], "deploy")["name"] == "deploy"
+    changed = limiter.told("keys", "set", "acme", issued["id"], "--scope", "a:b", "--clear", "addresses", "--expires", "never")
+    assert (changed["scopes"], changed["addresses"], changed["expires"], changed["limits"]) == (["a:b"], [], None, ["100/minute"])
+    rotated = limiter.told("keys", "rotate", "acme", issued["id"], "--overlap", "72h")
+    assert limiter.told("keys", "show", "acme", issued["id"])["state"] == "rotated"
+    assert limiter.told("keys", "revoke", "acme", rotated["id"])["state"] == "revoked"
+    assert limiter.told("keys", "tidy", "acme", "--older-than", "0") == {"removed": 1}
+
+
+def test_a_key_is_imported_from_standard_input_or_by_its_digest(limiter):
+    first = limiter.told("keys", "import", "acme", given="sk-0123456789abcdef\n")
+    assert first["key_prefix"] == "sk-012"
+    digest = hashlib.sha256(b"another-key").hexdigest()
+    assert limiter.told("keys", "import", "acme", "--digest", digest)["key_prefix"] == ""
+    assert limiter.told("keys", "find", given="another-key")["account"] == "acme"
+
+
+def test_the_life_of_an_account(limiter):
+    assert limiter.told("accounts", "set", "acme", "--tier", "pro", "--policy", "gold")["policy"] == "gold"
+    assert limiter.told("accounts", "set", "acme", "--clear", "policy", "--limit", "9/minute")["limits"] == ["9/minute"]
+    assert limiter.told("accounts", "suspend", "acme")["state"] == "suspended"
+    assert limiter.told("accounts", "activate", "acme")["state"] == "active"
+    assert [each["id"] for each in limiter.told("accounts", "list")["accounts"]] == ["acme"]
+    assert limiter.told("accounts", "delete", "acme") == {"deleted": "acme"}
+
+
+def test_the_audit_says_who_did_what(limiter):
+    limiter.told("keys", "issue", "acme")
+    entries = limiter.told("audit")["entries"]
+    assert [each["action"] for each in entries] == ["keys.issue", "accounts.create"]
+    assert entries[0]["actor"].startswith("cli:")
+    assert limiter.told("audit", "--refused")["entries"] == []
+
+
+def test_a_list_says_how_to_go_on(limiter):
+    for _ in range(3):
+        limiter.told("keys", "issue", "acme")
+    page = limiter("keys", "list", "acme", "--count", "2")
+    cursor = page.stderr.split("--cursor ")[1].split()[0]
+    assert len(limiter.told("keys", "list", "acme", "--cursor", cursor)["keys"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("keys", "list", "nobody"), 3, "no account 'nobody'"),
+        (("keys", "show", "acme", "0" * 20), 3, "no key"),
+        (("keys", "issue", "acme", "--address", "203.0.113.0/33"), 2, "203.0.113.0/33"),
+        (("keys", "issue", "acme", "--scope", "a scope"), 2, "'a scope'"),
+        (("keys", "issue", "acme", "--expires", "soon"), 2, "'soon'"),
+        (("keys", "issue", "acme", "--env", "prod"), 2, "'prod'"),
+        (("keys", "rotate", "acme", "ff_live_rkpxv2hx5drnmvfj4hnwq7k7axw4vzq6"), 2, "no id of a key"),
+        (("keys", "set", "acme", "0" * 20, "--clear", "everything"), 2, "everything"),
+        (("accounts", "create", "acme", "pro"), 4, "already"),
+    ],
+)
+def test_errors_say_what_is_wrong_and_have_their_exit_code(limiter, arguments, code, said):
+    result = limiter(*arguments)
+    assert result.exit_code == code
+    assert said in result.stderr
+    assert "Traceback" not in result.output
+    assert "ff_live_rkpx" not in result.output
+
+
+def test_an_account_with_keys_is_not_deleted_unless_told(limiter):
+    limiter.told("keys", "issue", "acme")
+    assert limiter("accounts", "delete", "acme").exit_code == 4
+    assert limiter("accounts", "delete", "acme", "--with-keys").exit_code == 0
+
+
+def test_without_a_redis_the_error_names_the_remedy(tmp_path):
+    result = CliRunner().invoke(app, ["accounts", "list", "--data", str(tmp_path)], env={"LIMITER_REDIS_URL": ""})
+    assert result.exit_code == 1
+    assert "is `limiter serve` running?" in result.stderr
+
+
+def test_a_url_that_is_none_is_told_without_its_password(prefix):
+    result = CliRunner().invoke(app, ["accounts", "list", "--redis", "rediss//:secret@host", "--prefix", prefix])
+    assert result.exit_code == 2
+    assert "secret" not in result.output

@@ -1,0 +1,52 @@
+"""A registry on a test's own prefix, and an event loop to run it on."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from limiter.keys import Directory, Registry
+from limiter.keys.registry import connected
+
+
+class World:
+    """`world(coroutine)` runs it."""
+
+    def __init__(self, runner, url, prefix, **options) -> None:
+        self.run, self.url, self.prefix = runner.run, url, prefix
+        self.client = connected(url)
+        self.registry = Registry(self.client, prefix=prefix, **options)
+        self.accounts, self.keys, self.audit = self.registry.accounts, self.registry.keys, self.registry.audit
+        self.directory = self.other_directory()
+
+    def __call__(self, coroutine):
+        return self.run(coroutine)
+
+    def other_directory(self, **options) -> Directory:
+        """Another sidecar's, on a client of its own; patient, for busy machines."""
+        return Directory(self.registry, **{"deadline": 5.0, **options})
+
+    def together(self, *coroutines):
+        async def gathered():
+            return await asyncio.gather(*coroutines, return_exceptions=True)
+
+        return self.run(gathered())
+
+    def names(self) -> set[str]:
+        """Of all keys in Redis that are this test's."""
+
+        async def scanned():
+            return {name.decode().removeprefix(self.prefix) async for name in self.client.scan_iter(f"{self.prefix}*", count=1000)}
+
+        return self.run(scanned())
+
+
+@contextmanager
+def world_of(server, prefix, **options) -> Iterator[World]:
+    with asyncio.Runner() as runner:
+
+        async def built():
+            return World(runner, server.url, prefix, **options)
+
+        world = runner.run(built())
+        yield world
+        runner.run(world.client.aclose())
