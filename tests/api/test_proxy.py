@@ -1,7 +1,11 @@
 """What passes through the proxy, and how it looks on the other side."""
 
+import contextlib
 import gzip
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 
 import pytest
@@ -381,3 +385,29 @@ def test_upstream_may_listen_on_a_unix_socket(tmp_path):
 def test_an_upstream_that_makes_no_sense_is_refused_at_once(url):
     with pytest.raises(ValueError, match=r"upstream|Port"), proxying(url):
         pass
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
+def test_upstream_may_speak_tls_and_is_believed_only_with_a_certificate(tmp_path, monkeypatch):
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost"
+    extension = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+    files = ["-addext", extension, "-keyout", key, "-out", certificate]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+
+    def script(peer: Peer) -> None:
+        with contextlib.suppress(ssl.SSLError):
+            peer.sock = context.wrap_socket(peer.sock, server_side=True)
+            while peer.request():
+                peer.send(OK)
+
+    with Upstream(script) as upstream:
+        url = f"https://localhost:{upstream.port}"
+        with proxying(url) as port:
+            assert get(port).values(b"proxy-status") == [b"limiter; error=tls_protocol_error"]
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        with proxying(url) as port:
+            assert [get(port).body, get(port).body] == [b"ok", b"ok"]
+    assert len(upstream.peers) == 2
