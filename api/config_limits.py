@@ -1,0 +1,100 @@
+"""A limit as the file may write it: as text, or in full as a mapping of its kind's fields."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from limiter.api.config_fields import FailureMode, Flag, Form, Length, LimitText, ListOf, Text, Unfit, Whole, possible
+from pydantic import AfterValidator, Discriminator, Tag, model_validator
+
+from limiter.limits import Limit, Quota, SlidingWindow, TokenBucket
+from limiter.policy import Failure, Policy
+
+
+class LimitForm(Form):
+    """A limit in full. Building it is what checks it."""
+
+    def built(self) -> Limit:
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        possible(self.built)
+        return self
+
+
+class SlidingWindowForm(LimitForm):
+    capacity: Whole
+    window: Length
+    name: Text = ""
+    shadow: Flag = False
+
+    def built(self) -> Limit:
+        return SlidingWindow(self.capacity, self.window, self.name, shadow=self.shadow)
+
+
+class TokenBucketForm(LimitForm):
+    capacity: Whole
+    refill: Whole
+    per: Length = "second"
+    name: Text = "burst"
+    shadow: Flag = False
+
+    def built(self) -> Limit:
+        return TokenBucket(self.capacity, self.refill, self.per, self.name, shadow=self.shadow)
+
+
+class QuotaForm(LimitForm):
+    capacity: Whole
+    period: Text
+    timezone: Text = "UTC"
+    anchor: Whole = 1
+    name: Text = ""
+    shadow: Flag = False
+
+    def built(self) -> Limit:
+        return Quota(self.capacity, self.period, self.timezone, self.anchor, self.name, shadow=self.shadow)
+
+
+class KindForm(Form):
+    sliding_window: SlidingWindowForm | None = None
+    token_bucket: TokenBucketForm | None = None
+    quota: QuotaForm | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if len(self.model_fields_set) != 1:
+            raise Unfit("a limit is of one kind: write one of sliding_window, token_bucket and quota in each item of the list")
+        return self
+
+    def built(self) -> Limit:
+        form = self.sliding_window or self.token_bucket or self.quota
+        assert form is not None  # noqa: S101 - as one kind is set
+        return form.built()
+
+
+OneLimit = Annotated[
+    Annotated[LimitText, Tag("text")] | Annotated[KindForm, Tag("mapping")],
+    Discriminator(lambda value: "mapping" if isinstance(value, dict) else "text"),
+]
+
+
+def _built(limits: tuple[Limit | KindForm, ...]) -> list[Limit]:
+    return [limit.built() if isinstance(limit, KindForm) else limit for limit in limits]
+
+
+def _together(limits: tuple[Limit | KindForm, ...]) -> tuple[Limit | KindForm, ...]:
+    # Under a name that does not matter: what is asked is whether these limits make a policy.
+    try:
+        Policy("policy", _built(limits))
+    except ValueError as error:
+        raise Unfit(str(error).removeprefix("policy 'policy' ")) from None
+    return limits
+
+
+class PolicyForm(Form):
+    limits: Annotated[ListOf[OneLimit], AfterValidator(_together)]
+    failure: FailureMode | None = None
+
+    def built(self, name: str, failure: Failure) -> Policy:
+        return Policy(name, _built(self.limits), failure=self.failure or failure)
