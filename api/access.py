@@ -1,0 +1,31 @@
+"""The access log: a line for each request, without its query and its headers, as either may hold a secret."""
+
+from __future__ import annotations
+
+import time
+
+import structlog
+from limiter.api.forwarded import peer_of
+from limiter.api.front import Application
+from starlette.types import Message, Receive, Scope, Send
+
+_log = structlog.get_logger("limiter.access")
+
+
+def logged(app: Application) -> Application:
+    async def logging(scope: Scope, receive: Receive, send: Send) -> None:
+        began, status = time.perf_counter(), 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await app(scope, receive, sending)
+        finally:
+            ms = round((time.perf_counter() - began) * 1000, 2)
+            _log.info("request", method=scope.get("method"), path=scope["path"], status=status, ms=ms, peer=peer_of(scope))
+
+    return logging

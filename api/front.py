@@ -1,0 +1,208 @@
+"""The data plane: one raw ASGI callable, as it is what every request of the API goes through.
+
+    request -> original request -> route -> identity -> plan -> verdict -> answer
+
+With a proxy, every path is the API's own: what is admitted is passed on, with the numbers in the answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from limiter.api import forwarded, identify
+from limiter.api.answers import AT_ONCE, Answer, Header
+from limiter.api.forwarded import PREFIX, ConflictingAccounts, Original
+from limiter.api.identify import MISSING, Directory, Identity, Refusal, credential_in
+from limiter.api.numbers import unavailable
+from limiter.api.outages import Outages
+from limiter.api.problems import ABNORMAL_USAGE, problem
+from limiter.api.routing import Route
+from limiter.api.rules import Rules
+from limiter.api.view import View
+from starlette.types import Message, Receive, Scope, Send
+
+from limiter.aio import AsyncLimiter
+from limiter.errors import BackendError
+from limiter.protocol import Stale
+
+OK, UNAUTHORIZED, TOO_MANY = 200, 401, 429
+_NAMES = forwarded.NAMES | identify.NAMES
+# An account that changes this often within one request is somebody's program running wild.
+_TRIES = 5
+_CLOSE: Header = (b"connection", b"close")
+
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class RulesNow(Protocol):
+    """The rules in force; read once in every request."""
+
+    @property
+    def rules(self) -> Rules: ...
+
+
+class Proxying(Protocol):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, headers: Sequence[Header] = ()) -> None: ...
+
+
+class Front:
+    """`directory_of` gives the directory that goes with a file's rules; `decisions` answers below `/v1/`."""
+
+    def __init__(
+        self,
+        watched: RulesNow,
+        limiter: AsyncLimiter,
+        directory_of: Callable[[Rules], Directory] = identify.StaticDirectory,
+        *,
+        decisions: Application | None = None,
+        proxy: Proxying | None = None,
+    ) -> None:
+        self._watched, self._limiter, self._directory_of = watched, limiter, directory_of
+        self._decisions, self._proxy = decisions, proxy
+        self._view = self._seen(watched.rules)
+        self._outages = Outages()
+        self.draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.draining:
+            scope.pop(AT_ONCE, None)
+            send = _closing(send)
+        if self._proxy is not None:
+            await self._pass_on(self._proxy, scope, receive, send)
+        elif scope["type"] != "http":
+            await send({"type": "websocket.close"})
+        elif _is_below(scope["path"], PREFIX):
+            view = self._now()
+            answer = await self._authorize(view, scope)
+            if view.rules.deny_status != answer.status:
+                answer = answer.as_denial(view.rules.deny_status)
+            await answer.send(scope, send)
+        elif self._decisions is not None and _is_below(scope["path"], "/v1"):
+            await self._decisions(scope, receive, send)
+        else:
+            await problem(404, f"There is nothing here: ask {PREFIX}, or POST to /v1/take, /v1/peek or /v1/refund.").send(scope, send)
+
+    def _now(self) -> View:
+        rules = self._watched.rules
+        if rules is not self._view.rules:
+            self._view = self._seen(rules)
+        return self._view
+
+    def _seen(self, rules: Rules) -> View:
+        return View(rules, self._directory_of(rules), self._limiter.settings.prefix)
+
+    async def _authorize(self, view: View, scope: Scope) -> Answer:
+        found = _found(scope)
+        try:
+            request = forwarded.original(scope, found, view.trusts)
+        except ConflictingAccounts:
+            return problem(400, "X-Original-URI, X-Forwarded-Uri and the path tell of different requests.", reason="conflicting-accounts")
+        return await self._decide(view, request, found)
+
+    async def _pass_on(self, proxy: Proxying, scope: Scope, receive: Receive, send: Send) -> None:
+        view, found = self._now(), _found(scope)
+        answer = await self._decide(view, forwarded.proxied(scope, found, view.trusts), found)
+        if answer.status == OK:
+            await proxy(scope, receive, send, answer.headers)
+        elif scope["type"] == "http":
+            await answer.send(scope, send)
+        else:
+            await send({"type": "websocket.close"})
+
+    async def _decide(self, view: View, request: Original, found: forwarded.Found) -> Answer:
+        rules = view.rules
+        if rules.require_tls and request.scheme not in ("https", "wss"):
+            return problem(403, "This API is to be called over TLS only.", reason="plaintext")
+        route = rules.route(request.method, request.path)
+        if route.exempt:
+            return Answer(200)
+        credential = credential_in(found, rules.order)
+        if credential is MISSING and rules.anonymous is not None and route.scope is None:
+            return await self._charge(view, view.anonymous(request.address, route.policy or rules.anonymous), route) or unavailable()
+        if isinstance(credential, Refusal):
+            return await self._refuse(view, request, credential)
+        for _ in range(_TRIES):
+            answer = await self._for_key(view, request, route, credential)
+            if answer is not None:
+                return answer
+        return unavailable()
+
+    async def _for_key(self, view: View, request: Original, route: Route, credential: str) -> Answer | None:
+        """The answer; None if what was known of the key was out of date, and is forgotten."""
+        try:
+            identity = await view.directory.find(credential, route.scope, request.address)
+        except BackendError as error:
+            self._outages.saw(str(error))
+            return unavailable()
+        if isinstance(identity, Refusal):
+            return await self._refuse(view, request, identity)
+        answer = await self._charge(view, identity, route)
+        if answer is None:
+            view.directory.forget(identity)
+        return answer
+
+    async def _charge(self, view: View, identity: Identity, route: Route) -> Answer | None:
+        plan = view.plan(identity, route)
+        try:
+            verdict = await self._limiter.verdict(plan.group, view.rules.deadline)
+        except BackendError as error:
+            self._outages.saw(str(error))
+            return unavailable()
+        if isinstance(verdict, Stale):
+            return None
+        self._outages.saw(verdict.degraded)
+        return plan.numbers.allowed(verdict) if verdict.allowed else plan.numbers.denied(verdict)
+
+    async def _refuse(self, view: View, request: Original, refusal: Refusal) -> Answer:
+        """A refused attempt counts against its address; from one that has too many of them, it is refused for that."""
+        guard = view.rules.guard
+        counted = None
+        if refusal.attempt and guard is not None:
+            counted = await self._charge(view, view.anonymous(request.address, guard), Route())
+        if counted is None or counted.status == OK:
+            return _refused(refusal, counted.headers if counted else [])
+        return _guessing(counted) if counted.status == TOO_MANY else counted
+
+
+def _is_below(path: str, prefix: str) -> bool:
+    return path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == "/")
+
+
+def _found(scope: Scope) -> dict[bytes, bytes]:
+    """The headers that matter here, in one pass; one that is sent twice is read as RFC 9110 says, so two credentials are none."""
+    found: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name in _NAMES:
+            found[name] = found[name] + b", " + value if name in found else value
+    return found
+
+
+def _refused(refusal: Refusal, numbers: list[Header]) -> Answer:
+    challenge = b'Bearer realm="limiter"'
+    if refusal.scope is not None:
+        challenge += b', error="insufficient_scope", scope="%b"' % refusal.scope.encode("ascii", "replace")
+    elif refusal is not MISSING:
+        challenge += b', error="invalid_token"'
+    headers = tuple(numbers)
+    if refusal.status == UNAUTHORIZED or refusal.scope is not None:
+        headers += ((b"www-authenticate", challenge),)
+    return problem(refusal.status, refusal.detail, headers=headers, reason=refusal.reason)
+
+
+def _guessing(over: Answer) -> Answer:
+    headers = tuple(header for header in over.headers if header[0] not in (b"content-type", b"cache-control"))
+    violated = json.loads(over.body)["violated-policies"]
+    return problem(429, "Too many failed attempts from this address.", kind=ABNORMAL_USAGE, headers=headers, violated_policies=violated)
+
+
+def _closing(send: Send) -> Send:
+    """The connection ends with the answer, for whoever is asked to go elsewhere."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], _CLOSE]}
+        await send(message)
+
+    return sending

@@ -1,0 +1,128 @@
+"""A real `limiter serve` on free ports, for as long as a `with` block lasts."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+TOKEN = "admin-token-of-the-tests"  # noqa: S105 - it opens nothing but what a test starts
+_PATIENCE_S = 30
+
+
+def digest(key: str) -> str:
+    return sha256(key.encode()).hexdigest()
+
+
+class Reply:
+    """A response, read to its end."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status, self.headers, self.body = response.status, response.headers, response.read()
+
+    def json(self):
+        return json.loads(self.body)
+
+
+class Sidecar:
+    """`front` and `admin` are URLs; `started` is the line that says what was started."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, output: Path, started: dict) -> None:
+        self.process, self.started = process, started
+        self._log, self._output = log, output
+        self.front, self.admin = started["front"], started["admin"]
+
+    @property
+    def port(self) -> int:
+        return int(self.front.rpartition(":")[2])
+
+    @property
+    def log(self) -> list[dict]:
+        return lines_of(self._log)
+
+    @property
+    def output(self) -> str:
+        """What a person at the terminal reads."""
+        return self._output.read_text()
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def stop(self) -> int:
+        """Its exit code."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.process.wait(_PATIENCE_S)
+
+    def ask(self, path: str = "/authorize", *, method: str = "GET", key: str | None = None, headers=None, body=None) -> Reply:
+        sent = {**({"Authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
+        return ask(self.front, path, method, sent, body)
+
+    def decide(self, verb: str, **asked) -> Reply:
+        return ask(self.front, f"/v1/{verb}", "POST", {"Content-Type": "application/json"}, json.dumps(asked))
+
+    def manage(self, path: str, method: str = "GET", token: str = TOKEN) -> Reply:
+        return ask(self.admin, path, method, {"Authorization": f"Bearer {token}"})
+
+
+def ask(base: str, path: str, method: str = "GET", headers=None, body=None) -> Reply:
+    connection = http.client.HTTPConnection(base.partition("://")[2], timeout=20)
+    try:
+        connection.request(method, path, body, headers or {})
+        return Reply(connection.getresponse())
+    finally:
+        connection.close()
+
+
+def eventually(condition, what: str, patience: float = _PATIENCE_S):
+    """What `condition` gives once that is something; polled, as there is nobody to tell us."""
+    until = time.monotonic() + patience
+    while not (found := condition()):
+        assert time.monotonic() < until, f"waited {patience} s in vain: {what}"
+        time.sleep(0.02)
+    return found
+
+
+def lines_of(log: Path) -> list[dict]:
+    # The last line may be in the middle of being written.
+    return [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+@contextmanager
+def sidecar(folder: Path, config: str | None = None, *arguments: str, redis: str | None = None, env=None) -> Iterator[Sidecar]:
+    """`config` is the text of its file, `limiter.yaml` in the folder; `redis` a URL, and without one it has its own."""
+    command = [sys.executable, "-m", "limiter.api.cli", "serve", "--port", "0", "--admin-port", "0", "--data", str(folder / "data")]
+    if config is not None:
+        (folder / "limiter.yaml").write_text(config)
+        command += ["--config", str(folder / "limiter.yaml")]
+    if redis is not None:
+        command += ["--redis", redis]
+    log, output = folder / "log", folder / "output"
+    environment = {**os.environ, "LIMITER_ADMIN_TOKEN": TOKEN, **(env or {})}
+    environment.pop("LIMITER_REDIS_URL", None)
+    with log.open("wb") as to_log, output.open("wb") as to_output:
+        process = subprocess.Popen([*command, *arguments], stdout=to_output, stderr=to_log, env=environment)
+    try:
+        yield Sidecar(process, log, output, _started(process, log))
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _started(process: subprocess.Popen[bytes], log: Path) -> dict:
+    def line() -> dict | None:
+        assert process.poll() is None, f"limiter serve ended with {process.returncode}:\n{log.read_text()}"
+        return next((each for each in lines_of(log) if each.get("event") == "limiter serves"), None)
+
+    return eventually(line, "the sidecar's start")
