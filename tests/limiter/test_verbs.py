@@ -1,0 +1,344 @@
+"""What a limiter is asked and answers: one suite, for both clients."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from limiter import Charge, InvalidPolicy, Limiter, LimiterError, LimitExceeded, Policy, Quota, SlidingWindow, TokenBucket
+from limiter.group import state_key
+from support.clock import MINUTE, NOON, SECOND
+from support.drivers import a_subject, limiter_of
+from support.traffic import STARTS, assert_decided_as_promised, mixed, traffic
+
+STANDARD = Policy("standard", [SlidingWindow(100, 60), SlidingWindow(1000, 3600), TokenBucket(capacity=50, refill=1200, per="minute")])
+FIVE = Policy("five", [SlidingWindow(5, 60)])
+DAILY = Policy("daily", [Quota.daily(10)])
+
+
+@pytest.fixture(autouse=True)
+def noon(clock):
+    clock.now_us = NOON
+
+
+@pytest.fixture
+def subject():
+    return a_subject()
+
+
+@settings(max_examples=75)
+@given(st.data())
+def test_ceilings_hold_under_any_traffic_through_either_client(limiter, clock, data):
+    limits = data.draw(mixed(least=1))
+    assert_decided_as_promised(limiter, clock, limits, data.draw(st.sampled_from(STARTS)), data.draw(traffic(limits)))
+
+
+def test_a_take_charges_one_to_every_limit(limiter, subject):
+    decision = limiter.take(STANDARD, subject)
+    assert decision.allowed
+    assert decision
+    assert [state.used for state in decision.limits] == [1, 1, 1]
+    assert (decision.remaining, decision.retry_after, decision.reason, decision.degraded) == (49, 0.0, "", "")
+
+
+def test_a_take_charges_its_cost(limiter, subject):
+    assert limiter.take(STANDARD, subject, cost=3).limits[0].remaining == 97
+    assert limiter.take(STANDARD, subject, 7).limits[0].remaining == 90
+
+
+def test_a_denied_request_charges_nothing(limiter, subject):
+    limiter.take(FIVE, subject, 3)
+    denied = limiter.take(FIVE, subject, 3)
+    assert not denied.allowed
+    assert not denied
+    assert (denied.remaining, denied.retry_after, denied.reset_after) == (2, 60.0, 60.0)
+    assert limiter.take(FIVE, subject, 2).allowed
+
+
+def test_a_client_that_keeps_trying_recovers_as_soon_as_one_that_waits(limiter, clock, subject):
+    limiter.take(FIVE, subject, 5)
+    for _ in range(60):
+        clock.now_us += SECOND - 1
+        assert not limiter.take(FIVE, subject).allowed
+    clock.now_us += 60
+    assert limiter.take(FIVE, subject, 5).allowed
+
+
+def test_a_denial_says_which_limit_whose_and_until_when(limiter, subject):
+    limiter.take(FIVE, subject, 4)
+    denied = limiter.take(FIVE, subject, 2)
+    assert denied.reason == f"limit 'minute' of policy 'five' has 1 of 5 left for '{subject}': retry in 60.000 s"
+
+
+def test_a_peek_says_what_a_take_would_and_charges_nothing(limiter, subject):
+    limiter.take(FIVE, subject, 3)
+    assert limiter.peek(FIVE, subject, 2).allowed
+    assert limiter.peek(FIVE, subject, 2).remaining == 2
+    denied = limiter.peek(FIVE, subject, 3)
+    assert (denied.allowed, denied.retry_after) == (False, 60.0)
+    assert limiter.take(FIVE, subject, 2).allowed
+
+
+def test_a_cost_of_nothing_is_always_allowed(limiter, subject):
+    limiter.take(FIVE, subject, 5)
+    decision = limiter.take(FIVE, subject, 0)
+    assert (decision.allowed, decision.remaining) == (True, 0)
+
+
+def test_an_inspection_of_a_stranger_finds_everything_unused(limiter, server, subject):
+    assert [(state.used, state.reset_after) for state in limiter.inspect(STANDARD, subject)] == [(0, 0.0)] * 3
+    with server.client() as client:
+        assert not list(client.scan_iter(f"*{subject}*"))
+
+
+def test_a_refund_gives_units_back(limiter, subject):
+    limiter.take(STANDARD, subject, 5)
+    refunded = limiter.refund(STANDARD, subject, 3)
+    assert refunded.allowed
+    assert [state.used for state in refunded.limits] == [2, 2, 2]
+
+
+def test_a_refund_gives_back_no_more_than_is_in_use(limiter, subject):
+    limiter.take(FIVE, subject, 2)
+    assert limiter.refund(FIVE, subject, 3).limits[0].used == 0
+    assert limiter.take(FIVE, subject, 5).allowed
+    assert not limiter.take(FIVE, subject).allowed
+
+
+def test_a_refund_to_a_stranger_changes_nothing(limiter, subject):
+    assert limiter.refund(FIVE, subject, 3).limits[0].used == 0
+    assert limiter.take(FIVE, subject).remaining == 4
+
+
+def test_a_refund_of_nothing_changes_nothing(limiter, subject):
+    limiter.take(FIVE, subject, 2)
+    assert limiter.refund(FIVE, subject, 0).limits[0].used == 2
+
+
+def test_a_refund_goes_to_every_charge_of_a_group(limiter, subject):
+    charges = [Charge(FIVE, "key-1", 2), Charge(DAILY, "acme", 3)]
+    limiter.take(charges, account=subject)
+    refunded = limiter.refund([Charge(FIVE, "key-1", 1), Charge(DAILY, "acme", 1)], account=subject)
+    assert [state.used for state in refunded.limits] == [1, 2]
+
+
+def test_a_reset_forgets_all_that_was_counted(limiter, subject):
+    limiter.take(FIVE, subject, 5)
+    limiter.reset(FIVE, subject)
+    assert limiter.inspect(FIVE, subject)[0].used == 0
+    assert limiter.take(FIVE, subject, 5).allowed
+
+
+def test_a_reset_touches_no_other_policy_or_subject(limiter, subject):
+    limiter.take_many([Charge(FIVE, subject), Charge(DAILY, subject), Charge(FIVE, f"{subject}-2")])
+    limiter.reset(FIVE, subject)
+    assert limiter.inspect(DAILY, subject)[0].used == 1
+    assert limiter.inspect(FIVE, f"{subject}-2")[0].used == 1
+
+
+def test_a_reset_of_a_group_forgets_each_of_its_states(limiter, subject):
+    charges = [Charge(FIVE, "key-1"), Charge(DAILY, "acme")]
+    limiter.take(charges, account=subject)
+    limiter.reset(charges, account=subject)
+    assert [state.used for state in limiter.inspect(charges, account=subject)] == [0, 0]
+
+
+def test_charges_of_a_group_are_made_together_or_not_at_all(limiter, subject):
+    limiter.take(DAILY, "acme", 9, account=subject)
+    charges = [Charge(FIVE, "key-1", 2), Charge(DAILY, "acme", 2)]
+    denied = limiter.take(charges, account=subject)
+    assert (denied.allowed, denied.binding.name, denied.binding.charge.subject) == (False, "day", "acme")
+    assert [state.used for state in denied.limits] == [0, 9]
+    assert limiter.take([Charge(FIVE, "key-1", 5), Charge(DAILY, "acme", 1)], account=subject).allowed
+
+
+def test_one_charge_may_stand_for_itself(limiter, subject):
+    assert limiter.take(Charge(FIVE, subject, 2)).remaining == 3
+    assert limiter.take([Charge(FIVE, subject, 2)]).remaining == 1
+
+
+def test_charges_of_one_subject_need_no_account(limiter, subject):
+    assert [state.used for state in limiter.take([Charge(FIVE, subject), Charge(DAILY, subject)]).limits] == [1, 1]
+
+
+def test_many_requests_are_answered_in_order(limiter, subject):
+    requests = [Charge(FIVE, f"{subject}-{n}", n) for n in range(1, 6)] + [Charge(FIVE, f"{subject}-5")]
+    decisions = limiter.take_many(requests)
+    assert [decision.remaining for decision in decisions] == [4, 3, 2, 1, 0, 0]
+    assert [decision.allowed for decision in decisions] == [True] * 5 + [False]
+    assert [decision.charges[0].cost for decision in decisions] == [1, 2, 3, 4, 5, 1]
+
+
+@pytest.mark.parametrize("count", [0, 1, 127, 128, 129, 300])
+def test_as_many_requests_may_be_made_at_once_as_one_likes(limiter, subject, count):
+    policy = Policy("many", [SlidingWindow(250, 60)])
+    decisions = limiter.take_many([Charge(policy, subject)] * count)
+    assert [decision.allowed for decision in decisions] == [n < 250 for n in range(count)]
+
+
+def test_each_of_many_requests_may_be_a_group(limiter, subject):
+    groups = [[Charge(FIVE, "key-1"), Charge(DAILY, "acme", 4)]] * 3
+    decisions = limiter.take_many(groups, account=subject)
+    assert [decision.allowed for decision in decisions] == [True, True, False]
+
+
+def test_requests_may_come_from_an_iterator(limiter, subject):
+    assert len(limiter.take_many(Charge(FIVE, subject) for _ in range(3))) == 3
+    assert limiter.take(charge for charge in [Charge(FIVE, subject), Charge(DAILY, subject)]).allowed
+
+
+def test_enforcing_raises_the_denial(limiter, subject):
+    assert limiter.enforce(FIVE, subject, 5).allowed
+    with pytest.raises(LimitExceeded, match="has 0 of 5 left") as caught:
+        limiter.enforce(FIVE, subject)
+    assert caught.value.decision.retry_after == 60.0
+    assert isinstance(caught.value, LimiterError)
+
+
+def test_a_limited_function_is_called_as_long_as_there_is_room(limiter, subject):
+    calls = []
+
+    @limiter.limited(FIVE, lambda user, **_: user, cost=2)
+    def work(user, *, times):
+        """Works."""
+        calls.append((user, times))
+        return times
+
+    assert [work(subject, times=3), work(subject, times=4)] == [3, 4]
+    with pytest.raises(LimitExceeded):
+        work(subject, times=5)
+    assert calls == [(subject, 3), (subject, 4)]
+    assert work(f"{subject}-2", times=6) == 6
+
+
+def test_a_limited_function_may_have_one_subject_for_all(limiter, subject):
+    work = limiter.limited(FIVE, subject)(lambda: "done")
+    assert [work() for _ in range(5)] == ["done"] * 5
+    with pytest.raises(LimitExceeded):
+        work()
+
+
+def test_two_prefixes_never_meet(limiter, server, prefix, clock, subject):
+    limiter.take(FIVE, subject, 5)
+    with Limiter(server.url, prefix=prefix, clock=clock, deadline=10) as other:
+        assert other.take(FIVE, subject, 5).allowed
+        other.reset(FIVE, subject)
+    assert not limiter.take(FIVE, subject).allowed
+
+
+def test_the_same_subject_in_two_accounts_is_two(limiter, subject):
+    limiter.take(FIVE, "key-1", 5, account=subject)
+    assert limiter.take(FIVE, "key-1", 5, account=f"{subject}-2").allowed
+    assert limiter.take(FIVE, "key-1", 5).allowed
+    limiter.reset(FIVE, "key-1")
+
+
+def test_both_clients_count_together(server, prefix):
+    with limiter_of("sync", server.url, prefix=prefix) as one, limiter_of("async", server.url, prefix=prefix) as other:
+        assert [each.take(FIVE, "key").remaining for each in (one, other, one, other)] == [4, 3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "subject", ["10.0.0.1", "2001:db8::1", "user@example.org", "a:b:c", "ключ", "鍵" * 256, "x" * 256, "🔑", "%00", "~"]
+)
+def test_a_subject_is_any_short_printable_text(server, prefix, limiter, subject):
+    with Limiter(server.url, prefix=prefix, deadline=10) as fresh:
+        assert [fresh.take(FIVE, subject).remaining for _ in range(2)] == [4, 3]
+        assert limiter.inspect(FIVE, subject)[0].charge.subject == subject
+
+
+BAD_CALLS = {
+    "cost -1": lambda limiter: limiter.take(FIVE, "key", -1),
+    "cost 1.5": lambda limiter: limiter.take(FIVE, "key", 1.5),
+    "cost True": lambda limiter: limiter.take(FIVE, "key", True),
+    "cost '1'": lambda limiter: limiter.take(FIVE, "key", "1"),
+    "cost None": lambda limiter: limiter.take(FIVE, "key", None),
+    "cost 9007199254740992": lambda limiter: limiter.take(FIVE, "key", 2**53),
+    "subject ''": lambda limiter: limiter.take(FIVE, ""),
+    "subject 'xxx": lambda limiter: limiter.take(FIVE, "x" * 10_240),
+    "subject b'": lambda limiter: limiter.take(FIVE, b"\x00\xff"),
+    r"subject '\\x00": lambda limiter: limiter.take(FIVE, "\x00key"),
+    r"subject 'a\\nb'": lambda limiter: limiter.take(FIVE, "a\nb"),
+    r"subject '\\udcff": lambda limiter: limiter.take(FIVE, "\udcff"),
+    "subject '{key}'": lambda limiter: limiter.take(FIVE, "{key}"),
+    "subject 'a key'": lambda limiter: limiter.take(FIVE, "a key"),
+    "subject 5": lambda limiter: limiter.take(FIVE, 5),
+    "account 'a}b'": lambda limiter: limiter.take(FIVE, "key", account="a}b"),
+    "account ''": lambda limiter: limiter.take(FIVE, "key", account=""),
+    "policy 'five' needs a subject": lambda limiter: limiter.take(FIVE),
+    "'five' is nothing to charge": lambda limiter: limiter.take("five"),
+    "subject 'key' goes with a Policy": lambda limiter: limiter.take("five", "key"),
+    "policy 'five' is str": lambda _: Charge("five", "key"),
+    "None is nothing to charge": lambda limiter: limiter.take(None),
+    r"\[\] is nothing to charge": lambda limiter: limiter.take([]),
+    "is nothing to charge": lambda limiter: limiter.take([Charge(FIVE, "key"), "key"]),
+    "subjects a, b in one decision need account=": lambda limiter: limiter.take([Charge(FIVE, "a"), Charge(DAILY, "b")]),
+    "each policy and subject once": lambda limiter: limiter.take([Charge(FIVE, "a"), Charge(FIVE, "a")]),
+    "deadline 0": lambda limiter: limiter.take(FIVE, "key", deadline=0),
+    "deadline -1": lambda limiter: limiter.take(FIVE, "key", deadline=-1),
+    "deadline nan": lambda limiter: limiter.take(FIVE, "key", deadline=float("nan")),
+    "timeout 0": lambda limiter: limiter.wait(FIVE, "key", timeout=0),
+}
+
+
+@pytest.mark.parametrize("said", BAD_CALLS)
+def test_a_bad_call_is_refused_by_name_before_anything_is_sent(limiter, server, said):
+    with server.client() as client:
+        keys, commands = client.dbsize(), client.info("commandstats").get("cmdstat_evalsha", {}).get("calls")
+        with pytest.raises(InvalidPolicy, match=said):
+            BAD_CALLS[said](limiter)
+        assert client.dbsize() <= keys
+        assert client.info("commandstats").get("cmdstat_evalsha", {}).get("calls") == commands
+
+
+def test_one_bad_request_of_many_stops_them_all(limiter, subject):
+    with pytest.raises(InvalidPolicy):
+        limiter.take_many([Charge(FIVE, subject), "key"])
+    assert limiter.inspect(FIVE, subject)[0].used == 0
+
+
+def test_a_cost_above_the_capacity_is_denied_for_good_and_says_why(limiter, server, subject):
+    denied = limiter.take(FIVE, subject, 6)
+    assert (denied.allowed, denied.retry_after, denied.remaining) == (False, None, 5)
+    assert denied.reason == "cost 6 is above the capacity 5 of limit 'minute' of policy 'five': it can never pass; ask for less at a time"
+    assert "Retry-After" not in denied.headers()
+    with server.client() as client:
+        assert not list(client.scan_iter(f"*{subject}*"))
+
+
+@pytest.mark.parametrize("client", ["sync", "async"])
+def test_waiting_sleeps_until_admitted(server, prefix, client):
+    """In real time: four at once, and two more as they come back, after about 0.1 s each."""
+    policy = Policy("wait", [TokenBucket(4, 10, "second")])
+    with limiter_of(client, server.url, prefix=prefix) as limiter:
+        first = limiter.take(policy, "key", 4)
+        last = [limiter.wait(policy, "key", timeout=30) for _ in range(2)][-1]
+    assert last.allowed
+    assert last.decided_us - first.decided_us >= 2 * SECOND // 10
+
+
+@pytest.mark.parametrize("client", ["sync", "async"])
+def test_waiting_gives_up_at_once_where_it_would_be_too_long(server, prefix, client):
+    with limiter_of(client, server.url, prefix=prefix) as limiter:
+        limiter.take(FIVE, "key", 5)
+        denied = limiter.wait(FIVE, "key", timeout=20)
+        assert not denied.allowed
+        assert denied.retry_after > 50
+        assert not limiter.wait(FIVE, "key", 6, timeout=20).allowed
+
+
+def test_the_clock_of_a_decision_is_told(limiter, clock, subject):
+    clock.now_us = NOON + MINUTE
+    assert limiter.take(FIVE, subject).decided_us == NOON + MINUTE
+
+
+@given(st.text(min_size=1, max_size=8), st.text(min_size=1, max_size=8), st.text(min_size=1, max_size=8), st.text(min_size=1, max_size=8))
+def test_no_two_accounts_and_subjects_share_a_key(account, subject, other_account, other_subject):
+    """Whatever colons are in them: the braces end the account, the last colon begins the policy."""
+    keys = set()
+    told = {(account, subject), (other_account, other_subject)}
+    for whose, who in told:
+        try:
+            keys.add(state_key("lim", whose, Charge(FIVE, who)))
+        except InvalidPolicy:
+            return
+    assert len(keys) == len(told)

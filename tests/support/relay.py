@@ -1,0 +1,104 @@
+"""A TCP relay before a Redis, that can lose, hold back, spoil or cut off what Redis answers."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+
+def whole(reply: bytes) -> bytes:
+    return reply
+
+
+def lost(_reply: bytes) -> bytes:
+    return b""
+
+
+def garbage(_reply: bytes) -> bytes:
+    return b"HTTP/1.1 400 Bad Request\r\n\r\n"
+
+
+def cut(_reply: bytes) -> None:
+    """Closes the connection instead."""
+
+
+class Relay:
+    """Each connection is two threads. `answer` is what is made of the replies; `sent` is all that was sent to Redis."""
+
+    def __init__(self, port: int) -> None:
+        self.answer: Callable[[bytes], bytes | None] = whole
+        self.sent = bytearray()
+        self.connections = 0
+        self._upstream = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open = [self._listener]
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+
+    def hold(self) -> threading.Event:
+        """From now on, replies wait until the event is set."""
+        released = threading.Event()
+
+        def held(reply: bytes) -> bytes:
+            released.wait(30)
+            return reply
+
+        self.answer = held
+        return released
+
+    def spoil_decisions(self, answer: Callable[[bytes], bytes | None]) -> None:
+        """Let connections be made as usual, and spoil what comes after the first decision that is asked from now on."""
+        begun = len(self.sent)
+        self.answer = lambda reply: answer(reply) if b"EVAL" in self.sent[begun:] else reply
+
+    def close(self) -> None:
+        for each in self._open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+        for thread in self._threads:
+            thread.join(10)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._upstream))
+                self.connections += 1
+                self._open += client, server
+                for pump in (self._commands, self._replies):
+                    self._threads.append(threading.Thread(target=pump, args=(client, server)))
+                    self._threads[-1].start()
+
+    def _commands(self, client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError):
+            while data := client.recv(65536):
+                self.sent += data
+                server.sendall(data)
+        with suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
+
+    def _replies(self, client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError):
+            while data := server.recv(65536):
+                answer = self.answer(data)
+                if answer is None:
+                    break
+                client.sendall(answer)
+        for each in (client, server):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def relay_to(port: int) -> Iterator[Relay]:
+    relay = Relay(port)
+    try:
+        yield relay
+    finally:
+        relay.answer = whole
+        relay.close()
