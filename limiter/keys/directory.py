@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from contextlib import suppress
+from dataclasses import replace
 
 from limiter.errors import BackendError
-from limiter.keys.form import LONGEST_KEY
+from limiter.keys.form import LONGEST_KEY, sha256_of
 from limiter.keys.identity import Identity, Refusal, Refused, judge
 from limiter.keys.redis_time import RedisTime
 from limiter.keys.refusals import Refusals
@@ -27,7 +28,7 @@ class Directory:
     def __init__(self, registry: Registry, *, most: int = 20_000, foreign: bool = True, deadline: float = 0.05) -> None:
         self._registry, self._form = registry, registry.form
         self._most, self._foreign, self._deadline = most, foreign, deadline
-        self._remembered: OrderedDict[str, Identity] = OrderedDict()
+        self._remembered: OrderedDict[bytes, Identity] = OrderedDict()
         self._time = RedisTime(registry.store.clock)
         self._uses, self._refusals = Uses(registry.store), Refusals(registry.audit)
 
@@ -35,11 +36,12 @@ class Directory:
         """Who this is, if remembered and let in; else `identify` has to find out. To be used under the identity's guard only."""
         if len(credential) > LONGEST_KEY:
             return None
-        digest = self._form.digest(credential)
-        identity = self._remembered.get(digest)
+        # Without the pepper, which is slow, and of use only against who reads Redis.
+        sha256 = sha256_of(credential)
+        identity = self._remembered.get(sha256)
         if identity is None or judge(identity, self._time.now_us(), scope, address):
             return None
-        self._remembered.move_to_end(digest)
+        self._remembered.move_to_end(sha256)
         self._uses.note(identity.key)
         return identity
 
@@ -59,8 +61,8 @@ class Directory:
 
     def forget(self, identity: Identity) -> None:
         """After a take was refused for its generation; what has been read since stays."""
-        if self._remembered.get(identity.key.digest) is identity:
-            del self._remembered[identity.key.digest]
+        if self._remembered.get(identity.sha256) is identity:
+            del self._remembered[identity.sha256]
 
     async def flush(self) -> None:
         """Write down the last uses and the refusals gathered since."""
@@ -84,7 +86,7 @@ class Directory:
     async def _found(self, credential: str, scope: str, address: str) -> Identity | Refused:
         if not self._may_be_known(credential):
             return Refused(Refusal.MALFORMED)
-        identity = await self._read(self._form.digest(credential))
+        identity = await self._read(sha256_of(credential))
         if identity is None:
             return Refused(Refusal.UNKNOWN)
         refusal = judge(identity, identity.read_us, scope, address)
@@ -97,20 +99,21 @@ class Directory:
             return self._form.is_well_formed(credential)
         return credential.isprintable()
 
-    async def _read(self, digest: str) -> Identity | None:
+    async def _read(self, sha256: bytes) -> Identity | None:
         asked = self._time.stopwatch_us()
         with backend():
             async with asyncio.timeout(self._deadline):
-                identity = await self._registry.look_up(digest)
-        if identity is None:
-            self._remembered.pop(digest, None)
+                found = await self._registry.look_up(self._form.digest_of_sha256(sha256))
+        if found is None:
+            self._remembered.pop(sha256, None)
             return None
-        self._time.learn(identity.read_us, asked)
-        self._remember(digest, identity)
+        self._time.learn(found.read_us, asked)
+        identity = replace(found, sha256=sha256)
+        self._remember(identity)
         return identity
 
-    def _remember(self, digest: str, identity: Identity) -> None:
-        self._remembered[digest] = identity
-        self._remembered.move_to_end(digest)
+    def _remember(self, identity: Identity) -> None:
+        self._remembered[identity.sha256] = identity
+        self._remembered.move_to_end(identity.sha256)
         if len(self._remembered) > self._most:
             self._remembered.popitem(last=False)

@@ -75,7 +75,7 @@ class Form:
         return hmac.compare_digest(decoded[_RANDOM:], self._checksum(head, decoded[:_RANDOM]))
 
     def digest(self, raw: str) -> str:
-        return self.digest_of_sha256(sha256(raw.encode("utf-8", "surrogatepass")).digest())
+        return self.digest_of_sha256(sha256_of(raw))
 
     def digest_of_sha256(self, plain: bytes) -> str:
         if self.pepper:
@@ -89,3 +89,7 @@ class Form:
     def _checksum(self, head: str, random: bytes) -> bytes:
         text = b"checksum of " + head.encode() + random
         return (hmac.digest(self.pepper, text, "sha256") if self.pepper else sha256(text).digest())[:_CHECKSUM]
+
+
+def sha256_of(raw: str) -> bytes:
+    return sha256(raw.encode("utf-8", "surrogatepass")).digest()

@@ -21,6 +21,8 @@ class Identity:
     account: Account
     guard: Guard
     read_us: int = field(compare=False)
+    # SHA-256 of the raw key, by which a directory remembers it; not to be stored or told.
+    sha256: bytes = field(default=b"", repr=False, compare=False)
     memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
 

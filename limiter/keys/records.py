@@ -105,6 +105,7 @@ def networks(addresses: tuple[str, ...]) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(address) for address in addresses)
 
 
+@lru_cache(4096)
 def _is_in(address: str, addresses: tuple[str, ...]) -> bool:
     try:
         found = ipaddress.ip_address(address)

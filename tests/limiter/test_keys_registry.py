@@ -335,7 +335,7 @@ def test_an_overlap_that_is_no_time_is_refused(world, overlap):
 
 
 def test_an_unknown_key_is_told(world):
-    with pytest.raises(UnknownKey, match="'acme' has no key '0{20}'"):
+    with pytest.raises(UnknownKey, match=r"'acme' has no key '0{20}'"):
         world(world.keys.show("acme", "0" * 20))
 
 
