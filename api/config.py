@@ -31,7 +31,7 @@ def load(path: Path) -> Rules:
 def loads(text: str, name: str = "<config>") -> Rules:
     """The rules of a text; `name` is what its mistakes are said to be in."""
     if len(text) > LARGEST:
-        raise _unusable(name, f"is larger than {LARGEST:,} bytes: keep keys in the registry, and the file for policies")
+        raise _too_large(name)
     parse = Parse(name)
     tree = parse.tree(text.removeprefix("\ufeff"))
     form = checked(parse, tree)
@@ -53,13 +53,12 @@ def unreadable(path: Path, error: Exception) -> ConfigError:
 
 
 def decoded(content: bytes, name: str) -> str:
+    if len(content) > LARGEST:
+        raise _too_large(name)
     try:
         return content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        # The largest part of a file that is too large may end within a character.
-        if len(content) > LARGEST:
-            return content.decode(errors="replace")
         raise _unusable(name, f"byte 0x{content[error.start]:02x} is no UTF-8: save the file as UTF-8", line) from None
 
 
@@ -71,6 +70,10 @@ def digest_of(content: bytes) -> str:
 def starting_file() -> str:
     """What `limiter init` writes."""
     return files("limiter.api").joinpath("starting.yaml").read_text("utf-8")
+
+
+def _too_large(name: str) -> ConfigError:
+    return _unusable(name, f"is larger than {LARGEST:,} bytes: keep keys in the registry, and the file for policies")
 
 
 def _unusable(name: str, message: str, line: int = 1) -> ConfigError:

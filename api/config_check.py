@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Any
 
+from limiter.api.config_fields import MISSING
 from limiter.api.config_forms import FileForm
 from limiter.api.config_known import Known
-from limiter.api.config_mistakes import ConfigError, Mistake, shortened
+from limiter.api.config_mistakes import ConfigError, Mistake, instead, shortened
 from limiter.api.config_yaml import Node, Parse, Step, dotted
 from pydantic import ValidationError
 
@@ -52,11 +52,11 @@ def _names(node: Node | None) -> frozenset[str]:
 
 def _mistake(file: str, tree: Node, error: Any, fields: tuple[str, ...]) -> Mistake:
     steps, node = _place(tree, error["loc"])
-    if error["type"] == "missing":
-        return Mistake(file, node.line, dotted((*steps, error["loc"][-1])), "is missing: write it")
     if error["type"] == "extra_forbidden":
         return Mistake(file, node.line, dotted(steps), _unknown(str(steps[-1]), fields))
-    message = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
+    message = _message(error)
+    if message.startswith(MISSING):
+        return Mistake(file, node.line, dotted((*steps, error["loc"][-1])), message)
     # The library's messages begin with the field that they are about.
     inner = node.child(message.partition(" ")[0])
     if inner:
@@ -64,11 +64,16 @@ def _mistake(file: str, tree: Node, error: Any, fields: tuple[str, ...]) -> Mist
     return Mistake(file, node.line, dotted(steps), shortened(message))
 
 
+def _message(error: Any) -> str:
+    if error["type"] == "missing":
+        return f"{MISSING}: write it"
+    return str(error["ctx"]["error"]) if error["type"] == "value_error" else str(error["msg"])
+
+
 def _unknown(name: str, fields: tuple[str, ...]) -> str:
     if name in _ELSEWHERE:
         return _ELSEWHERE[name]
-    near = get_close_matches(name[:60], fields, 1)
-    return f"is no field: did you mean {near[0]}?" if near else f"is no field: use one of {', '.join(fields)}"
+    return f"is no field: {instead(name, fields)}"
 
 
 def _place(tree: Node, loc: tuple[Any, ...]) -> tuple[tuple[Step, ...], Node]:

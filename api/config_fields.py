@@ -28,6 +28,9 @@ from limiter.text import parse_limit
 T = TypeVar("T")
 K = TypeVar("K")
 
+# How what is said of a field begins that does not stand in the file.
+MISSING = "is missing"
+
 _WHOLE = re.compile(r"[1-9][0-9_]{0,17}|0")
 _NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
 _DIGEST = re.compile(r"(?:(sha256|hmac-sha256):)?([0-9a-fA-F]{64})")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 from limiter.api.config_fields import (
+    MISSING,
     AccountName,
     Deadline,
     DenyStatus,
@@ -38,14 +39,13 @@ from limiter.api.config_fields import (
 )
 from limiter.api.config_known import known
 from limiter.api.config_limits import PolicyForm
-from limiter.api.config_mistakes import shown
+from limiter.api.config_mistakes import instead, shown
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 
 def _defined(name: str, names: frozenset[str], what: str) -> str:
     if name not in names:
-        some = ", ".join(sorted(names)[:8]) or "none is"
-        raise Unfit(f"{shown(name)} is no {what} of this file: define it, or use one of those that are defined ({some})")
+        raise Unfit(f"{shown(name)} is no {what} of this file: {instead(name, sorted(names))}")
     return name
 
 
@@ -130,7 +130,7 @@ class KeyForm(Form):
             return tier
         account = info.data["account"] or info.data["name"]
         if tier is None and account not in known(info).tiered_accounts:
-            raise Unfit(f"missing: name a tier here, or under accounts for {shown(account)}")
+            raise Unfit(f"{MISSING}: name a tier here, or under accounts for {shown(account)}")
         return tier
 
 

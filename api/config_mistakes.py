@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 _MOST = 100
 _LONGEST = 400
@@ -34,11 +35,19 @@ class ConfigError(Exception):
 
 
 def shortened(text: str, longest: int = _LONGEST) -> str:
-    """Its middle left out where it is long."""
+    """On one line, and its middle left out where it is long."""
     half = longest // 2
-    return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
+    text = text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def shown(value: object) -> str:
-    """A value as it may stand in a message: short, and without control characters."""
+    """A value as it may stand in a message: quoted, and short."""
     return shortened(repr(str(value)), 60)
+
+
+def instead(name: str, names: Collection[str]) -> str:
+    """What to write for a name that there is not."""
+    if near := get_close_matches(name[:60], [each for each in names if len(each) <= _LONGEST], 1):
+        return f"did you mean {shortened(near[0])}?"
+    return f"use one of {shortened(', '.join(names))}" if names else "none is defined"

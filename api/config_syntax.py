@@ -38,7 +38,7 @@ def explained(error: yaml.YAMLError, text: str) -> tuple[int, str]:
     """The line, and what to do about it."""
     problem = str(getattr(error, "problem", None) or error)
     mark, context = getattr(error, "problem_mark", None), getattr(error, "context_mark", None)
-    if "end of stream" in problem or "',' or" in problem:
+    if any(part in problem for part in ("end of stream", "',' or", "find expected ':'")):
         mark = context or mark
     line = mark.line + 1 if mark else 1
     return line, f"is no YAML: {_hint(problem, _line(text, line))}"

@@ -81,9 +81,11 @@ class Watched:
                 return None
             content = read(self._path)
         except OSError as error:
-            return self._miss(unreadable(self._path, error))
+            self._miss(unreadable(self._path, error))
+            return None
         except ConfigError as error:
-            return self._miss(error)
+            self._miss(error)
+            return None
         self._misses = 0
         digest = digest_of(content)
         stays, self._seen = digest == self._seen, digest

@@ -7,7 +7,7 @@ Patterns are held in a tree of segments, so a look-up costs what the path is lon
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
@@ -40,8 +40,9 @@ class Route:
 
 
 UNMATCHED: Final = Route()
-# As no key holds such a scope, the request is refused. Reading the path in all ways would take too long.
+# As no key holds such a scope, the request is refused: to read the path in all ways would take too long; it cannot be held to both.
 TOO_LONG: Final = Route(scope="(a shorter path)")
+TWO_POLICIES: Final = Route(scope="(a path with one meaning)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +142,19 @@ def _earlier(first: Matched | None, others: Iterable[Matched], method: str) -> M
 
 
 def strictest(routes: Iterable[Route]) -> Route:
-    """Where a path can be read in several ways, the reading that asks most counts, so that no spelling gets past a route."""
-    distinct = set(routes)
+    """Where a path can be read in several ways, it is held to what each reading asks, so that no spelling gets past a route."""
+    distinct = list(dict.fromkeys(routes))
     if len(distinct) == 1:
-        return distinct.pop()
-    chosen = max(distinct, key=lambda route: (not route.exempt, route.scope or "", route.policy is not None, route.cost, route.name))
-    # No key holds a scope with a blank in it: who could mean two routes with different scopes is refused.
-    scopes = sorted({route.scope for route in distinct if route.scope})
-    return replace(chosen, cost=max(route.cost for route in distinct), scope=" ".join(scopes) or None)
+        return distinct[0]
+    policies = dict.fromkeys(route.policy for route in distinct if route.policy)
+    scopes = dict.fromkeys(route.scope for route in distinct if route.scope)
+    if len(policies) > 1:
+        return TWO_POLICIES
+    # No key holds a scope with a blank in it: who could mean two routes of different scopes is refused.
+    return Route(
+        cost=max(route.cost for route in distinct),
+        policy=next(iter(policies), None),
+        exempt=all(route.exempt for route in distinct),
+        scope=" ".join(scopes) or None,
+        name=next(route.name for route in distinct if route is not UNMATCHED),
+    )

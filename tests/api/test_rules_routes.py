@@ -1,0 +1,187 @@
+"""The first route whose method and pattern match; and no spelling of a path gets past one."""
+
+import timeit
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from limiter.api.config import loads
+
+BASE = "policies: {standard: {limits: [100/minute]}, uploads: {limits: [10/minute]}}\ntiers: {free: {key: standard}}\nroutes:\n"
+
+
+def rules(*routes):
+    return loads(BASE + "".join(f"  - {{ {route} }}\n" for route in routes))
+
+
+def name(found, path, method="GET"):
+    return found.route(method, path).name
+
+
+def test_what_matches_no_route_costs_one_and_needs_no_scope():
+    for found in (loads(BASE.removesuffix("routes:\n")), rules("path: /a")):
+        route = found.route("GET", "/b")
+        assert (route.name, route.cost, route.policy, route.exempt, route.scope) == ("unmatched", 1, None, False, None)
+
+
+def test_a_route_carries_what_was_written():
+    found = rules("path: /health, exempt: true", "path: /convert/*, method: POST, cost: 5, scope: 'convert:write', policy: uploads")
+    assert found.route("GET", "/health").exempt
+    route = found.route("POST", "/convert/17")
+    assert (route.name, route.cost, route.scope, route.exempt) == ("/convert/*", 5, "convert:write", False)
+    assert route.policy is found.policies["uploads"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "taken", "left"),
+    [
+        ("/", ["/", "", "//", "/?a"], ["/a"]),
+        ("/a", ["/a", "/a/", "/a?b=/c", "/a#b", "//a"], ["/", "/A", "/a/b", "/aa"]),
+        ("/a/", ["/a", "/a/"], ["/a/b"]),
+        ("/a/*", ["/a/b", "/a/b/", "/a/%2e%2e%2e"], ["/a", "/a/", "/a/b/c"]),
+        ("/a/{id}/b", ["/a/1/b"], ["/a/b", "/a/1/2/b", "/a/1"]),
+        ("/a/**", ["/a", "/a/", "/a/b", "/a/b/c"], ["/ab", "/"]),
+        ("/**", ["/", "/a", "/a/b"], []),
+        ("/*/b", ["/a/b", "/b/b"], ["/b", "/a/c"]),
+        ("/größe/%41", ["/gr%C3%B6%c3%9fe/A", "/gr\u00c3\u00b6\u00c3\u009fe/A"], ["/gr%F6%DFe/A"]),
+        ("/.well-known/x", ["/.well-known/x"], ["/well-known/x"]),
+    ],
+)
+def test_patterns(pattern, taken, left):
+    found = rules(f"path: '{pattern}'")
+    assert [name(found, path) for path in taken] == [pattern] * len(taken)
+    assert [name(found, path) for path in left] == ["unmatched"] * len(left)
+
+
+def test_the_first_that_matches_counts():
+    found = rules("path: /a/b", "path: /a/*", "path: /**", "path: /c")
+    assert [name(found, path) for path in ("/a/b", "/a/c", "/c", "/a")] == ["/a/b", "/a/*", "/**", "/**"]
+    found = rules("path: /a/*", "path: /a/b/*", "path: /*/b/c")
+    assert [name(found, path) for path in ("/a/b", "/a/b/c", "/x/b/c")] == ["/a/*", "/a/b/*", "/*/b/c"]
+
+
+def test_methods():
+    found = rules("path: /a, method: GET", "path: /a, method: [POST, PUT], cost: 2", "path: /**, cost: 3")
+    assert [found.route(method, "/a").cost for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "get")] == [1, 1, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/convert/x", "//convert//x", "/convert/x/", "/%63onvert/x", "/c%6Fnvert/x", "/convert/x?y", "/convert/x#y", "/convert/%78"),
+        *(
+            "/./convert/x",
+            "/a/../convert/x",
+            "/../convert/x",
+            "/%2e%2e/convert/x",
+            "/convert/./x",
+            "/convert/y/../x",
+            "/convert/.%2e/convert/x",
+        ),
+        *("/convert%2Fx", "/convert%2fx", "%2Fconvert/x", "/convert%5Cx", "/convert\\x", "\\convert\\x", "/a%2F..%2Fconvert%2Fx"),
+        *("/convert;v=1/x", "/convert;/x", "/;/convert/x", "/convert/x;jsessionid=1", "/a/..;/convert/x", "/a/..;x=y/convert/x"),
+        *("http://host/convert/x", "HTTP://h:80/convert/x?y", "convert/x", "/a//../convert/x", "/a/b//../../../convert/x"),
+        *("/health/../convert/x", "/convert/x/../../health/../convert/x", "/convert/..%2fhealth", "/convert/%2e%2e%2fhealth"),
+        "/convert/..\\health",
+    ],
+)
+def test_no_spelling_gets_past_a_route(path):
+    """Each of these is /convert/x to some server behind; `/health` would be exempt."""
+    found = rules("path: /health, exempt: true", "path: /convert/*, cost: 5, scope: 'convert:write', policy: uploads")
+    route = found.route("POST", path)
+    assert not route.exempt
+    assert route.scope == "convert:write"
+    assert (route.cost, route.policy.name) == (5, "uploads")
+
+
+@pytest.mark.parametrize(
+    "path", ["/convert/x;/..;/..;/health", "/convert/..;/health", "/health;x", "/x/../health", "/health\\..\\x", "/health%2F"]
+)
+def test_an_odd_spelling_is_not_exempt_unless_all_agree(path):
+    found = rules("path: /health, exempt: true")
+    assert found.route("GET", path).exempt is False
+    assert found.route("GET", "//%68ealth/").exempt
+
+
+def test_a_path_that_may_mean_two_scopes_is_for_nobody():
+    found = rules("path: /a/*, scope: a", "path: /b, scope: b")
+    assert found.route("GET", "/a/..%2F..%2Fb").scope == "a b"
+
+
+def test_a_path_that_may_mean_two_policies_is_for_nobody():
+    found = rules("path: /a/*, policy: standard", "path: /b, policy: uploads")
+    assert found.route("GET", "/a/..%2F..%2Fb").scope == "(a path with one meaning)"
+
+
+def test_a_slash_within_a_segment_may_be_data():
+    assert name(rules("path: /projects/*"), "/projects/group%2Fname") == "/projects/*"
+
+
+def test_a_path_that_is_too_long_to_read_is_for_nobody():
+    found = rules("path: /**, exempt: true")
+    assert found.route("GET", "/" + "a" * 8191).exempt
+    refused = found.route("GET", "/" + "a" * 8192)
+    assert not refused.exempt
+    assert refused.scope == "(a shorter path)"
+
+
+SEGMENTS = st.sampled_from(
+    ["a", "b", "A", "", ".", "..", "%61", "%2F", "%2e", "%", "%zz", ";x", "a;b", "\\", "é", "\xff", "*", "{a}", "%00"]
+)
+PATTERNS = st.lists(st.sampled_from(["a", "b", "*", "{id}"]), max_size=4).flatmap(
+    lambda parts: st.sampled_from(["/" + "/".join(parts), "/" + "/".join([*parts, "**"])])
+)
+
+
+@given(st.lists(PATTERNS, max_size=8), st.lists(st.sampled_from(["a", "b", "c"]), max_size=5))
+def test_a_plain_path_takes_the_first_pattern_that_matches_it(patterns, segments):
+    """Held against the plainest way to say it."""
+
+    def matches(parts, segments):
+        if parts == ["**"] or not parts or not segments:
+            return parts in ([], ["**"]) and (bool(parts) or not segments)
+        return parts[0] in ("*", "{id}", segments[0]) and matches(parts[1:], segments[1:])
+
+    found = rules(*(f"path: '{pattern}', cost: {cost}" for cost, pattern in enumerate(patterns, 2)))
+    wanted = next(
+        (cost for cost, pattern in enumerate(patterns, 2) if matches([part for part in pattern.split("/") if part], segments)),
+        1,
+    )
+    assert found.route("GET", "/" + "/".join(segments)).cost == wanted
+
+
+@given(st.text(max_size=10), st.lists(SEGMENTS, max_size=8), st.text(max_size=10))
+def test_any_path_has_a_route(method, segments, text):
+    found = rules("path: /a/*", "path: /a/b/**, cost: 2")
+    for path in ("/".join(segments), "/" + "/".join(segments), text):
+        assert found.route(method, path).cost in (1, 2)
+
+
+def test_routes_that_are_never_reached_are_told():
+    hidden = ["path: /a/b", "path: '/a/{x}'", "path: /a/**", "path: /c, method: GET", "path: /c, method: [GET, HEAD]"]
+    for first, second in [(1, 0), (2, 0), (2, 1), (2, 2), (4, 3), (3, 4)]:
+        assert [": routes[1]: " in warning for warning in rules(hidden[first], hidden[second]).warnings if "reached" in warning] == [True]
+    for first, second in [(0, 1), (0, 2), (1, 2), (3, 0)]:
+        assert not any("reached" in warning for warning in rules(hidden[first], hidden[second]).warnings)
+    assert not any("reached" in warning for warning in rules("path: /c, method: GET", "path: /c").warnings)
+
+
+def test_a_look_up_is_cheap():
+    """A microsecond on an idle machine; this allows for a busy one. Five hundred routes cost no more than one."""
+    found = rules(*(f"path: /v1/things{n}/*/parts" for n in range(500)))
+    seen = min(timeit.repeat(lambda: found.route("GET", "/v1/things499/17/parts"), number=2000, repeat=5)) / 2000
+    assert seen < 10e-6
+    paths = iter([f"/v1/things{n % 500}/{n}/parts" for n in range(10_000)])
+    unseen = min(timeit.repeat(lambda: found.route("GET", next(paths)), number=2000, repeat=5)) / 2000
+    assert unseen < 60e-6
+
+
+def test_paths_that_never_recur_do_not_fill_memory():
+    found = rules("path: /a/*")
+    tracemalloc.start()
+    for n in range(20_000):
+        found.route("GET", f"/a/{n}" + "x" * (n % 1000))
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown < 4_000_000
