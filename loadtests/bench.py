@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benches import document, engine, redis_cpu
+from benches import document, engine, front, redis_cpu
 from benches.machine import facts
 from benches.tables import Report, targets_table
 
-BENCHES: dict[str, Callable[..., Report]] = {"library": engine.bench, "redis-cpu": redis_cpu.bench}
+BENCHES: dict[str, Callable[..., Report]] = {"library": engine.bench, "redis-cpu": redis_cpu.bench, "http": front.bench}
 KEYS = "keys"
 
 
