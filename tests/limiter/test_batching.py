@@ -1,0 +1,302 @@
+"""Batching: one call in flight, the others wait for the next; every caller with its own deadline, and none in another's way."""
+
+import asyncio
+import contextlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from limiter import AsyncLimiter, BackendError, BackendTimeout, Charge, Limiter, Policy, SlidingWindow
+from support.clock import eventually
+from support.drivers import a_subject
+from support.relay import lost, whole
+
+POLICY = Policy("batched", [SlidingWindow(100_000, 3600)])
+
+
+@pytest.fixture
+def calls(server):
+    """How many calls of the script have reached Redis since the last time it was asked."""
+    with server.client() as client:
+
+        def counted():
+            stats = client.info("commandstats")
+            return sum(stats.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("evalsha", "eval"))
+
+        seen = counted()
+
+        def calls():
+            nonlocal seen
+            before, seen = seen, counted()
+            return seen - before
+
+        yield calls
+
+
+@pytest.fixture
+def count(server, prefix):
+    with Limiter(server.url, prefix=prefix, deadline=10) as direct:
+        yield lambda subject="key": direct.inspect(POLICY, subject)[0].used
+
+
+@contextlib.asynccontextmanager
+async def warm(source, prefix):
+    """With its connection open, and the script known to Redis."""
+    async with AsyncLimiter(source, prefix=prefix, deadline=10) as limiter:
+        await limiter.take(POLICY, "warm")
+        yield limiter
+
+
+async def in_flight(relay, call):
+    """A call that has reached Redis, and waits for its reply."""
+    begun = len(relay.sent)
+    flying = asyncio.ensure_future(call)
+    await asyncio.to_thread(eventually, lambda: b"EVALSHA" in relay.sent[begun:])
+    return flying
+
+
+def test_callers_at_once_share_a_call(server, prefix, calls, count):
+    async def scenario():
+        async with warm(server.url, prefix) as limiter:
+            calls()
+            return await asyncio.gather(*(limiter.take(POLICY, "key") for _ in range(64)))
+
+    decisions = asyncio.run(scenario())
+    assert [decision.limits[0].used for decision in decisions] == list(range(1, 65))
+    assert calls() == 1
+    assert count() == 64
+
+
+def test_while_a_call_is_in_flight_the_others_wait_for_the_next(relay, prefix, calls):
+    async def scenario():
+        async with warm(relay.url, prefix) as limiter:
+            calls()
+            released = relay.hold()
+            first = await in_flight(relay, limiter.take(POLICY, "key"))
+            others = [asyncio.ensure_future(limiter.take(POLICY, "key")) for _ in range(50)]
+            await asyncio.sleep(0)
+            assert relay.sent.count(b"EVALSHA") == 2
+            released.set()
+            await asyncio.gather(first, *others)
+
+    asyncio.run(scenario())
+    assert calls() == 2
+
+
+@pytest.mark.parametrize(("callers", "batches"), [(128, 1), (129, 2), (300, 3)])
+def test_a_batch_holds_128_decisions_at_most(server, prefix, calls, count, callers, batches):
+    async def scenario():
+        async with warm(server.url, prefix) as limiter:
+            calls()
+            await asyncio.gather(*(limiter.take(POLICY, "key") for _ in range(callers)))
+
+    asyncio.run(scenario())
+    assert calls() == batches
+    assert count() == callers
+
+
+def test_many_requests_at_once_take_the_same_way(server, prefix, calls):
+    async def scenario():
+        async with warm(server.url, prefix) as limiter:
+            calls()
+            return await limiter.take_many([Charge(POLICY, "key")] * 60)
+
+    assert len(asyncio.run(scenario())) == 60
+    assert calls() == 1
+
+
+def test_a_caller_alone_waits_for_nobody(server, prefix, calls):
+    """Each is sent when it comes: as many calls as decisions."""
+
+    async def scenario():
+        async with warm(server.url, prefix) as limiter:
+            calls()
+            for _ in range(10):
+                await limiter.take(POLICY, "key")
+
+    asyncio.run(scenario())
+    assert calls() == 10
+
+
+def test_different_verbs_share_a_call_and_keep_their_order(server, prefix, calls):
+    async def scenario():
+        async with warm(server.url, prefix) as limiter:
+            calls()
+            return await asyncio.gather(
+                limiter.take(POLICY, "key", 5),
+                limiter.peek(POLICY, "key"),
+                limiter.refund(POLICY, "key", 2),
+                limiter.take(POLICY, "key", 4),
+            )
+
+    decisions = asyncio.run(scenario())
+    assert [decision.limits[0].used for decision in decisions] == [5, 5, 3, 7]
+    assert calls() == 1
+
+
+def test_a_caller_that_is_cancelled_before_it_is_sent_is_not_charged(relay, prefix, count):
+    async def scenario():
+        async with warm(relay.url, prefix) as limiter:
+            released = relay.hold()
+            first = await in_flight(relay, limiter.take(POLICY, "first"))
+            waiting = [asyncio.ensure_future(limiter.take(POLICY, "key")) for _ in range(5)]
+            await asyncio.sleep(0)
+            waiting[0].cancel()
+            waiting[3].cancel()
+            released.set()
+            return await asyncio.gather(first, *waiting, return_exceptions=True)
+
+    _, *answers = asyncio.run(scenario())
+    assert [isinstance(answer, asyncio.CancelledError) for answer in answers] == [True, False, False, True, False]
+    assert [answer.limits[0].used for answer in answers if not isinstance(answer, asyncio.CancelledError)] == [1, 2, 3]
+    assert count() == 3
+
+
+def test_a_caller_that_is_cancelled_in_flight_disturbs_nobody(relay, prefix):
+    async def scenario():
+        async with warm(relay.url, prefix) as limiter:
+            released = relay.hold()
+            flying = [asyncio.ensure_future(limiter.take(POLICY, f"key-{n}", n)) for n in range(1, 6)]
+            last = await in_flight(relay, limiter.take(POLICY, "key-6", 6))
+            flying[2].cancel()
+            later = asyncio.ensure_future(limiter.take(POLICY, "later", 7))
+            await asyncio.sleep(0)
+            released.set()
+            answers = await asyncio.gather(*flying, last, later, return_exceptions=True)
+            return [getattr(answer, "limits", None) and answer.limits[0].used for answer in answers]
+
+    assert asyncio.run(scenario()) == [1, 2, None, 4, 5, 6, 7]
+
+
+def test_a_flight_that_all_have_left_holds_up_nobody(relay, prefix):
+    """Its reply never comes; the next caller's deadline ends it, and the one after that is served."""
+
+    async def scenario():
+        async with warm(relay.url, prefix) as limiter:
+            relay.answer = lost
+            flying = await in_flight(relay, limiter.take(POLICY, "key", deadline=0.3))
+            flying.cancel()
+            waiting = asyncio.ensure_future(limiter.take(POLICY, "key"))
+            relay.answer = whole
+            return await waiting
+
+    assert asyncio.run(scenario()).allowed
+
+
+def test_each_caller_has_its_own_deadline(relay, prefix):
+    async def scenario():
+        async with warm(relay.url, prefix) as limiter:
+            released = relay.hold()
+            flying = [asyncio.ensure_future(limiter.take(POLICY, "key", deadline=deadline)) for deadline in (10, 0.05, 10)]
+            with pytest.raises(BackendTimeout):
+                await flying[1]
+            assert not flying[0].done()
+            assert not flying[2].done()
+            released.set()
+            return [(await flying[n]).limits[0].used for n in (0, 2)]
+
+    assert asyncio.run(scenario()) == [1, 3]
+
+
+def test_a_caller_that_is_out_of_time_before_it_is_sent_is_not_charged(relay, prefix, count):
+    async def scenario():
+        async with warm(relay.url, prefix) as limiter:
+            released = relay.hold()
+            first = await in_flight(relay, limiter.take(POLICY, "first"))
+            with pytest.raises(BackendTimeout):
+                await limiter.take(POLICY, "key", deadline=0.05)
+            released.set()
+            await first
+
+    asyncio.run(scenario())
+    assert count() == 0
+
+
+def test_every_caller_of_a_redis_that_hangs_is_answered_however_close_their_deadlines(relay, prefix):
+    """Deadlines 50 us apart run out while the flight is being given up."""
+
+    async def scenario():
+        async with warm(relay.url, prefix) as limiter:
+            relay.answer = lost
+            flying = await in_flight(relay, limiter.take(POLICY, "key", deadline=0.05))
+            others = [limiter.take(POLICY, "key", deadline=0.04 + n / 20_000) for n in range(100)]
+            async with asyncio.timeout(20):
+                return await asyncio.gather(flying, *others, return_exceptions=True)
+
+    answers = asyncio.run(scenario())
+    assert {type(answer) for answer in answers} == {BackendTimeout}
+    assert len(set(map(id, answers))) == 101
+
+
+def test_closing_answers_whoever_still_waits(relay, prefix):
+    async def scenario():
+        async with warm(relay.url, prefix) as limiter:
+            relay.answer = lost
+            flying = await in_flight(relay, limiter.take(POLICY, "key"))
+            waiting = [asyncio.ensure_future(limiter.take(POLICY, "key")) for _ in range(3)]
+            await asyncio.sleep(0)
+            await limiter.close()
+            async with asyncio.timeout(5):
+                return await asyncio.gather(flying, *waiting, return_exceptions=True)
+
+    answers = asyncio.run(scenario())
+    assert [(type(answer), str(answer)) for answer in answers] == [(BackendError, "the limiter was closed")] * 4
+
+
+def test_a_closed_limiter_may_be_used_again(server, prefix):
+    async def scenario():
+        limiter = AsyncLimiter(server.url, prefix=prefix, deadline=10)
+        await limiter.close()
+        first = await limiter.take(POLICY, "key")
+        await limiter.close()
+        await limiter.close()
+        second = await limiter.take(POLICY, "key")
+        await limiter.close()
+        return [first.limits[0].used, second.limits[0].used]
+
+    assert asyncio.run(scenario()) == [1, 2]
+
+
+def test_closing_leaves_no_connection_behind(server, prefix):
+    with server.client() as client:
+        before = client.info("clients")["connected_clients"]
+
+        async def scenario():
+            async with warm(server.url, prefix):
+                assert client.info("clients")["connected_clients"] == before + 1
+
+        asyncio.run(scenario())
+        eventually(lambda: client.info("clients")["connected_clients"] == before)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.integers(1, 9), st.booleans(), st.integers(0, 2)), min_size=1, max_size=60))
+def test_whoever_is_cancelled_when_the_others_get_their_own_answers(server, callers):
+    """Callers come in random bunches; some leave after a turn of the loop or two, when they are waiting, in flight, or answered."""
+    account = a_subject()
+
+    async def caller(limiter, number, cost, turns):
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return await limiter.take(POLICY, f"key-{number}", cost, account=account)
+
+    async def scenario():
+        async with AsyncLimiter(server.url, deadline=10) as limiter:
+            tasks = [asyncio.ensure_future(caller(limiter, number, cost, turns)) for number, (cost, _, turns) in enumerate(callers)]
+            for turn, (task, (_, leaves, turns)) in enumerate(zip(tasks, callers, strict=True)):
+                if turn % 7 == 0:
+                    await asyncio.sleep(0.001 * turns)
+                if leaves:
+                    task.cancel()
+            answers = await asyncio.gather(*tasks, return_exceptions=True)
+            counted = [(await limiter.inspect(POLICY, f"key-{number}", account=account))[0].used for number in range(len(callers))]
+            return answers, counted
+
+    answers, counted = asyncio.run(scenario())
+    for (cost, leaves, _), answer, used in zip(callers, answers, counted, strict=True):
+        if isinstance(answer, asyncio.CancelledError):
+            assert leaves
+            assert used in (0, cost)
+        else:
+            assert (answer.limits[0].used, used) == (cost, cost)

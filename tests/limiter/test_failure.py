@@ -1,0 +1,258 @@
+"""Redis slow, down, restarted or talking nonsense: every caller gets an answer in time, and nothing is charged twice.
+
+Real time is the subject here. Bounds are generous: what is shown is that nobody waits for seconds, not how fast a test machine is.
+"""
+
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from limiter import BackendError, BackendTimeout, Charge, InvalidPolicy, Limiter, Policy, SlidingWindow
+from support.drivers import CLIENTS, limiter_of
+from support.redis_server import free_port
+from support.relay import cut, garbage, lost, whole
+
+DEADLINE, SLACK = 0.15, 2.0
+LIMITS = [SlidingWindow(1000, 3600)]
+PLAIN = Policy("plain", LIMITS)
+OPEN, CLOSED = Policy("open", LIMITS, failure="open"), Policy("closed", LIMITS, failure="closed")
+
+
+@pytest.fixture(params=CLIENTS)
+def client(request):
+    return request.param
+
+
+@pytest.fixture
+def limiter(relay, prefix, client):
+    """Through the relay, with its connection open."""
+    with limiter_of(client, relay.url, prefix=prefix) as connected:
+        connected.take(PLAIN, "warm")
+        yield connected
+
+
+@pytest.fixture
+def count(server, prefix):
+    """What Redis has counted, asked past the relay."""
+    with Limiter(server.url, prefix=prefix, deadline=10) as direct:
+        yield lambda policy=PLAIN, subject="key": direct.inspect(policy, subject)[0].used
+
+
+def elapsed(call):
+    start = time.monotonic()
+    call()
+    return time.monotonic() - start
+
+
+def test_a_lost_reply_is_a_timeout_within_the_deadline_and_charged_once_at_most(limiter, relay, count):
+    relay.answer = lost
+
+    def take():
+        with pytest.raises(BackendTimeout, match="within the deadline"):
+            limiter.take(PLAIN, "key", deadline=DEADLINE)
+
+    assert DEADLINE * 0.9 <= elapsed(take) < DEADLINE + SLACK
+    assert count() <= 1
+    assert relay.sent.count(b"EVALSHA") == 2
+
+
+def test_a_lost_reply_on_a_new_connection_is_charged_once_at_most(relay, prefix, client, count):
+    relay.spoil_decisions(lost)
+    with limiter_of(client, relay.url, prefix=prefix) as fresh:
+        with pytest.raises(BackendTimeout):
+            fresh.take(PLAIN, "key", deadline=DEADLINE)
+        assert count() <= 1
+
+
+def test_after_a_lost_reply_the_next_caller_gets_its_own_answer(limiter, relay, count):
+    """Not the one that was lost: it may still come, so that connection is given up."""
+    released = relay.hold()
+    with pytest.raises(BackendTimeout):
+        limiter.take(PLAIN, "key", 5, deadline=DEADLINE)
+    relay.answer = whole
+    released.set()
+    assert limiter.take(PLAIN, "other").limits[0].used == 1
+    assert limiter.take(PLAIN, "key").limits[0].used == 6
+    assert count() == 6
+
+
+@pytest.mark.parametrize("answer", [cut, garbage], ids=["cut", "garbage"])
+def test_a_connection_that_breaks_off_is_a_clear_error_and_the_next_call_works(limiter, relay, count, answer):
+    relay.answer = answer
+    with pytest.raises(BackendError, match="Redis"):
+        limiter.take(PLAIN, "key")
+    assert count() <= 1
+    relay.answer = whole
+    before = count()
+    assert limiter.take(PLAIN, "key").limits[0].used == before + 1
+
+
+@pytest.mark.parametrize("answer", [lost, garbage, cut], ids=["lost", "garbage", "cut"])
+def test_a_policy_says_what_a_failure_means(limiter, relay, answer):
+    relay.answer = answer
+    admitted = limiter.take(OPEN, "key", deadline=DEADLINE)
+    refused = limiter.take(CLOSED, "key", deadline=DEADLINE)
+    assert (admitted.allowed, refused.allowed) == (True, False)
+    for decision, said in ((admitted, "admitted, as the policy fails open"), (refused, "refused, as the policy fails closed")):
+        assert said in decision.degraded
+        assert decision.reason == decision.degraded
+        assert decision.limits == ()
+        assert (decision.remaining, decision.binding) == (None, None)
+    assert refused.retry_after is None
+    assert refused.headers() == {"Cache-Control": "no-store"}
+    assert admitted.headers() == {}
+
+
+def test_the_strictest_policy_of_a_decision_decides_what_a_failure_means(limiter, relay):
+    relay.answer = cut
+    assert not limiter.take([Charge(OPEN, "a"), Charge(CLOSED, "b"), Charge(PLAIN, "c")], account="acme").allowed
+    with pytest.raises(BackendError):
+        limiter.take([Charge(OPEN, "a"), Charge(PLAIN, "c")], account="acme")
+
+
+def test_each_of_many_requests_fails_as_its_own_policy_says(limiter, relay):
+    relay.answer = cut
+    decisions = limiter.take_many([Charge(OPEN, "a"), Charge(CLOSED, "b"), Charge(OPEN, "c")])
+    assert [decision.allowed for decision in decisions] == [True, False, True]
+    with pytest.raises(BackendError):
+        limiter.take_many([Charge(OPEN, "a"), Charge(PLAIN, "b")])
+
+
+def test_peeks_and_refunds_fail_as_the_policy_says_and_a_reset_says_that_it_failed(limiter, relay):
+    relay.answer = cut
+    assert limiter.peek(OPEN, "key").degraded
+    assert limiter.refund(OPEN, "key").degraded
+    assert limiter.inspect(OPEN, "key") == ()
+    with pytest.raises(BackendError):
+        limiter.reset(OPEN, "key")
+
+
+def test_where_nobody_listens_the_answer_comes_at_once(prefix, client):
+    with limiter_of(client, f"redis://127.0.0.1:{free_port()}", prefix=prefix) as limiter:
+        assert elapsed(lambda: limiter.take(OPEN, "key")) < SLACK
+        assert limiter.take(OPEN, "key").degraded
+        with pytest.raises(BackendError, match="cannot connect to Redis"):
+            limiter.take(PLAIN, "key")
+
+
+def test_where_connections_are_taken_and_never_answered_the_deadline_holds(relay, prefix, client):
+    """Already the first words on a new connection go unanswered, however many of them there are."""
+    relay.answer = lost
+    with limiter_of(client, relay.url, prefix=prefix) as limiter:
+        assert elapsed(lambda: limiter.take(OPEN, "key", deadline=DEADLINE)) < DEADLINE + SLACK
+        with pytest.raises(BackendTimeout):
+            limiter.take(PLAIN, "key", deadline=DEADLINE)
+
+
+def test_a_paused_redis_holds_nobody_longer_than_the_deadline(own_server, prefix, client):
+    with limiter_of(client, own_server.url, prefix=prefix, deadline=DEADLINE) as limiter:
+        limiter.take(OPEN, "key", deadline=10)
+        own_server.send(signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                assert elapsed(lambda: limiter.take(OPEN, "key")) < DEADLINE + SLACK
+                assert limiter.take(OPEN, "key").degraded
+            decisions = []
+            assert elapsed(lambda: decisions.extend(limiter.take_many([Charge(OPEN, f"key-{n}") for n in range(300)]))) < DEADLINE + SLACK
+            assert all(decision.degraded for decision in decisions)
+        finally:
+            own_server.send(signal.SIGCONT)
+        assert not limiter.take(OPEN, "key", deadline=10).degraded
+
+
+def test_a_restarted_redis_is_one_clear_error_for_calls_in_flight_and_none_for_the_next(own_server, prefix, client):
+    with limiter_of(client, own_server.url, prefix=prefix) as limiter:
+        limiter.take(PLAIN, "key")
+        own_server.send(signal.SIGSTOP)
+        with ThreadPoolExecutor(1) as pool:
+            flying = pool.submit(limiter.take, PLAIN, "key")
+            threading.Timer(0.1, own_server.send, [signal.SIGKILL]).start()
+            with pytest.raises(BackendError, match="Redis") as caught:
+                flying.result(30)
+        assert not isinstance(caught.value, BackendTimeout)
+        own_server.stop()
+        own_server.start()
+        for _ in range(3):
+            assert limiter.take(PLAIN, "key").allowed
+
+
+def test_a_redis_that_restarts_between_calls_is_not_even_noticed(own_server, prefix, client):
+    with limiter_of(client, own_server.url, prefix=prefix) as limiter:
+        for _ in range(3):
+            assert not limiter.take(PLAIN, "key").degraded
+            own_server.stop()
+            own_server.start()
+
+
+def test_a_redis_that_forgets_the_script_is_given_it_again(limiter, server):
+    with server.client() as client:
+        for n in range(1, 20):
+            client.script_flush()
+            assert limiter.take(PLAIN, "key").limits[0].used == n
+
+
+def test_flushing_scripts_in_the_middle_of_traffic_reaches_no_caller(limiter, server):
+    done = threading.Event()
+
+    def flush():
+        with server.client() as client:
+            while not done.is_set():
+                client.script_flush()
+
+    with ThreadPoolExecutor(1) as pool:
+        flushing = pool.submit(flush)
+        try:
+            used = [limiter.take(PLAIN, "key").limits[0].used for _ in range(200)]
+            used += [decision.limits[0].used for decision in limiter.take_many([Charge(PLAIN, "key")] * 300)]
+        finally:
+            done.set()
+        flushing.result()
+    assert used == list(range(1, 501))
+
+
+def test_an_error_that_redis_answers_is_told_and_the_connection_serves_on(limiter, server, prefix):
+    with server.client() as client:
+        client.lpush(f"{prefix}:{{key}}:key:plain", "not a state")
+        with pytest.raises(BackendError, match="Redis refused: WRONGTYPE"):
+            limiter.take(PLAIN, "key")
+        client.delete(f"{prefix}:{{key}}:key:plain")
+    assert limiter.take(PLAIN, "key").allowed
+
+
+def test_a_full_redis_fails_as_the_policy_says(own_server, prefix, client):
+    with limiter_of(client, own_server.url, prefix=prefix) as limiter, own_server.client() as admin:
+        limiter.take(OPEN, "key")
+        admin.config_set("maxmemory-policy", "noeviction")
+        admin.config_set("maxmemory", 1)
+        try:
+            assert "OOM" in limiter.take(OPEN, "key").degraded
+            assert not limiter.take(CLOSED, "key").allowed
+        finally:
+            admin.config_set("maxmemory", 0)
+        assert limiter.take(OPEN, "key").limits[0].used == 2
+
+
+def test_a_replica_that_may_not_write_fails_as_the_policy_says(own_server, prefix, client):
+    with limiter_of(client, own_server.url, prefix=prefix) as limiter, own_server.client() as admin:
+        admin.replicaof("127.0.0.1", free_port())
+        try:
+            assert limiter.take(OPEN, "key").degraded
+        finally:
+            admin.replicaof("NO", "ONE")
+        assert not limiter.take(OPEN, "key").degraded
+
+
+def test_a_wrong_password_is_said_and_not_repeated(server, prefix, client):
+    url = server.url.replace("redis://", "redis://:hunter2secret@")
+    with limiter_of(client, url, prefix=prefix) as limiter, pytest.raises(BackendError, match="Redis") as caught:
+        limiter.take(PLAIN, "key")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("failure", ["maybe", "OPEN", "", 5, ["open"], True])
+def test_an_unknown_failure_mode_is_refused(failure):
+    with pytest.raises(InvalidPolicy, match="failure"):
+        Policy("plain", LIMITS, failure=failure)

@@ -1,0 +1,110 @@
+"""What is Limiter's own: threads, processes and forks; and that the ceiling holds among all of them."""
+
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from limiter import Charge, Limiter, Policy, SlidingWindow
+from support.clock import eventually
+
+POLICY = Policy("sync", [SlidingWindow(1000, 3600)])
+
+# Begins when it is told to, so that all of them are at it at the same time.
+TAKER = """
+import sys
+from limiter import Limiter, Policy, SlidingWindow
+
+limiter = Limiter(sys.argv[1], prefix=sys.argv[2], deadline=60)
+policy = Policy("sync", [SlidingWindow(1000, 3600)])
+limiter.peek(policy, "key")
+print("ready", flush=True)
+sys.stdin.readline()
+print(sum(limiter.take(policy, "key").allowed for _ in range(2000)))
+"""
+
+FORKER = """
+import os, sys
+from limiter import Limiter, Policy, SlidingWindow
+
+limiter = Limiter(sys.argv[1], prefix=sys.argv[2], deadline=10)
+policy = Policy("sync", [SlidingWindow(1000, 3600)])
+limiter.take(policy, "parent")
+children = []
+for number in range(3):
+    child = os.fork()
+    if not child:
+        used = [limiter.take(policy, f"child-{number}").limits[0].used for _ in range(200)]
+        os._exit(used != list(range(1, 201)))
+    children.append(child)
+used = [limiter.take(policy, "parent").limits[0].used for _ in range(200)]
+failed = [os.waitpid(child, 0)[1] for child in children]
+used += [limiter.take(policy, "parent").limits[0].used]
+print(used == list(range(2, 203)), failed)
+"""
+
+
+def test_eight_processes_admit_exactly_the_capacity(server, prefix):
+    """8 x 2,000 takes against 1,000, by the real clock and within an hour's window."""
+    command = [sys.executable, "-W", "error", "-c", TAKER, server.url, prefix]
+    takers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    try:
+        for taker in takers:
+            assert taker.stdout.readline() == "ready\n"
+        admitted = [int(taker.communicate("go\n", timeout=120)[0]) for taker in takers]
+    finally:
+        for taker in takers:
+            taker.kill()
+            taker.wait()
+            taker.stdin.close()
+            taker.stdout.close()
+    assert sum(admitted) == 1000
+    with Limiter(server.url, prefix=prefix, deadline=10) as limiter:
+        assert limiter.inspect(POLICY, "key")[0].used == 1000
+
+
+def test_a_limiter_survives_a_fork_on_both_sides(server, prefix):
+    """A connection is nobody's child: shared, its replies would reach the wrong process."""
+    command = [sys.executable, "-W", "error", "-c", FORKER, server.url, prefix]
+    assert subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout == "True [0, 0, 0]\n"
+
+
+def test_threads_may_share_a_limiter(server, prefix):
+    policy = Policy("threads", [SlidingWindow(500, 3600)])
+    begin = threading.Barrier(8)
+
+    def taker(limiter):
+        begin.wait()
+        return [limiter.take(policy, "key") for _ in range(100)]
+
+    with Limiter(server.url, prefix=prefix, deadline=60) as limiter, ThreadPoolExecutor(8) as pool:
+        decisions = [decision for taken in pool.map(taker, [limiter] * 8) for decision in taken]
+    admitted = [decision for decision in decisions if decision.allowed]
+    assert sorted(decision.limits[0].used for decision in admitted) == list(range(1, 501))
+
+
+def test_a_connection_is_kept_for_the_next_call(relay, prefix):
+    with Limiter(relay.url, prefix=prefix, deadline=10) as limiter:
+        for _ in range(10):
+            limiter.take(POLICY, "key")
+        assert relay.connections == 1
+
+
+def test_closing_leaves_no_connection_behind_and_ends_nothing(server, prefix):
+    with server.client() as client:
+        before = client.info("clients")["connected_clients"]
+        with Limiter(server.url, prefix=prefix, deadline=10) as limiter:
+            limiter.take(POLICY, "key")
+            assert client.info("clients")["connected_clients"] == before + 1
+        eventually(lambda: client.info("clients")["connected_clients"] == before)
+        assert limiter.take(POLICY, "key").limits[0].used == 2
+        limiter.close()
+
+
+def test_a_big_call_and_its_reply_come_whole(server, prefix):
+    """128 decisions of 16 limits, over subjects of the longest: far more than a socket hands over at once."""
+    policy = Policy("big", [SlidingWindow(1000, 3600 + n) for n in range(16)])
+    charges = [Charge(policy, f"{n:𐍈>256}", n) for n in range(128)]
+    with Limiter(server.url, prefix=prefix, deadline=10) as limiter:
+        decisions = limiter.take_many(charges)
+    assert [[state.used for state in decision.limits] for decision in decisions] == [[n] * 16 for n in range(128)]
