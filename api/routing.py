@@ -144,17 +144,17 @@ def _earlier(first: Matched | None, others: Iterable[Matched], method: str) -> M
 def strictest(routes: Iterable[Route]) -> Route:
     """Where a path can be read in several ways, it is held to what each reading asks, so that no spelling gets past a route."""
     distinct = list(dict.fromkeys(routes))
-    if len(distinct) == 1:
+    asking = [route for route in distinct if not route.exempt]
+    if len(distinct) == 1 or not asking:
         return distinct[0]
-    policies = dict.fromkeys(route.policy for route in distinct if route.policy)
-    scopes = dict.fromkeys(route.scope for route in distinct if route.scope)
-    if len(policies) > 1:
+    # Neither stands for the other, not even the caller's own (None): a route's policy may be the looser one.
+    if len({route.policy for route in asking}) > 1:
         return TWO_POLICIES
     # No key holds a scope with a blank in it: who could mean two routes of different scopes is refused.
+    scopes = dict.fromkeys(route.scope for route in asking if route.scope)
     return Route(
-        cost=max(route.cost for route in distinct),
-        policy=next(iter(policies), None),
-        exempt=all(route.exempt for route in distinct),
+        cost=max(route.cost for route in asking),
+        policy=asking[0].policy,
         scope=" ".join(scopes) or None,
-        name=next(route.name for route in distinct if route is not UNMATCHED),
+        name=next((route.name for route in asking if route is not UNMATCHED), UNMATCHED.name),
     )
