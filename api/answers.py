@@ -32,11 +32,11 @@ class Answer:
         lines = (line.partition(b": ") for line in self.head.split(b"\r\n") if line)
         return [(name, value) for name, _, value in lines]
 
-    def as_denial(self, status: int) -> Answer:
-        """The answer for a gateway that understands `status` alone as a refusal; the true one goes in a header."""
-        if self.status in _PLAIN or self.status == status:
+    def forbidden(self) -> Answer:
+        """For a gateway that takes 403 alone for a refusal; the true status goes in a header."""
+        if self.status in _PLAIN:
             return self
-        return Answer(status, self.head + b"x-ratelimit-status: %d\r\n" % self.status, self.body)
+        return Answer(HTTPStatus.FORBIDDEN, self.head + b"x-ratelimit-status: %d\r\n" % self.status, self.body)
 
     async def send(self, scope: Scope, send: Send) -> None:
         at_once = scope.get(AT_ONCE)

@@ -14,8 +14,6 @@ from limiter.api.cli_counts import counts
 from limiter.api.config import ConfigError, load, starting_file
 from limiter.api.embedded import default_folder
 from limiter.api.failures import CannotStart
-from limiter.api.serve import Options
-from limiter.api.serve import serve as run
 
 from limiter.errors import LimiterError
 
@@ -42,9 +40,12 @@ def serve(
     access_log: Annotated[bool, typer.Option("--access-log", help="Log a line for each request.")] = False,
 ) -> None:
     """Run the sidecar until Ctrl-C."""
+    # Here, so that the other commands do not wait for all that a server needs.
+    from limiter.api import serve as serving  # noqa: PLC0415
+
     token = _token(admin_token_file)
     folder = data or default_folder()
-    run(Options(config, redis or None, host, port, admin_host, admin_port, token, upstream, workers, tls_cert, tls_key, folder, access_log))
+    serving.serve(serving.Options(config, redis or None, host, port, admin_host, admin_port, token, upstream, workers, tls_cert, tls_key, folder, access_log))
 
 
 @app.command()

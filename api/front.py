@@ -27,7 +27,7 @@ from limiter.aio import AsyncLimiter
 from limiter.errors import BackendError
 from limiter.protocol import Stale
 
-OK, UNAUTHORIZED, TOO_MANY = 200, 401, 429
+OK, UNAUTHORIZED, FORBIDDEN, TOO_MANY = 200, 401, 403, 429
 _NAMES = forwarded.NAMES | identify.NAMES
 # An account that changes this often within one request is somebody's program running wild.
 _TRIES = 5
@@ -76,8 +76,8 @@ class Front:
         elif _is_below(scope["path"], PREFIX):
             view = self._now()
             answer = await self._authorize(view, scope)
-            if view.rules.deny_status != answer.status:
-                answer = answer.as_denial(view.rules.deny_status)
+            if view.rules.deny_status == FORBIDDEN:
+                answer = answer.forbidden()
             await answer.send(scope, send)
         elif self._decisions is not None and _is_below(scope["path"], "/v1"):
             await self._decisions(scope, receive, send)

@@ -107,6 +107,8 @@ class WorkerProcess:
         fd = listener.fileno()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            # Whatever is called `limiter` in the folder that we were started from, it is not us.
+            "-P",
             "-m",
             "limiter.api.worker",
             str(fd),

@@ -90,14 +90,14 @@ def eventually(condition, what: str, patience: float = _PATIENCE_S):
 
 
 def lines_of(log: Path) -> list[dict]:
-    # The last line may be in the middle of being written.
-    return [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    # The last line may be in the middle of being written; what is said to a person is no JSON.
+    return [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.startswith("{") and line.endswith("\n")]
 
 
 @contextmanager
 def sidecar(folder: Path, config: str | None = None, *arguments: str, redis: str | None = None, env=None) -> Iterator[Sidecar]:
     """`config` is the text of its file, `limiter.yaml` in the folder; `redis` a URL, and without one it has its own."""
-    command = [sys.executable, "-m", "limiter.api.cli", "serve", "--port", "0", "--admin-port", "0", "--data", str(folder / "data")]
+    command = [sys.executable, "-P", "-m", "limiter.api.cli", "serve", "--port", "0", "--admin-port", "0", "--data", str(folder / "data")]
     if config is not None:
         (folder / "limiter.yaml").write_text(config)
         command += ["--config", str(folder / "limiter.yaml")]

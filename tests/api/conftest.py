@@ -1,0 +1,66 @@
+"""A sidecar that tests share, as long as they leave its configuration and its Redis alone; counts are kept apart by key."""
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from support.redis_server import RedisServer
+from support.sidecar import Sidecar, digest, sidecar
+
+KEYS = 400
+
+CONFIG = """
+policies:
+  standard: {{ limits: [5/minute, 1000/hour], failure: open }}
+  bulk: {{ limits: ["burst 1000, 1000/second"], failure: closed }}
+  account: {{ limits: [1000000/minute], failure: open }}
+  by-address: {{ limits: [3/minute], failure: open }}
+  guessing: {{ limits: [4/minute], failure: open }}
+tiers:
+  free: {{ key: standard }}
+  pro: {{ key: bulk, account: account }}
+identify:
+  guard: guessing
+  trusted_proxies: [127.0.0.1]
+routes:
+  - {{ path: /health, exempt: true }}
+  - {{ path: /convert, method: POST, cost: 3, scope: "convert:write" }}
+  - {{ path: /public, policy: by-address }}
+  - {{ path: /huge, cost: 2000 }}
+accounts:
+  gone: {{ tier: free, state: suspended }}
+keys:
+  - {{ name: writer, digest: "sha256:{writer}", account: acme, tier: pro, scopes: ["convert:write"] }}
+  - {{ name: inside, digest: "sha256:{inside}", tier: free, addresses: [203.0.113.0/24, "2001:db8::/32"] }}
+  - {{ name: old, digest: "sha256:{old}", tier: free, expires: 2020-01-01T00:00:00Z }}
+  - {{ name: revoked, digest: "sha256:{revoked}", tier: free, state: revoked }}
+  - {{ name: of-gone, digest: "sha256:{gone}", account: gone }}
+{fresh}
+"""
+
+
+def config_text() -> str:
+    fresh = "\n".join(f'  - {{ name: fresh-{n}, digest: "sha256:{digest(f"fresh-{n}-secret")}", tier: free }}' for n in range(KEYS))
+    return CONFIG.format(fresh=fresh, **{name: digest(f"{name}-secret") for name in ("writer", "inside", "old", "revoked", "gone")})
+
+
+@pytest.fixture(scope="session")
+def shared(server: RedisServer, tmp_path_factory) -> Iterator[Sidecar]:
+    with sidecar(tmp_path_factory.mktemp("shared"), config_text(), redis=server.url) as running:
+        yield running
+
+
+_unused = itertools.count()
+
+
+@pytest.fixture
+def key() -> str:
+    """A raw key that no other test has used; the key `fresh-7-secret` is named `fresh-7`."""
+    return f"fresh-{next(_unused)}-secret"
+
+
+@pytest.fixture
+def elsewhere() -> Callable[[], dict[str, str]]:
+    """Headers of a gateway whose client has an address that no other test has used."""
+    return lambda: {"X-Forwarded-For": f"198.51.{next(_unused) // 250}.{next(_unused) % 250 + 1}"}

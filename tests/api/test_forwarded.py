@@ -1,0 +1,77 @@
+"""Which request a gateway asks about, and from whom."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from limiter.api.forwarded import ConflictingAccounts, Original, address_subject, client_address, original
+
+PROXIES = {"10.0.0.1", "10.0.0.2"}
+trusts = PROXIES.__contains__
+
+
+def asked(path="/authorize", peer="10.0.0.1", method="GET", **headers):
+    found = {name.replace("_", "-").encode(): value.encode("latin-1") for name, value in headers.items()}
+    scope = {"raw_path": path.encode(), "method": method, "client": (peer, 4711), "scheme": "http"}
+    return original(scope, found, trusts)
+
+
+def test_nginx_tells_in_headers_of_its_own():
+    request = asked(x_original_method="POST", x_original_uri="/convert/a%2Fb?x=1", x_forwarded_for="203.0.113.7", x_forwarded_proto="https")
+    assert request == Original("POST", "/convert/a%2Fb", "203.0.113.7", "https")
+
+
+def test_traefik_and_caddy_tell_in_forwarded_headers():
+    request = asked(x_forwarded_method="DELETE", x_forwarded_uri="/files/1?x", x_forwarded_for="203.0.113.7", x_forwarded_proto="https")
+    assert request == Original("DELETE", "/files/1", "203.0.113.7", "https")
+
+
+def test_envoy_tells_by_asking_for_the_path_itself():
+    assert asked("/authorize/files/1", method="PUT", x_forwarded_for="203.0.113.7") == Original("PUT", "/files/1", "203.0.113.7", "http")
+
+
+def test_nobody_else_is_believed():
+    request = asked("/authorize/x", peer="203.0.113.9", x_original_uri="/free", x_forwarded_for="198.51.100.1", x_forwarded_proto="https")
+    assert request == Original("GET", "/x", "203.0.113.9", "http")
+
+
+@pytest.mark.parametrize("told", [{"x_original_uri": "/a", "x_forwarded_uri": "/b"}, {"path": "/authorize/a", "x_original_uri": "/b"}])
+def test_two_accounts_of_the_path_are_refused(told):
+    with pytest.raises(ConflictingAccounts):
+        asked(**told)
+
+
+def test_two_accounts_that_agree_are_one():
+    assert asked("/authorize/a", x_forwarded_uri="/a?b").path == "/a"
+
+
+@pytest.mark.parametrize(
+    ("told", "address"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("6.6.6.6, 203.0.113.7", "203.0.113.7"),
+        ("6.6.6.6, 203.0.113.7, 10.0.0.2", "203.0.113.7"),
+        ("10.0.0.2", "10.0.0.2"),
+        ("203.0.113.7:4711", "203.0.113.7"),
+        ("[2001:db8::7]:4711", "2001:db8::7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("203.0.113.7, unknown", "10.0.0.1"),
+        ("203.0.113.7, unknown, 10.0.0.2", "10.0.0.2"),
+        ("", "10.0.0.1"),
+    ],
+)
+def test_the_client_is_the_rightmost_that_is_no_trusted_proxy(told, address):
+    assert client_address("10.0.0.1", {b"x-forwarded-for": told.encode()}, trusts) == address
+
+
+@given(st.text(), st.sampled_from(["203.0.113.7", "2001:db8::7"]))
+def test_what_a_client_writes_itself_never_counts(hearsay, address):
+    told = f"{hearsay}, {address}, 10.0.0.2".encode("latin-1", "replace")
+    assert client_address("10.0.0.1", {b"x-forwarded-for": told}, trusts) == address
+
+
+@pytest.mark.parametrize(
+    ("address", "subject"),
+    [("203.0.113.7", "203.0.113.7"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("::ffff:203.0.113.7", "203.0.113.7"), ("", "unknown")],
+)
+def test_whom_a_limit_by_address_is_applied_to(address, subject):
+    assert address_subject(address) == subject

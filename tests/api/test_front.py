@@ -1,0 +1,208 @@
+"""The data plane over HTTP: who is let in, what it costs, and what is said of it."""
+
+import http.client
+import json
+
+import http_sf
+import pytest
+
+from support.sidecar import ask
+
+
+def test_an_allowed_request_is_answered_with_its_numbers(shared, key):
+    reply = shared.ask(key=key)
+    assert reply.status == 200
+    assert reply.body == b""
+    assert reply.headers["RateLimit-Policy"] == '"minute";q=5;w=60, "hour";q=1000;w=3600'
+    assert reply.headers["RateLimit"] == '"minute";r=4;t=60, "hour";r=999;t=3600'
+    assert (reply.headers["X-RateLimit-Limit"], reply.headers["X-RateLimit-Remaining"], reply.headers["X-RateLimit-Reset"]) == (
+        "5",
+        "4",
+        "60",
+    )
+
+
+def test_the_request_over_the_limit_is_refused_with_all_that_a_client_needs(shared, key):
+    assert [shared.ask(key=key).status for _ in range(5)] == [200] * 5
+    reply = shared.ask(key=key)
+    assert reply.status == 429
+    assert reply.headers["Content-Type"] == "application/problem+json"
+    assert reply.headers["Cache-Control"] == "no-store"
+    assert 55 <= int(reply.headers["Retry-After"]) <= 60
+    assert reply.headers["X-RateLimit-Remaining"] == "0"
+    assert reply.json() == {
+        "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
+        "title": "Request cannot be satisfied as assigned quota has been exceeded",
+        "status": 429,
+        "detail": f"The limit 'minute' allows 5; try again in {reply.headers['Retry-After']} s.",
+        "violated-policies": ["minute"],
+    }
+
+
+def test_the_headers_are_structured_fields(shared, key):
+    reply = shared.ask(key=key)
+    policy = http_sf.parse(reply.headers["RateLimit-Policy"].encode(), tltype="list")
+    state = http_sf.parse(reply.headers["RateLimit"].encode(), tltype="list")
+    assert policy == [("minute", {"q": 5, "w": 60}), ("hour", {"q": 1000, "w": 3600})]
+    assert [name for name, _ in state] == ["minute", "hour"]
+    assert state[0][1] == {"r": 4, "t": 60}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PURGE"])
+def test_any_method_and_any_path_below_are_taken(shared, key, method):
+    assert shared.ask("/authorize/some/where", method=method, key=key).status in (200, 400)
+    assert shared.ask(method=method, key=key).status in (200, 400)
+
+
+def test_head_is_answered_without_a_body(shared, key):
+    for _ in range(5):
+        shared.ask(method="HEAD", key=key)
+    reply = shared.ask(method="HEAD", key=key)
+    assert (reply.status, reply.body) == (429, b"")
+    assert int(reply.headers["Content-Length"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("credential", "reason"),
+    [
+        (None, "no-credential"),
+        ("nonsense", "invalid-credential"),
+        ("old-secret", "expired-key"),
+        ("revoked-secret", "revoked-key"),
+        ("x" * 600, "invalid-credential"),
+    ],
+)
+def test_without_a_good_key_it_is_401_and_says_why(shared, elsewhere, credential, reason):
+    reply = shared.ask(key=credential, headers=elsewhere())
+    assert reply.status == 401
+    assert reply.json()["reason"] == reason
+    assert reply.headers["WWW-Authenticate"].startswith("Bearer ")
+    assert credential is None or credential.encode() not in reply.body
+
+
+def test_a_suspended_account_is_403(shared):
+    reply = shared.ask(key="gone-secret")
+    assert (reply.status, reply.json()["reason"]) == (403, "account-suspended")
+
+
+def test_bearer_wins_over_x_api_key(shared, key, elsewhere):
+    assert shared.ask(headers={"X-API-Key": key}).status == 200
+    assert shared.ask(key=key, headers={"X-API-Key": "nonsense"}).status == 200
+    assert shared.ask(key="nonsense", headers={"X-API-Key": key, **elsewhere()}).status == 401
+
+
+def test_another_scheme_is_no_bearer(shared, key):
+    assert shared.ask(headers={"Authorization": "Basic eDp5", "X-API-Key": key}).status == 200
+
+
+def test_two_credentials_in_one_header_are_none(shared, key, elsewhere):
+    connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=10)
+    connection.putrequest("GET", "/authorize")
+    for name, value in [("Authorization", f"Bearer {key}"), ("Authorization", "Bearer other"), *elsewhere().items()]:
+        connection.putheader(name, value)
+    connection.endheaders()
+    assert connection.getresponse().status == 401
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "status"), [("203.0.113.7", 200), ("::ffff:203.0.113.8", 200), ("2001:db8::1", 200), ("198.51.100.7", 403)]
+)
+def test_a_key_may_be_bound_to_addresses(shared, address, status):
+    assert shared.ask(key="inside-secret", headers={"X-Forwarded-For": address}).status == status
+
+
+def test_a_route_may_need_a_scope_and_cost_more(shared, key):
+    headers = {"X-Original-Method": "POST", "X-Original-URI": "/convert?x=1"}
+    refused = shared.ask(key=key, headers=headers)
+    assert (refused.status, refused.json()["reason"]) == (403, "missing-scope")
+    assert 'scope="convert:write"' in refused.headers["WWW-Authenticate"]
+    allowed = shared.ask(key="writer-secret", headers=headers)
+    assert allowed.status == 200
+    names = [name for name, _ in http_sf.parse(allowed.headers["RateLimit-Policy"].encode(), tltype="list")]
+    assert names == ["burst", "minute"]
+
+
+def test_an_exempt_route_is_not_counted_and_needs_no_key(shared):
+    reply = shared.ask("/authorize/health")
+    assert reply.status == 200
+    assert reply.headers["RateLimit"] is None
+
+
+def test_a_cost_above_the_capacity_can_never_pass(shared):
+    reply = shared.ask("/authorize/huge", key="writer-secret")
+    assert reply.status == 429
+    assert reply.headers["Retry-After"] is None
+    assert "never" in reply.json()["detail"]
+
+
+def test_guessing_keys_is_limited_by_address(shared, elsewhere):
+    guesser = elsewhere()
+    statuses = [shared.ask(key=f"guess-{n}", headers=guesser).status for n in range(6)]
+    assert statuses == [401] * 4 + [429] * 2
+    reply = shared.ask(key="guess-7", headers=guesser)
+    assert reply.json()["type"] == "https://iana.org/assignments/http-problem-types#abnormal-usage-detected"
+    assert int(reply.headers["Retry-After"]) >= 1
+    assert shared.ask(key="guess", headers=elsewhere()).status == 401
+
+
+def test_guesses_leave_no_state_but_the_address(shared, elsewhere, client):
+    guesser = elsewhere()
+    for n in range(4):
+        shared.ask(key=f"invented-{n}", headers=guesser)
+    assert len(client.keys(f"*{guesser['X-Forwarded-For']}*")) == 1
+    assert not client.keys("*invented*")
+
+
+def test_two_accounts_of_the_path_are_refused(shared, key):
+    reply = shared.ask(key=key, headers={"X-Original-URI": "/a", "X-Forwarded-Uri": "/b"})
+    assert (reply.status, reply.json()["reason"]) == (400, "conflicting-accounts")
+
+
+@pytest.mark.parametrize("path", ["/", "/authorized", "/v1", "/v2/take", "/v1/takes"])
+def test_elsewhere_there_is_nothing(shared, path):
+    reply = shared.ask(path)
+    assert reply.status == 404
+    assert reply.json()["status"] == 404
+
+
+def test_what_is_no_http_is_answered_with_a_problem(shared):
+    connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=10)
+    connection.connect()
+    connection.sock.sendall(b"GET /authorize HTTP/1.1\r\nno header\r\n\r\n")
+    answer = connection.sock.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == 400
+    connection.close()
+
+
+def test_many_requests_share_a_connection(shared, key):
+    connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=10)
+    for expected in (200, 200, 200, 200, 200, 429, 429):
+        connection.request("POST", "/authorize", b"a body that nobody reads", {"Authorization": f"Bearer {key}"})
+        response = connection.getresponse()
+        response.read()
+        assert response.status == expected
+    connection.close()
+
+
+def test_http_1_0_is_answered_and_closed(shared, key):
+    connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=10)
+    connection.connect()
+    connection.sock.sendall(f"GET /authorize HTTP/1.0\r\nAuthorization: Bearer {key}\r\n\r\n".encode())
+    answer = b"".join(iter(lambda: connection.sock.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    connection.close()
+
+
+def test_a_subject_is_never_the_key_itself(shared, key, client):
+    shared.ask(key=key)
+    shared.ask(key="writer-secret")
+    names = b" ".join(client.keys("*"))
+    assert key.removesuffix("-secret").encode() in names
+    assert b"secret" not in names
+    assert "secret" not in json.dumps(shared.log)
+
+
+def test_the_front_has_no_control_plane(shared):
+    assert ask(shared.front, "/healthz").status == 404

@@ -1,0 +1,61 @@
+"""Redis hangs, for real, while requests go on. In real time, as that is the subject: about eight seconds."""
+
+import signal
+import time
+
+from support.load import load
+from support.redis_server import redis_server
+from support.sidecar import digest, eventually, sidecar
+
+DEADLINE = 0.05
+# What the promise allows for everything but Redis.
+SLACK = 0.05
+# What a busy machine may add by not running us or the client at all; a request that is not answered in time hangs for seconds.
+STALL = 0.5
+HUNG_S = 3
+
+CONFIG = f"""
+policies:
+  reads: {{{{ limits: [1000000/minute], failure: open }}}}
+  writes: {{{{ limits: [1000000/minute], failure: closed }}}}
+tiers:
+  reader: {{{{ key: reads }}}}
+  writer: {{{{ key: writes }}}}
+redis: {{{{ deadline: {round(DEADLINE * 1000)}ms }}}}
+keys:
+  - {{{{ name: reading, digest: "sha256:{{reading}}", tier: reader }}}}
+  - {{{{ name: writing, digest: "sha256:{{writing}}", tier: writer }}}}
+"""
+
+
+def test_while_redis_hangs_every_request_is_answered_in_time_by_its_policys_mode(tmp_path):
+    """500 requests/s, by turns under a policy that fails open and one that fails closed."""
+    text = CONFIG.format(reading=digest("reading-key"), writing=digest("writing-key"))
+    with redis_server() as own, sidecar(tmp_path, text, redis=own.url) as running:
+        with load(url=running.front, rate=500, seconds=HUNG_S + 3, keys=["reading-key", "writing-key"], connections=64) as clients:
+            eventually(lambda: used(running) > 100, "load")
+            began = time.monotonic()
+            own.send(signal.SIGSTOP)
+            time.sleep(HUNG_S)
+            ended = time.monotonic()
+            own.send(signal.SIGCONT)
+            told = clients.told()
+        before, after = used(running), running.ask(key="reading-key")
+    assert told["lost"] == []
+    assert told["refused"] == 0
+    # A request that was on its way when Redis stopped or went on may have gone either way.
+    hung = [answer for answer in told["answers"] if began < answer[0] < ended - DEADLINE - SLACK]
+    assert len(hung) > 300 * HUNG_S
+    assert {(status, headers.get("x-ratelimit-degraded")) for _, _, status, headers in hung} == {(200, "open"), (503, "closed")}
+    times = sorted(seconds for _, seconds, _, _ in hung)
+    assert times[int(len(times) * 0.95)] < DEADLINE + SLACK
+    assert times[-1] < DEADLINE + SLACK + STALL
+    assert "x-ratelimit-degraded" not in told["answers"][-1][3]
+    # Right again: the next request is counted, once.
+    assert after.status == 200
+    assert int(after.headers["X-RateLimit-Remaining"]) == 1_000_000 - before - 1
+
+
+def used(running):
+    (limit,) = running.decide("peek", policy="reads", subject="reading", cost=0).json()["limits"] or [{"remaining": 1_000_000}]
+    return 1_000_000 - limit["remaining"]

@@ -1,0 +1,59 @@
+"""The file changes while requests run. In real time, as that is the subject: about ten seconds."""
+
+import itertools
+import signal
+
+from support.load import load
+from support.sidecar import digest, eventually, sidecar
+
+CONFIG = """
+policies:
+  standard: {{ limits: [{capacity}/minute, {capacity}0/hour], failure: closed }}
+tiers:
+  free: {{ key: standard }}
+redis: {{ prefix: {prefix}, deadline: 2s }}
+keys:
+  - {{ name: one, digest: "sha256:{key}", tier: free }}
+"""
+CHANGES = 20
+BROKEN = {3, 7, 8, 13, 19}
+
+
+def told(capacity):
+    return f'"minute";q={capacity};w=60, "hour";q={capacity}0;w=3600'
+
+
+def test_every_answer_is_by_one_of_the_two_files(tmp_path, server, prefix):
+    """1,000 requests/s, 20 changes, 5 of them broken: nothing fails, and no answer mixes two files."""
+    texts = {capacity: CONFIG.format(capacity=capacity, prefix=prefix, key=digest("one-key")) for capacity in (1_000_000, 2_000_000)}
+    file = tmp_path / "limiter.yaml"
+    with sidecar(tmp_path, texts[1_000_000], redis=server.url) as running:
+        capacities = itertools.cycle((2_000_000, 1_000_000))
+        with load(url=running.front, rate=1000, seconds=8, keys=["one-key"]) as clients:
+            for change in range(CHANGES):
+                lines = len(running.log)
+                file.write_text("policies: [" if change in BROKEN else texts[next(capacities)])
+                running.send(signal.SIGHUP)
+                eventually(lambda lines=lines: len(running.log) > lines, "word of the change")
+            outcome = clients.told()
+        events = [line["event"] for line in running.log]
+    assert outcome["lost"] == []
+    assert outcome["refused"] == 0
+    assert {status for _, _, status, _ in outcome["answers"]} == {200}
+    assert {headers["ratelimit-policy"] for _, _, _, headers in outcome["answers"]} == {told(capacity) for capacity in texts}
+    assert sum("is refused" in event for event in events) == len(BROKEN)
+    assert sum("is in force" in event for event in events) == CHANGES - len(BROKEN)
+
+
+def test_a_changed_file_is_noticed(tmp_path, server, prefix):
+    text = CONFIG.format(capacity=1000, prefix=prefix, key=digest("one-key"))
+    with sidecar(tmp_path, text, redis=server.url) as running:
+        running.ask(key="one-key")
+        (tmp_path / "limiter.yaml").write_text(text.replace("1000", "50"))
+        reply = eventually(lambda: by_limit(running.ask(key="one-key"), "50"), "the new limit")
+        # What was counted before the change still is.
+        assert int(reply.headers["X-RateLimit-Remaining"]) < 49
+
+
+def by_limit(reply, capacity):
+    return reply if reply.headers["X-RateLimit-Limit"] == capacity else None

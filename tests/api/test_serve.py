@@ -1,0 +1,148 @@
+"""The life of `limiter serve`, with real signals, and in real time where there is no other: each such test says for how long."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+
+import pytest
+from limiter.api.engine import engine
+from structlog.testing import capture_logs
+
+from support.load import load
+from support.redis_server import redis_server
+from support.sidecar import ask, digest, eventually, sidecar
+
+CONFIG = """
+policies:
+  reads: {{ limits: [{capacity}/minute, {hourly}/hour], failure: open }}
+  writes: {{ limits: [1000000/minute], failure: closed }}
+tiers:
+  reader: {{ key: reads }}
+  writer: {{ key: writes }}
+redis: {{ prefix: {prefix} }}
+keys:
+  - {{ name: reading, digest: "sha256:{reading}", tier: reader }}
+  - {{ name: writing, digest: "sha256:{writing}", tier: writer }}
+"""
+
+
+@pytest.fixture
+def config(prefix):
+    """The text of a configuration, whose limits may be changed."""
+
+    def config(capacity=1_000_000, hourly=2_000_000):
+        keys = {"reading": digest("reading-key"), "writing": digest("writing-key")}
+        return CONFIG.format(capacity=capacity, hourly=hourly, prefix=prefix, **keys)
+
+    return config
+
+
+def test_the_start_is_told_in_a_line(shared, server):
+    told = shared.started
+    assert told["redis"]["where"] == server.url
+    assert told["redis"]["version"].count(".") == 2
+    assert "standard" in told["policies"]
+    assert len(told["config"]["digest"]) == 12
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_no_request_is_lost_when_it_is_told_to_stop(tmp_path, config, server, workers):
+    """Under 500 requests/s for a second; who then connects is refused."""
+    with (
+        sidecar(tmp_path, config(), "--workers", workers, redis=server.url) as running,
+        load(url=running.front, rate=500, seconds=20, keys=["reading-key"]) as clients,
+    ):
+        eventually(
+            lambda: running.decide("peek", policy="reads", subject="reading", cost=0).json()["limits"][0]["remaining"] < 999_500, "load"
+        )
+        assert running.stop() == 0
+        told = clients.told()
+    assert told["lost"] == []
+    assert told["refused"] > 0
+    assert {status for _, _, status, _ in told["answers"]} == {200}
+
+
+def test_a_second_signal_ends_it_at_once(tmp_path, config, server):
+    with sidecar(tmp_path, config(), redis=server.url) as running:
+        with socket.create_connection(("127.0.0.1", running.port)) as unfinished:
+            # A body that never comes keeps the request under way.
+            unfinished.sendall(b"POST /v1/take HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{")
+            eventually(lambda: ask(running.front, "/").status == 404, "the request before it was read")
+            running.send(signal.SIGTERM)
+            eventually(lambda: any(line["event"].startswith("stopping") for line in running.log), "the stop")
+            began = time.monotonic()
+            running.send(signal.SIGTERM)
+            running.process.wait(10)
+            assert time.monotonic() - began < 5
+
+
+def test_readiness_follows_redis_and_health_does_not(tmp_path, config):
+    with redis_server() as own, sidecar(tmp_path, config(), redis=own.url) as running:
+        assert running.manage("/readyz").status == 200
+        own.stop()
+        eventually(lambda: running.manage("/readyz").status == 503, "not ready")
+        assert running.manage("/healthz").status == 200
+        assert running.ask(key="reading-key").status == 200
+        assert running.ask(key="writing-key").status == 503
+        own.start()
+        eventually(lambda: running.manage("/readyz").status == 200, "ready again")
+        eventually(lambda: running.ask(key="writing-key").status == 200, "counting again")
+
+
+def test_it_starts_without_redis_and_answers_by_failure_mode(tmp_path, config):
+    with sidecar(tmp_path, config(), redis="redis://127.0.0.1:1") as running:
+        reply = running.ask(key="reading-key")
+        assert (reply.status, reply.headers["X-RateLimit-Degraded"]) == (200, "open")
+        reply = running.ask(key="writing-key")
+        assert (reply.status, reply.headers["X-RateLimit-Degraded"], reply.headers["Retry-After"]) == (503, "closed", "1")
+        assert reply.json()["type"].endswith("#temporary-reduced-capacity")
+        assert reply.json()["violated-policies"] == ["writes"]
+        assert running.decide("take", policy="writes", subject="x").json()["degraded"] == "closed"
+        assert running.manage("/readyz").status == 503
+
+
+def test_a_redis_that_may_forget_is_warned_of(tmp_path):
+    async def started():
+        async with engine(forgetful.url, tmp_path):
+            pass
+
+    with redis_server(options=("--maxmemory-policy", "allkeys-lru")) as forgetful, capture_logs() as lines:
+        asyncio.run(started())
+    assert [line["maxmemory_policy"] for line in lines] == ["allkeys-lru"]
+
+
+def test_workers_are_reloaded_restarted_and_do_not_outlive_their_parent(tmp_path, config, server):
+    with sidecar(tmp_path, config(), "--workers", "2", redis=server.url) as running:
+        (tmp_path / "limiter.yaml").write_text(config(capacity=7))
+        running.send(signal.SIGHUP)
+
+        def all_reloaded():
+            return all(running.ask(key="reading-key").headers["RateLimit-Policy"].startswith('"minute";q=7;') for _ in range(20))
+
+        eventually(all_reloaded, "the new limit on both workers")
+
+        before = children(running.process.pid)
+        os.kill(before[0], signal.SIGKILL)
+        eventually(lambda: len(children(running.process.pid)) == 2 and before[0] not in children(running.process.pid), "another worker")
+        eventually(lambda: any(line["event"].startswith("a worker ended") for line in running.log), "word of it")
+        eventually(lambda: running.ask(key="reading-key").status == 429, "an answer by the new limit")
+
+        workers = children(running.process.pid)
+        running.process.kill()
+        running.process.wait()
+        eventually(lambda: not any(alive(worker) for worker in workers), "the workers' end")
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
