@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 
@@ -36,6 +36,11 @@ class Group:
     keys: tuple[bytes, ...]
     operation: Operation = Operation.TAKE
     guard: Guard | None = None
+    # How many numbers answer it.
+    width: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "width", 3 * sum(len(charge.policy.limits) for charge in self.charges))
 
 
 def state_key(prefix: str, account: str, charge: Charge) -> bytes:

@@ -1,6 +1,6 @@
 """The call to `lua/take.lua`, and its reply: no input, no output.
 
-`encode` packs groups into one EVALSHA, `decode` reads the integers that come back. What both sides must agree on, and does not stand
+`encode` packs groups into one EVALSHA, `decode` reads the integers that come back packed. What both sides must agree on, and does not stand
 in the Lua headers or in `wire.py`, stands here.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from struct import Struct
+from struct import Struct, unpack
 
 from limiter.decision import Decision
 from limiter.group import Group, Operation
@@ -18,7 +18,7 @@ from limiter.resp import pack
 # More would hold Redis too long in one go: 128 decisions take it about a millisecond.
 MOST_GROUPS = 128
 
-_LINE = Struct(">BHQ").pack
+_LINE = Struct(">BHd").pack
 _COUNT = Struct(">H").pack
 _GUARD, _NEW_GROUP = 3, 16
 _DENIED, _ALLOWED, _STALE_GENERATION, _STALE_BOUNDS = range(4)
@@ -72,21 +72,19 @@ class Call:
     def command_with_source(self) -> bytes:
         return pack(b"EVAL", SOURCE, *self._arguments)
 
-    def decode(self, reply: list[int]) -> tuple[int, list[Verdict]]:
+    def decode(self, reply: bytes) -> tuple[int, list[Verdict]]:
         """Redis's time, and the verdicts in the order of the groups."""
-        now_us, at = reply[0], 1
+        numbers = unpack(f">{len(reply) // 8}q", reply)
+        now_us, at = numbers[0], 1
         verdicts: list[Verdict] = []
         for group in self.groups:
-            verdict = reply[at]
+            verdict = numbers[at]
             at += 1
             if verdict > _ALLOWED:
                 verdicts.append(Stale(verdict))
                 continue
-            end = at
-            for charge in group.charges:
-                end += 3 * len(charge.policy.limits)
-            allowed = verdict == _ALLOWED
-            verdicts.append(Decision(allowed, group.charges, reply[at:end], now_us))
+            end = at + group.width
+            verdicts.append(Decision(verdict == _ALLOWED, group.charges, numbers[at:end], now_us))
             at = end
         return now_us, verdicts
 

@@ -6,7 +6,7 @@ from zlib import crc32
 from limiter.limits import Limit, Quota
 
 _POLICY = Struct(">IB").pack
-_LIMIT = Struct(">BBIQQQQQ").pack
+_LIMIT = Struct(">BBIddddd").pack
 _KINDS = 4
 _ALWAYS = 2**63
 

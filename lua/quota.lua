@@ -7,11 +7,12 @@
 
 local QUOTA, QUOTA_SIZE = "<dd", 16
 
--- When the period ends, what it has used, and when that was written; nothing, where the bounds do not reach to now.
-local function current(limit, blob, position, now)
+local function take(limit, blob, position, now, cost)
+  local after = position + QUOTA_SIZE
   if now < limit.a or now >= limit.d then
-    return nil
+    return after, 0, STALE, 0
   end
+
   local used, written = unpack(QUOTA, blob, position)
   -- A clock that stepped back stays in the period in which it last wrote.
   local at = written > now and written or now
@@ -21,32 +22,18 @@ local function current(limit, blob, position, now)
   elseif at < limit.c then
     start, stop = limit.b, limit.c
   end
-  return stop, written < start and 0 or used, at
-end
-
-local function take(limit, blob, position, now, cost)
-  local stop, used, written = current(limit, blob, position, now)
-  if not stop then
-    return position, 0, STALE, 0
+  if written < start then
+    used = 0
   end
-  local wait = 0
+
+  local reset = used > 0 and stop - now or 0
   if cost > limit.capacity then
-    wait = NEVER
-  elseif used + cost > limit.capacity and cost > 0 then
-    wait = stop - now
-  else
-    used = used + cost
+    return after, used, NEVER, reset
+  elseif cost > 0 and used + cost > limit.capacity then
+    return after, used, stop - now, reset
   end
-  return position + QUOTA_SIZE, used, wait, used > 0 and stop - now or 0, pack(QUOTA, used, written)
+  local left = used + cost > 0 and used + cost or 0
+  return after, used, 0, reset, left, left > 0 and stop - now or 0, pack(QUOTA, left, at)
 end
 
-local function refund(limit, blob, position, now, cost)
-  local stop, used, written = current(limit, blob, position, now)
-  if not stop then
-    return position, 0, STALE, 0
-  end
-  used = used > cost and used - cost or 0
-  return position + QUOTA_SIZE, used, 0, used > 0 and stop - now or 0, pack(QUOTA, used, written)
-end
-
-return { record = QUOTA_SIZE, take = take, refund = refund }
+return { record = QUOTA_SIZE, take = take }

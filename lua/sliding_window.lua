@@ -3,10 +3,10 @@
 -- Args     capacity, window, slice (1/128 of it, rounded up)
 -- Bound    admitted in any window  <=  capacity
 --
--- Admissions in the same slice share an entry, and an entry leaves when its *last* time leaves the window: at most 129
--- entries, never an over-admission, late by less than 1/128 of the window. Entries carry running totals, so that ageing and the wait
--- are binary searches. The newest entry is (newest, total) itself; the log holds the others, oldest first, with times modulo 2^40 us
--- and totals modulo 2^32: both above any window or capacity that the library lets through.
+-- Admissions in the same slice share an entry, and an entry leaves when its *last* time leaves the window: at most 129 entries, never an
+-- over-admission, late by less than 1/128 of the window. Entries carry running totals, so that ageing and the wait are binary searches.
+-- The newest entry is (newest, total) itself; the log holds the others, oldest first, with times modulo 2^40 us and totals modulo 2^32:
+-- both above any window or capacity that the library lets through.
 
 local WINDOW, WINDOW_SIZE = "<I4I4ddI2", 26
 local ENTRY, ENTRY_SIZE = "<I5I4", 9
@@ -30,64 +30,49 @@ local function search(blob, log, count, newest, is_enough)
   return low, found
 end
 
--- What later than `horizon` is left of a log: used, oldest, count, and where it now begins.
-local function age(blob, log, count, newest, total, horizon)
-  if newest <= horizon then
-    return 0, newest, 0, log + count * ENTRY_SIZE
-  end
-  local gone, oldest = search(blob, log, count, newest, function(time)
-    return time > horizon
-  end)
-  log = log + gone * ENTRY_SIZE
-  local _, through = unpack(ENTRY, blob, log - ENTRY_SIZE)
-  return (total - through) % TOTALS, oldest, count - gone, log
-end
-
 local function take(limit, blob, position, now, cost)
   local used, total, oldest, newest, count = unpack(WINDOW, blob, position)
   local window, log = limit.a, position + WINDOW_SIZE
-  local after = log + count * ENTRY_SIZE
-  if used > 0 and oldest <= now - window then
-    used, oldest, count, log = age(blob, log, count, newest, total, now - window)
-  end
+  local after, horizon = log + count * ENTRY_SIZE, now - window
 
-  local wait = 0
-  if cost > limit.capacity then
-    wait = NEVER
-  elseif used + cost > limit.capacity and cost > 0 then
-    local room = limit.capacity - cost
-    local _, freeing = search(blob, log, count, newest, function(_, through)
-      return (total - through) % TOTALS <= room
+  if used > 0 and newest <= horizon then
+    used, count, log = 0, 0, after
+  elseif used > 0 and oldest <= horizon then
+    local gone
+    gone, oldest = search(blob, log, count, newest, function(time)
+      return time > horizon
     end)
-    wait = freeing + window - now
-  end
-  if wait ~= 0 or cost == 0 then
-    return after, used, wait, used > 0 and newest + window - now or 0
-  end
-
-  -- A clock that stepped back: entries stay in order, and leave no sooner.
-  local at = now > newest and now or newest
-  local grown, reset = (total + cost) % TOTALS, at + window - now
-  if used > 0 and at - newest > at % limit.b then
-    return after, used + cost, 0, reset, pack(WINDOW, used + cost, grown, oldest, at, count + 1), sub(blob, log, after - 1),
-      pack(ENTRY, newest % TIMES, total)
-  end
-  if count == 0 then
-    oldest = at
-  end
-  return after, used + cost, 0, reset, pack(WINDOW, used + cost, grown, oldest, at, count), sub(blob, log, after - 1)
-end
-
--- The oldest units come back: so the ceiling holds even where the refunded request was among the newest.
-local function refund(limit, blob, position, now, cost)
-  local used, total, oldest, newest, count = unpack(WINDOW, blob, position)
-  local log = position + WINDOW_SIZE
-  local after, horizon = log + count * ENTRY_SIZE, now - limit.a
-  if used > 0 and oldest <= horizon then
-    used, oldest, count, log = age(blob, log, count, newest, total, horizon)
+    log, count = log + gone * ENTRY_SIZE, count - gone
+    local _, through = unpack(ENTRY, blob, log - ENTRY_SIZE)
+    used = (total - through) % TOTALS
   end
 
-  local left = used > cost and used - cost or 0
+  local reset = used > 0 and newest - horizon or 0
+  if cost > 0 then
+    local room = limit.capacity - cost
+    if room < 0 then
+      return after, used, NEVER, reset
+    elseif used > room then
+      local _, freeing = search(blob, log, count, newest, function(_, through)
+        return (total - through) % TOTALS <= room
+      end)
+      return after, used, freeing - horizon, reset
+    end
+
+    local entry
+    -- A clock that stepped back: entries stay in order, and leave no sooner.
+    local at = now > newest and now or newest
+    if used > 0 and at - newest > at % limit.b then
+      entry, count = pack(ENTRY, newest % TIMES, total), count + 1
+    elseif count == 0 then
+      oldest = at
+    end
+    local left, record = used + cost, pack(WINDOW, used + cost, (total + cost) % TOTALS, oldest, at, count)
+    return after, used, 0, reset, left, at - horizon, record, count > 0 and sub(blob, log, after - 1), entry
+  end
+
+  -- A refund. The oldest units come back: so the ceiling holds even where the refunded request was among the newest.
+  local left = used + cost > 0 and used + cost or 0
   if left < used then
     local gone
     gone, oldest = search(blob, log, count, newest, function(_, through)
@@ -95,7 +80,8 @@ local function refund(limit, blob, position, now, cost)
     end)
     log, count = log + gone * ENTRY_SIZE, count - gone
   end
-  return after, left, 0, left > 0 and newest - horizon or 0, pack(WINDOW, left, total, oldest, newest, count), sub(blob, log, after - 1)
+  local later, record = left > 0 and newest - horizon or 0, pack(WINDOW, left, total, oldest, newest, count)
+  return after, used, 0, reset, left, later, record, sub(blob, log, after - 1)
 end
 
-return { record = WINDOW_SIZE, entry = ENTRY_SIZE, take = take, refund = refund }
+return { record = WINDOW_SIZE, entry = ENTRY_SIZE, take = take }

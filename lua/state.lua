@@ -1,6 +1,6 @@
 -- state: one string holds what a subject has used of every limit of a policy.
 --
--- Layout   shape (of the policy that wrote it), the state of each limit, the tag of each, how many there are
+-- Layout   shape (of the policy that wrote it), when it expires, the state of each limit, the tag of each, how many there are
 --
 -- A limit's state is a record, all zeros where nothing was used; a sliding window's ends with the number of log entries behind it.
 -- A policy whose shape is still the stored one, which is nearly always so, reads it as it stands. After an edit the limits are
@@ -24,7 +24,7 @@ end
 
 -- A subject's state in the shape of `policy`: of nothing stored, or of what another policy wrote.
 local function shape(policy, blob)
-  local states, parts = blob and states_by_tag(blob) or {}, { policy.head }
+  local states, parts = blob and states_by_tag(blob) or {}, { pack(HEAD, policy.shape, 0) }
   for i, limit in ipairs(policy) do
     parts[i + 1] = states[limit.tag] or ("\0"):rep(limit.kind.record)
   end

@@ -5,35 +5,39 @@
 --           kind, shadow, tag, capacity, a, b, c, d (a..d are the kind's further arguments, in its file)
 -- ARGV[2]   "", or the time in microseconds (tests)
 -- ARGV[3]   the lines, packed: operation (+ 16 where a group begins), policy (from 0), cost
--- Reply     integers: the time, then for each group its verdict and, unless that is stale, for every limit of it used, wait_us (-1: never)
---           and reset_us
+-- Reply     integers of 8 bytes, packed: the time, then for each group its verdict and, unless that is stale, for every limit of it
+--           used, wait_us (0: there was room, -1: there never is) and reset_us
 --
 -- A denial writes nothing. A clock that steps back loosens no limit: each kind sees to that.
 
-local TAKE, PEEK, REFUND, GUARD = 0, 1, 2, 3
-local LINE, NEW_GROUP = ">BI2I8", 16
-local LIMIT = ">BBI4I8I8I8I8I8"
+-- 0 takes. The charges of a group are all of one operation.
+local PEEK, REFUND, GUARD = 1, 2, 3
+local LINE, NEW_GROUP = ">BI2d", 16
+local LIMIT = ">BBI4ddddd"
 local DENIED, ALLOWED, STALE_GENERATION, STALE_BOUNDS = 0, 1, 2, 3
 
-local function read_policies(packed)
-  local policies = {}
-  local count, position = unpack(">I2", packed)
-  for i = 0, count - 1 do
-    local shape, limits, head = unpack(">I4B", packed, position)
-    local tags = head + 4 * limits
-    local policy = { shape = shape, head = sub(packed, position, position + 3), tags = sub(packed, head, tags), nil, nil, nil }
-    position = tags + 1
-    for j = 1, limits do
-      local kind, shadow, tag, capacity, a, b, c, d, after = unpack(LIMIT, packed, position)
-      policy[j] = { kind = kind_of(kind), shadow = shadow == 1, tag = tag, capacity = capacity, a = a, b = b, c = c, d = d }
-      position = after
-    end
-    policies[i] = policy
+local policies = {}
+local count, position = unpack(">I2", ARGV[1])
+for i = 0, count - 1 do
+  local shape, limits, head = unpack(">I4B", ARGV[1], position)
+  local tags = head + 4 * limits
+  local policy = {
+    shape = shape,
+    tags = sub(ARGV[1], head, tags),
+    nil,
+    nil,
+    nil,
+  }
+  position = tags + 1
+  for j = 1, limits do
+    local kind, shadow, tag, capacity, a, b, c, d, after = unpack(LIMIT, ARGV[1], position)
+    kind = kind_of(kind)
+    policy[j] = { kind = kind, take = kind.take, shadow = shadow == 1, tag = tag, capacity = capacity, a = a, b = b, c = c, d = d }
+    position = after
   end
-  return policies
+  policies[i] = policy
 end
 
-local policies = read_policies(ARGV[1])
 local time = call("TIME")
 local now, ahead = time[1] * 1000000 + time[2], 0
 if ARGV[2] ~= "" then
@@ -43,88 +47,82 @@ if ARGV[2] ~= "" then
   ahead = ahead - floor(now / 1000)
 end
 
--- The reply, and how much of it stands: a group's numbers are put behind that, and stand once its verdict does.
--- (Tables are made in the size that most calls need: to grow them step by step is what a call of one decision would spend its time on.)
-local reply, size = { now, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil }, 1
+-- The numbers of the group under way, its verdict and three a limit: as things stand, and as they are once the group is charged.
+-- (Tables are made in the size that most calls need: growing them is what a call of one decision would spend its time on.)
+local standing, charged = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, { ALLOWED, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+local charges = { nil }
 
--- Decides a charge by itself. What it would leave is kept in `parts`, its limits' numbers go to `slot` and on.
+-- Decides a charge by itself, with its numbers from `slot` on; what it would leave is kept in its parts.
 local function evaluate(charge, slot)
   local policy, parts, cost = charge.policy, charge.parts, charge.cost
   local blob = call("GET", charge.key)
+  local shape, expires
+  if blob then
+    shape, expires = unpack(HEAD, blob)
+  end
   charge.stored = blob
-  if not blob or unpack(">I4", blob) ~= policy.shape then
-    blob = make_state()(policy, blob)
+  if shape ~= policy.shape then
+    blob, expires = make_state()(policy, blob), 0
   end
 
-  local step = charge.operation == REFUND and "refund" or "take"
-  local verdict, position, count, longest = ALLOWED, FIRST_LIMIT, 1, 0
+  local verdict, from, pieces, longest = ALLOWED, FIRST_LIMIT, 1, 0
   for i = 1, #policy do
     local limit = policy[i]
-    local after, used, wait, reset, record, log, entry = limit.kind[step](limit, blob, position, now, cost)
-    reply[slot], reply[slot + 1], reply[slot + 2] = used, wait, reset
-    if wait ~= 0 then
-      if wait == STALE then
-        return STALE_BOUNDS
-      elseif not limit.shadow then
-        verdict = DENIED
-      else
-        -- A shadow limit that would have denied is not charged, as if it had.
-        local _
-        after, _, _, reset, record, log = limit.kind.refund(limit, blob, position, now, 0)
+    local after, used, wait, reset, left, later, record, log, entry = limit.take(limit, blob, from, now, cost)
+    if wait == STALE then
+      return STALE_BOUNDS
+    elseif wait ~= 0 and not limit.shadow then
+      verdict = DENIED
+    elseif wait ~= 0 then
+      -- A shadow limit that would have denied is not charged, as if it had.
+      local _
+      _, _, _, _, left, later, record, log = limit.take(limit, blob, from, now, 0)
+    end
+    standing[slot], standing[slot + 1], standing[slot + 2] = used, wait, reset
+    charged[slot], charged[slot + 1], charged[slot + 2] = left, wait, later
+    if verdict == ALLOWED then
+      if later > longest then
+        longest = later
+      end
+      pieces = pieces + 1
+      parts[pieces] = record
+      if log then
+        pieces = pieces + 1
+        parts[pieces] = log
+        if entry then
+          pieces = pieces + 1
+          parts[pieces] = entry
+        end
       end
     end
-    if reset > longest then
-      longest = reset
-    end
-    position, slot, count = after, slot + 3, count + 1
-    parts[count] = record
-    if log then
-      count = count + 1
-      parts[count] = log
-      if entry then
-        count = count + 1
-        parts[count] = entry
-      end
-    end
+    from, slot = after, slot + 3
   end
-  charge.blob, charge.count, charge.longest = blob, count, longest
+  charge.pieces, charge.longest, charge.expires = pieces, longest, expires
   return verdict
 end
 
--- Where nothing of a group is charged, a limit that had room for it still has.
-local function report(charge, slot)
-  local policy, position = charge.policy, FIRST_LIMIT
-  for i = 1, #policy do
-    local limit = policy[i]
-    local after, used, _, reset = limit.kind.take(limit, charge.blob, position, now, 0)
-    reply[slot], reply[slot + 2] = used, reset
-    position, slot = after, slot + 3
-  end
-end
-
--- When a state of use for that many us may go, in the words of PXAT: rounded up, so never in the past. (PX would cost more: Redis
--- tells its replicas and its log PXAT in any case. The answers are kept, as most of a call ask the same.)
-local expiries = {}
-local function expiry(us)
-  local at = expiries[us]
-  if not at then
-    at = format("%d", ceil((now + us) / 1000) + ahead)
-    expiries[us] = at
-  end
-  return at
-end
-
+-- A state lives until all of it is unused, and 1/128 longer: so most of the time it need not be told anew, which costs Redis more than
+-- all else that it does to write.
 local function commit(charge)
-  local parts, count, policy = charge.parts, charge.count + 1, charge.policy
-  parts[1], parts[count] = policy.head, policy.tags
-  call("SET", charge.key, concat(parts, "", 1, count), "PXAT", expiry(charge.longest))
+  local parts, policy, pieces = charge.parts, charge.policy, charge.pieces + 1
+  local expires = ceil((now + charge.longest) / 1000) + ahead
+  parts[pieces] = policy.tags
+  if charge.expires >= expires then
+    parts[1] = sub(charge.stored, 1, FIRST_LIMIT - 1)
+    call("SET", charge.key, concat(parts, "", 1, pieces), "KEEPTTL")
+  else
+    expires = expires + floor(charge.longest / 128000)
+    parts[1] = pack(HEAD, policy.shape, expires)
+    call("SET", charge.key, concat(parts, "", 1, pieces), "PXAT", format("%d", expires))
+  end
 end
 
-local charges = {}
-local operation, policy, cost, position = unpack(LINE, ARGV[3])
+local answers, answered = { pack(">i8", now), nil }, 1
+local formats = {}
+local operation, index, cost, next_line = unpack(LINE, ARGV[3])
 local line, lines = 1, #KEYS
 while line <= lines do
-  local verdict, count, slot = ALLOWED, 0, size + 2
+  local verdict, asked, slot = ALLOWED, 0, 2
   repeat
     operation = operation % NEW_GROUP
     local found
@@ -132,16 +130,16 @@ while line <= lines do
       local generation = tonumber(call("GET", KEYS[line]) or 0)
       found = generation == cost and ALLOWED or STALE_GENERATION
     else
-      count = count + 1
-      local charge = charges[count]
+      asked = asked + 1
+      local charge, policy = charges[asked], policies[index]
       if not charge then
-        charge = { key = 0, operation = 0, policy = 0, cost = 0, slot = 0, stored = 0, blob = 0, longest = 0, count = 0, parts = 0 }
+        charge = { key = 0, operation = 0, policy = 0, cost = 0, stored = 0, pieces = 0, longest = 0, parts = 0, expires = 0 }
         charge.parts = { 0, 0, 0, 0, 0, 0, 0, 0 }
-        charges[count] = charge
+        charges[asked] = charge
       end
-      charge.key, charge.operation, charge.policy, charge.cost, charge.slot = KEYS[line], operation, policies[policy], cost, slot
+      charge.key, charge.operation, charge.policy, charge.cost = KEYS[line], operation, policy, operation == REFUND and -cost or cost
       found = evaluate(charge, slot)
-      slot = slot + 3 * #charge.policy
+      slot = slot + 3 * #policy
     end
     -- Staleness outweighs a denial, a denial an allowance.
     if found > ALLOWED or found == DENIED and verdict == ALLOWED then
@@ -149,26 +147,29 @@ while line <= lines do
     end
     line = line + 1
     if line <= lines then
-      operation, policy, cost, position = unpack(LINE, ARGV[3], position)
+      operation, index, cost, next_line = unpack(LINE, ARGV[3], next_line)
     end
   until line > lines or operation >= NEW_GROUP
 
-  reply[size + 1] = verdict
-  if verdict > ALLOWED then
-    for stale = size + 2, #reply do
-      reply[stale] = nil
-    end
-    slot = size + 2
-  else
-    for i = 1, count do
+  local numbers = standing
+  if verdict == ALLOWED and charges[1].operation ~= PEEK then
+    numbers = charged
+    for i = 1, asked do
       local charge = charges[i]
-      if verdict == DENIED or charge.operation == PEEK then
-        report(charge, charge.slot)
-      elseif charge.operation == TAKE and charge.cost > 0 or charge.operation == REFUND and charge.stored then
+      if charge.cost > 0 or charge.cost < 0 and charge.stored then
         commit(charge)
       end
     end
   end
-  size = slot - 1
+  standing[1] = verdict
+
+  local width = verdict > ALLOWED and 1 or slot - 1
+  local packed = formats[width]
+  if not packed then
+    packed = ">" .. ("i8"):rep(width)
+    formats[width] = packed
+  end
+  answered = answered + 1
+  answers[answered] = pack(packed, spread(numbers, 1, width))
 end
-return reply
+return concat(answers)

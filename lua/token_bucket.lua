@@ -8,61 +8,54 @@
 
 local BUCKET, BUCKET_SIZE = "<ddI4", 20
 
--- When `units` are back that began to refill at (since, part): whole microseconds and parts.
+-- When `units` are back that began to refill at (since, part): the first whole microsecond, and the very moment in two parts.
 local function refilled_at(limit, units, since, part)
   part = part + units * limit.b
   local rest = part % limit.c
-  return since + units * limit.a + (part - rest) / limit.c, rest
+  local time = since + units * limit.a + (part - rest) / limit.c
+  return rest > 0 and time + 1 or time, time, rest
 end
 
-local function whole_at(limit, units, since, part)
-  local time, rest = refilled_at(limit, units, since, part)
-  return rest > 0 and time + 1 or time
-end
-
--- What is missing now, and since when and what part of a microsecond the next unit refills.
-local function age(limit, blob, position, now)
+local function take(limit, blob, position, now, cost)
   local missing, since, part = unpack(BUCKET, blob, position)
+  local after = position + BUCKET_SIZE
   if part >= limit.c then
     -- Of another rate: at most a microsecond is lost.
     since, part = since + 1, 0
   end
-  if missing == 0 or whole_at(limit, missing, since, part) <= now then
+
+  if missing == 0 then
     -- A clock that stepped back must not make a full bucket look older than it is.
-    return 0, since > now and missing == 0 and since or now, 0
-  end
-  -- How many units are back: the division is rounded, refilled_at is not. None, on a clock that stepped back.
-  local back = floor((now - since) / (limit.a + limit.b / limit.c))
-  while back > 0 and whole_at(limit, back, since, part) > now do
-    back = back - 1
-  end
-  while back >= 0 and whole_at(limit, back + 1, since, part) <= now do
-    back = back + 1
-  end
-  if back <= 0 then
-    return missing, since, part
-  end
-  return missing - back, refilled_at(limit, back, since, part)
-end
-
-local function take(limit, blob, position, now, cost)
-  local missing, since, part = age(limit, blob, position, now)
-  local wait, lacking = 0, missing + cost - limit.capacity
-  if cost > limit.capacity then
-    wait = NEVER
-  elseif lacking > 0 and cost > 0 then
-    wait = whole_at(limit, lacking, since, part) - now
+    since, part = since > now and since or now, 0
+  elseif refilled_at(limit, missing, since, part) <= now then
+    missing, since, part = 0, now, 0
   else
-    missing = missing + cost
+    -- How many units are back: the division is rounded, refilled_at is not. Less than none, on a clock that stepped back.
+    local back = floor((now - since) / (limit.a + limit.b / limit.c))
+    while back > 0 and refilled_at(limit, back, since, part) > now do
+      back = back - 1
+    end
+    while back >= 0 and refilled_at(limit, back + 1, since, part) <= now do
+      back = back + 1
+    end
+    if back > 0 then
+      local _
+      missing, _, since, part = missing - back, refilled_at(limit, back, since, part)
+    end
   end
-  return position + BUCKET_SIZE, missing, wait, whole_at(limit, missing, since, part) - now, pack(BUCKET, missing, since, part)
+
+  local reset = missing > 0 and refilled_at(limit, missing, since, part) - now or 0
+  local left, over = missing + cost, missing + cost - limit.capacity
+  if cost > limit.capacity then
+    return after, missing, NEVER, reset
+  elseif cost > 0 and over > 0 then
+    local time = refilled_at(limit, over, since, part)
+    return after, missing, time - now, reset
+  elseif left <= 0 then
+    return after, missing, 0, reset, 0, 0, pack(BUCKET, 0, since, part)
+  end
+  local time = refilled_at(limit, left, since, part)
+  return after, missing, 0, reset, left, time - now, pack(BUCKET, left, since, part)
 end
 
-local function refund(limit, blob, position, now, cost)
-  local missing, since, part = age(limit, blob, position, now)
-  missing = missing > cost and missing - cost or 0
-  local reset = missing > 0 and whole_at(limit, missing, since, part) - now or 0
-  return position + BUCKET_SIZE, missing, 0, reset, pack(BUCKET, missing, since, part)
-end
-
-return { record = BUCKET_SIZE, take = take, refund = refund }
+return { record = BUCKET_SIZE, take = take }
