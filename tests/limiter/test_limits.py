@@ -1,0 +1,142 @@
+"""The kinds of limit, as data."""
+
+import dataclasses
+
+import pytest
+
+from limiter import InvalidPolicy, LimiterError, Quota, SlidingWindow, TokenBucket
+from limiter.errors import shown
+from limiter.limits import Limit
+
+BAD_NUMBERS = [0, -1, 1.5, 100.0, "100", None, True, float("nan"), 2**64, 10**400, 10**5000]
+
+
+def test_a_limit_reads_aloud():
+    assert SlidingWindow.per_second(5) == SlidingWindow(5, 1)
+    assert SlidingWindow.per_minute(100) == SlidingWindow(100, 60) == SlidingWindow(100, "minute")
+    assert SlidingWindow.per_hour(1000) == SlidingWindow(1000, 3600)
+    assert SlidingWindow.per_day(1000, name="main", shadow=True) == SlidingWindow(1000, "24h", "main", shadow=True)
+    assert TokenBucket(capacity=50, refill=1200, per="minute") == TokenBucket(50, 1200, 60)
+    assert Quota.hourly(5, timezone="Asia/Kathmandu") == Quota(5, "hour", "Asia/Kathmandu")
+    assert Quota.daily(10_000, timezone="Europe/Berlin") == Quota(10_000, "day", "Europe/Berlin")
+    assert Quota.weekly(5, anchor=7) == Quota(5, "week", anchor=7)
+    assert Quota.monthly(5, anchor=31) == Quota(5, "month", "UTC", 31)
+
+
+@pytest.mark.parametrize(
+    ("limit", "name"),
+    [
+        (SlidingWindow(1, 60), "minute"),
+        (SlidingWindow(1, 3600), "hour"),
+        (SlidingWindow(1, 90), "90s"),
+        (SlidingWindow(1, 0.25), "250ms"),
+        (SlidingWindow(1, 2**40 / 1e6 - 1e-6), "1099511627775us"),
+        (SlidingWindow(1, 60, "login"), "login"),
+        (TokenBucket(1, 1), "burst"),
+        (Quota.daily(1), "day"),
+        (Quota.monthly(1, name="plan"), "plan"),
+    ],
+)
+def test_a_limit_is_named_after_what_it_is_unless_it_is_told(limit, name):
+    assert limit.name == name
+
+
+@pytest.mark.parametrize("make", [lambda n: SlidingWindow(n, 60), lambda n: TokenBucket(n, 1), lambda n: TokenBucket(1, n), Quota.daily])
+@pytest.mark.parametrize("number", BAD_NUMBERS, ids=shown)
+def test_a_capacity_is_a_whole_number_above_nothing(make, number):
+    with pytest.raises(InvalidPolicy, match=r"^(capacity|refill) .+: use .*from 1 to") as caught:
+        make(number)
+    assert len(str(caught.value)) < 200
+    assert isinstance(caught.value, ValueError)
+    assert isinstance(caught.value, LimiterError)
+
+
+@pytest.mark.parametrize("window", [0, -1, 0.0009, 1e-9, 2**40 / 1e6, "2w", 1e11])
+def test_a_window_lasts_a_millisecond_to_twelve_days(window):
+    with pytest.raises(InvalidPolicy, match=r"^window"):
+        SlidingWindow(1, window)
+
+
+@pytest.mark.parametrize(
+    "limit", [SlidingWindow(2**32 - 1, 0.001), SlidingWindow(1, "12d"), TokenBucket(1, 2**32 - 1), Quota.daily(10**15)]
+)
+def test_the_largest_that_is_let_through(limit):
+    assert limit.capacity >= 1
+
+
+@pytest.mark.parametrize("capacity", [2**32, 10**16])
+def test_one_more_than_the_largest_is_refused(capacity):
+    for make in (lambda: SlidingWindow(capacity, 60), lambda: TokenBucket(capacity, 1000), lambda: Quota.daily(capacity * 10**6)):
+        with pytest.raises(InvalidPolicy, match=r"out of range"):
+            make()
+
+
+def test_a_bucket_that_would_not_be_full_in_ten_years_is_refused():
+    with pytest.raises(InvalidPolicy, match="too slowly"):
+        TokenBucket(4000, 1, "day")
+    with pytest.raises(InvalidPolicy, match="too slowly"):
+        TokenBucket(1, 1, 1e-9)
+    with pytest.raises(InvalidPolicy, match=r"^per"):
+        TokenBucket(1, 1, 10**400)
+
+
+def test_a_bucket_that_could_not_be_counted_exactly_is_refused():
+    with pytest.raises(InvalidPolicy, match="cannot be counted exactly"):
+        TokenBucket(2**32 - 1, 2**32 - 1, "second")
+
+
+@pytest.mark.parametrize("name", ["a b", "", "ü", "x" * 65, 'a"b', "a:b", "{a}", "a\n", None, 5])
+def test_a_name_is_plain(name):
+    with pytest.raises(InvalidPolicy, match=r"^name"):
+        TokenBucket(1, 1, name=name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((1, "fortnight"), "period 'fortnight': use hour, day, week or month"),
+        ((1, None), "period None"),
+        ((1, ["day"]), r"period \['day'\]"),
+        ((1, "day", "Mars/Olympus"), "timezone 'Mars/Olympus' is not known here"),
+        ((1, "day", ""), "timezone ''"),
+        ((1, "day", "../UTC"), "timezone '../UTC'"),
+        ((1, "day", "/etc/passwd"), "timezone '/etc/passwd'"),
+        ((1, "day", "a\0b"), "timezone 'a"),
+        ((1, "day", 1), "timezone 1"),
+        ((1, "day", None), "timezone None"),
+        ((1, "month", "UTC", 0), "anchor 0: use a day of the month, 1 to 31"),
+        ((1, "month", "UTC", 32), "anchor 32"),
+        ((1, "month", "UTC", 1.0), "anchor 1.0"),
+        ((1, "month", "UTC", True), "anchor True"),
+        ((1, "week", "UTC", 8), "anchor 8: use a weekday"),
+        ((1, "day", "UTC", 2), "anchor 2: a period of 'day' has none"),
+    ],
+)
+def test_a_quota_names_a_period_a_zone_and_an_anchor_that_exist(arguments, said):
+    with pytest.raises(InvalidPolicy, match=f"^{said}"):
+        Quota(*arguments)
+
+
+def test_a_limit_is_data_that_does_not_change():
+    for limit in (SlidingWindow(1, 60), TokenBucket(1, 1), Quota.daily(1)):
+        assert isinstance(limit, Limit)
+        assert limit == dataclasses.replace(limit)
+        assert hash(limit) == hash(dataclasses.replace(limit))
+        assert limit != dataclasses.replace(limit, capacity=2)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            limit.capacity = 2
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds"),
+    [
+        (SlidingWindow(1, 60), 60),
+        (SlidingWindow(1, 0.25), 1),
+        (TokenBucket(capacity=50, refill=1200, per="minute"), 3),
+        (TokenBucket(1, 7, "minute"), 9),
+        (Quota.daily(1), 86400),
+        (Quota.monthly(1), 2_592_000),
+    ],
+)
+def test_a_limit_says_in_whole_seconds_over_how_long_it_counts(limit, seconds):
+    assert limit.seconds == seconds

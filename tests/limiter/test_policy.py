@@ -1,0 +1,51 @@
+"""A policy: limits under one name."""
+
+import pytest
+
+from limiter import InvalidPolicy, Policy, Quota, SlidingWindow, TokenBucket
+
+
+def test_a_policy_takes_limits_and_their_texts():
+    policy = Policy("standard", ["100/minute", SlidingWindow(1000, 3600), "quota 5/day Europe/Berlin"], failure="open")
+    assert policy.limits == (SlidingWindow(100, 60), SlidingWindow(1000, 3600), Quota.daily(5, timezone="Europe/Berlin"))
+    assert policy.failure == "open"
+    assert Policy("standard", iter(["100/minute"])) == Policy("standard", [SlidingWindow(100, 60)])
+
+
+def test_policies_of_the_same_name_and_limits_are_equal():
+    one, same, other = (Policy("standard", [SlidingWindow(capacity, 60)]) for capacity in (1, 1, 2))
+    assert one == same
+    assert hash(one) == hash(same)
+    assert one != other
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:b", "{a}", "x" * 65, None, 5, "a\n", "\x00"])
+def test_a_policys_name_is_plain(name):
+    with pytest.raises(InvalidPolicy, match=r"^policy"):
+        Policy(name, [SlidingWindow(1, 60)])
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ([], "policy 'p' has 0 limits: give it 1 to 16"),
+        ({}, "policy 'p' has 0 limits"),
+        ([SlidingWindow(1, n) for n in range(1, 18)], "policy 'p' has 17 limits"),
+        ("100/minute", r"limits '100/minute' are no list: use \['100/minute'\]"),
+        (SlidingWindow(1, 60), r"limits SlidingWindow\(.+ are no list"),
+        (None, "limits None are no list"),
+        ([100], "policy 'p': 100 is no limit"),
+        ([None], "policy 'p': None is no limit"),
+        ([b"100/minute"], "policy 'p': b'100/minute' is no limit"),
+        (["100/fortnite"], "limit '100/fortnite'.*window 'fortnite' is no length of time"),
+        ([SlidingWindow(1, 60), SlidingWindow(2, 60)], "policy 'p' has two limits named 'minute'"),
+        ([SlidingWindow(1, 60, "burst"), TokenBucket(2, 60)], "policy 'p' has two limits named 'burst'"),
+    ],
+)
+def test_limits_that_cannot_be_are_refused_by_name(limits, said):
+    with pytest.raises(InvalidPolicy, match=f"^{said}"):
+        Policy("p", limits)
+
+
+def test_two_windows_of_one_length_may_stand_together_under_two_names():
+    assert len(Policy("p", [SlidingWindow(1, 60), SlidingWindow(2, 60, "other")]).limits) == 2
