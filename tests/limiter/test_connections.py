@@ -1,0 +1,149 @@
+"""From a URL, or like those of a client that the caller has: whatever that is like, on connections of our own."""
+
+import asyncio
+
+import pytest
+import redis
+import redis.asyncio
+
+from limiter import AsyncLimiter, BackendError, InvalidPolicy, Limiter, Policy, SlidingWindow
+from support.drivers import CLIENTS, limiter_of
+from support.redis_server import redis_server
+
+POLICY = Policy("standard", [SlidingWindow(100, 60)])
+PASSWORD = "correct horse / battery"  # noqa: S105 - of a server that lives as long as this test
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """A server with a password, a user who may do what a limiter needs and no more, and a unix socket."""
+    path = tmp_path_factory.mktemp("socket") / "redis.sock"
+    with redis_server(options=("--unixsocket", str(path))) as running:
+        with running.client() as admin:
+            admin.acl_setuser(
+                "limiter", enabled=True, passwords=[f"+{PASSWORD}"], keys=["lim:*"], commands=["+evalsha", "+eval", "+del", "+get"]
+            )
+            admin.execute_command("ACL", "SETUSER", "limiter", "+set", "+time")
+            admin.config_set("requirepass", PASSWORD)
+        running.socket = path
+        yield running
+        with running.client(password=PASSWORD) as admin:
+            admin.config_set("requirepass", "")
+
+
+def client_of(client, **options):
+    return (redis.Redis if client == "sync" else redis.asyncio.Redis)(**options)
+
+
+def takes(client, source):
+    with limiter_of(client, source) as limiter:
+        limiter.reset(POLICY, "key")
+        return [limiter.take(POLICY, "key").remaining for _ in range(2)] == [99, 98]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"decode_responses": True},
+        {"encoding": "latin-1", "decode_responses": True},
+        {"protocol": 2},
+        {"protocol": 3},
+        {"db": 5},
+        {"socket_timeout": 5, "socket_connect_timeout": 5, "socket_keepalive": True},
+        {"health_check_interval": 1},
+        {"retry_on_error": [redis.TimeoutError]},
+        {"client_name": "ours"},
+        {"max_connections": 1},
+        {"single_connection_client": True},
+    ],
+    ids=str,
+)
+def test_a_client_of_any_sort_will_do(server, client, options):
+    assert takes(client, client_of(client, port=server.port, **options))
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_the_database_of_the_url_is_used(server, client):
+    with redis.Redis(port=server.port, db=7) as seventh:
+        seventh.flushdb()
+        with limiter_of(client, server.url.removesuffix("/0") + "/7") as limiter:
+            limiter.take(POLICY, "key")
+        assert list(seventh.scan_iter()) == [b"lim:{key}:key:standard"]
+        seventh.flushdb()
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_password_a_user_and_a_unix_socket_will_do(guarded, client):
+    quoted = PASSWORD.replace(" ", "%20").replace("/", "%2F")
+    assert takes(client, f"redis://:{quoted}@127.0.0.1:{guarded.port}")
+    assert takes(client, f"redis://limiter:{quoted}@127.0.0.1:{guarded.port}")
+    assert takes(client, f"unix://{guarded.socket}?password={quoted}")
+    assert takes(client, client_of(client, port=guarded.port, username="limiter", password=PASSWORD))
+    assert takes(client, client_of(client, unix_socket_path=str(guarded.socket), password=PASSWORD))
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_without_the_password_the_error_says_so(guarded, client):
+    with limiter_of(client, guarded.url) as limiter, pytest.raises(BackendError, match=r"(?i)auth"):
+        limiter.take(POLICY, "key")
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_callers_client_is_left_as_it_was(server, client):
+    source = client_of(client, port=server.port, decode_responses=True, socket_timeout=3)
+    before = dict(source.connection_pool.connection_kwargs)
+    assert takes(client, source)
+    assert source.connection_pool.connection_kwargs == before
+    if client == "sync":
+        assert source.echo("still ours") == "still ours"
+        source.close()
+
+
+def test_one_kind_of_client_is_not_taken_for_the_other(server):
+    with redis.Redis(port=server.port) as blocking, pytest.raises(InvalidPolicy, match=r"use a URL .* or a redis\.asyncio\.Redis"):
+        AsyncLimiter(blocking)
+    with pytest.raises(InvalidPolicy, match=r"or a redis\.Redis"):
+        Limiter(redis.asyncio.Redis(port=server.port))
+
+
+@pytest.mark.parametrize("limiter", [Limiter, AsyncLimiter])
+@pytest.mark.parametrize(
+    "source", ["", "localhost", "localhost:6379", "http://localhost", "redis://localhost:port", None, 6379, b"redis://localhost"]
+)
+def test_what_is_no_redis_is_refused(limiter, source):
+    with pytest.raises(InvalidPolicy):
+        limiter(source)
+
+
+def test_a_password_in_a_bad_url_is_not_repeated():
+    with pytest.raises(InvalidPolicy) as caught:
+        Limiter("redis://user:hunter2@localhost:port")
+    assert "hunter2" not in str(caught.value)
+    assert "user" not in str(caught.value)
+
+
+@pytest.mark.parametrize("prefix", ["", "a b", "a:b", "{a}", None, 5, "x" * 65])
+def test_a_prefix_is_plain(server, prefix):
+    for limiter in (Limiter, AsyncLimiter):
+        with pytest.raises(InvalidPolicy, match=r"^prefix"):
+            limiter(server.url, prefix=prefix)
+
+
+@pytest.mark.parametrize("deadline", [0, -1, float("nan"), float("inf"), 10**400, "0.05", None, True])
+def test_a_deadline_is_seconds_above_nothing(server, deadline):
+    for limiter in (Limiter, AsyncLimiter):
+        with pytest.raises(InvalidPolicy, match=r"^deadline"):
+            limiter(server.url, deadline=deadline)
+
+
+def test_the_longest_deadline_can_be_waited_for(server, prefix):
+    with Limiter(server.url, prefix=prefix, deadline=2_000_000) as limiter:
+        assert limiter.take(POLICY, "key").allowed
+
+    async def scenario():
+        async with AsyncLimiter(server.url, prefix=prefix, deadline=2_000_000) as limiter:
+            return await limiter.take(POLICY, "key")
+
+    assert asyncio.run(scenario()).limits[0].used == 2

@@ -1,0 +1,76 @@
+"""A decision, as data."""
+
+import pytest
+
+from limiter import Charge, Decision, LimitExceeded, Policy, SlidingWindow
+
+POLICY = Policy("standard", [SlidingWindow(100, 60), SlidingWindow(1000, 3600), SlidingWindow(5, "day", shadow=True)])
+CHARGES = (Charge(POLICY, "key-1", 3),)
+
+
+def decided(allowed, *numbers):
+    """Of (used, wait, reset) in seconds of each limit."""
+    return Decision(
+        allowed, CHARGES, [part if i == 0 else int(part * 1_000_000) for n in numbers for i, part in enumerate(n)], 1_800_000_000_250_000
+    )
+
+
+ALLOWED = decided(True, (58, 0, 17.2), (59, 0, 3120), (4, 0, 100))
+DENIED = decided(False, (99, 17.2, 60), (998, 0, 3600), (4, 0, 100))
+DENIED_LONGER = decided(False, (99, 17.2, 60), (1000, 3120.5, 3600), (5, 80_000, 86_400))
+NEVER = decided(False, (0, 0, 0), (0, 0, 0), (0, 0, 0))
+
+
+def test_a_limits_numbers_are_told_in_units_and_seconds():
+    minute = ALLOWED.limits[0]
+    assert (minute.name, minute.capacity, minute.used, minute.remaining) == ("minute", 100, 58, 42)
+    assert (minute.retry_after, minute.reset_after, minute.blocks) == (0.0, 17.2, False)
+    assert (minute.charge, minute.limit) == (CHARGES[0], POLICY.limits[0])
+    assert DENIED.limits[0].retry_after == 17.2
+    assert DENIED.limits[0].blocks
+
+
+def test_what_is_left_is_never_below_nothing():
+    """After an edit more may be in use than the capacity now is."""
+    assert decided(True, (150, 0, 60), (0, 0, 0), (0, 0, 0)).limits[0].remaining == 0
+
+
+def test_of_an_allowance_the_limit_with_the_least_left_binds():
+    assert ALLOWED.binding.name == "minute"
+    assert (ALLOWED.remaining, ALLOWED.retry_after, ALLOWED.reset_after) == (42, 0.0, 17.2)
+
+
+def test_of_a_denial_the_limit_that_blocks_longest_binds():
+    assert DENIED.binding.name == "minute"
+    assert (DENIED_LONGER.binding.name, DENIED_LONGER.retry_after) == ("hour", 3120.5)
+
+
+def test_a_shadow_limit_never_binds_where_others_are():
+    assert ALLOWED.limits[2].remaining < ALLOWED.remaining
+    assert [state.name for state in ALLOWED.enforced] == ["minute", "hour"]
+
+
+def test_where_all_limits_are_shadows_one_of_them_is_told_but_not_in_headers():
+    policy = Policy("trial", [SlidingWindow(5, 60, shadow=True)])
+    decision = Decision(True, (Charge(policy, "key"),), [5, 60_000_000, 60_000_000], 1)
+    assert (decision.remaining, decision.retry_after) == (0, 0.0)
+    assert decision.headers() == {}
+
+
+def test_a_decision_is_as_true_as_it_allows():
+    assert ALLOWED
+    assert not DENIED
+
+
+def test_an_exception_carries_the_decision_and_its_reason():
+    error = LimitExceeded(DENIED)
+    assert error.decision is DENIED
+    assert str(error) == DENIED.reason == "limit 'minute' of policy 'standard' has 1 of 100 left for 'key-1': retry in 17.200 s"
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_degraded_decision_knows_no_numbers(allowed):
+    decision = Decision(allowed, CHARGES, degraded="Redis is down")
+    assert (decision.limits, decision.binding, decision.remaining, decision.reset_after) == ((), None, None, None)
+    assert decision.reason == "Redis is down"
+    assert decision.retry_after == (0.0 if allowed else None)

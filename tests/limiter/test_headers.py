@@ -1,0 +1,108 @@
+"""A decision as response headers, as clients will read them."""
+
+import http_sf
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from limiter import Charge, Decision, Policy, Quota, SlidingWindow, TokenBucket
+
+STANDARD = Policy("standard", [SlidingWindow(100, 60), SlidingWindow(1000, 3600)])
+DAILY = Policy("daily", [Quota.daily(5000), SlidingWindow(2000, 3600)])
+BURST = Policy("burst", [TokenBucket(capacity=50, refill=1200, per="minute")])
+NOW = 1_800_000_000_250_000
+
+
+def headers(policies, allowed, *numbers, reset="delta"):
+    """Of a decision with (used, wait, reset) of each limit, in microseconds."""
+    charges = tuple(Charge(policy, "key") for policy in policies)
+    return Decision(allowed, charges, [part for each in numbers for part in each], NOW).headers(reset)
+
+
+def parsed(value):
+    return [(str(name), dict(parameters)) for name, parameters in http_sf.parse(value.encode(), tltype="list")]
+
+
+def test_an_allowance_has_the_headers_of_the_contract():
+    assert headers([STANDARD], True, (58, 0, 16_000_001), (59, 0, 3_120_000_000)) == {
+        "RateLimit-Policy": '"minute";q=100;w=60, "hour";q=1000;w=3600',
+        "RateLimit": '"minute";r=42;t=17, "hour";r=941;t=3120',
+        "X-RateLimit-Limit": "100",
+        "X-RateLimit-Remaining": "42",
+        "X-RateLimit-Reset": "17",
+    }
+
+
+def test_a_denial_adds_when_to_come_back_and_that_it_is_not_to_be_kept():
+    told = headers([STANDARD], False, (100, 17_000_001, 59_000_000), (800, 0, 3_120_000_000))
+    assert told["Retry-After"] == "18"
+    assert told["Cache-Control"] == "no-store"
+    assert told["RateLimit"] == '"minute";r=0;t=18, "hour";r=200;t=3120'
+    assert (told["X-RateLimit-Limit"], told["X-RateLimit-Remaining"], told["X-RateLimit-Reset"]) == ("100", "0", "18")
+
+
+def test_retry_after_is_that_of_the_limit_that_blocks_longest():
+    told = headers([STANDARD], False, (100, 17_000_000, 59_000_000), (1000, 3_120_000_000, 3_600_000_000))
+    assert told["Retry-After"] == "3120"
+    assert told["X-RateLimit-Limit"] == "1000"
+
+
+def test_reset_may_be_told_as_a_unix_time():
+    told = headers([STANDARD], True, (58, 0, 17_000_000), (59, 0, 3_120_000_000), reset="epoch")
+    assert told["X-RateLimit-Reset"] == "1800000018"
+    assert told["RateLimit"] == '"minute";r=42;t=17, "hour";r=941;t=3120'
+
+
+def test_a_wait_of_less_than_a_second_is_told_as_one():
+    """0 would invite at once; a fraction makes some clients raise."""
+    assert headers([BURST], False, (50, 1, 2_500_000))["Retry-After"] == "1"
+
+
+def test_a_cost_that_can_never_pass_has_no_retry_after():
+    told = headers([BURST], False, (0, -1, 0))
+    assert "Retry-After" not in told
+    assert told["Cache-Control"] == "no-store"
+    assert told["RateLimit"] == '"burst";r=50;t=0'
+
+
+def test_limits_of_one_name_are_told_apart_by_their_policies():
+    told = headers([STANDARD, DAILY], True, *[(1, 0, 1_000_000)] * 4)
+    assert [name for name, _ in parsed(told["RateLimit"])] == ["minute", "standard.hour", "day", "daily.hour"]
+    assert [name for name, _ in parsed(told["RateLimit-Policy"])] == ["minute", "standard.hour", "day", "daily.hour"]
+
+
+def test_shadow_limits_are_not_told():
+    policy = Policy("trial", [SlidingWindow(100, 60), SlidingWindow(5, 3600, shadow=True)])
+    assert headers([policy], True, (1, 0, 60_000_000), (5, 3_600_000_000, 3_600_000_000))["RateLimit"] == '"minute";r=99;t=60'
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_degraded_decision_tells_nothing_that_it_does_not_know(allowed):
+    told = Decision(allowed, (Charge(STANDARD, "key"),), degraded="Redis is down").headers()
+    assert told == ({} if allowed else {"Cache-Control": "no-store"})
+
+
+numbers = st.tuples(st.integers(0, 200), st.just(0) | st.integers(1, 10**13), st.integers(0, 10**13))
+
+
+@given(st.booleans(), numbers, numbers, st.from_regex(r"[A-Za-z0-9_.*/-]{1,64}", fullmatch=True))
+def test_any_decision_is_told_in_lists_of_strings_with_whole_numbers(allowed, one, other, name):
+    policy = Policy("any", [SlidingWindow(100, 60, name), SlidingWindow(150, 3600, f"x{name}"[:64])])
+    if not allowed and not one[1] and not other[1]:
+        one = (one[0], 1, one[2])
+    if allowed:
+        one, other = (one[0], 0, one[2]), (other[0], 0, other[2])
+    told = headers([policy], allowed, one, other)
+    for field, whole in (("RateLimit-Policy", {"q", "w"}), ("RateLimit", {"r", "t"})):
+        items = parsed(told[field])
+        assert [item for item, _ in items] == [limit.name for limit in policy.limits]
+        assert all(
+            set(parameters) == whole and all(type(each) is int and each >= 0 for each in parameters.values()) for _, parameters in items
+        )
+    if not allowed:
+        blocking = dict(parsed(told["RateLimit"]))
+        assert int(told["Retry-After"]) == max(
+            blocking[limit.name]["t"] for limit, each in zip(policy.limits, (one, other), strict=True) if each[1]
+        )
+        assert int(told["Retry-After"]) >= 1
+        assert int(told["Retry-After"]) * 1_000_000 >= max(one[1], other[1])
