@@ -4,9 +4,9 @@ import re
 from importlib.resources import files
 
 import pytest
-from limiter.lua import PARTS, SHA, SOURCE
 
 from limiter import Quota, SlidingWindow, TokenBucket
+from limiter.lua import PARTS, SHA, SOURCE
 
 KINDS = {"sliding_window": SlidingWindow(100, 60), "token_bucket": TokenBucket(50, 7, "minute"), "quota": Quota.daily(10)}
 WORDS = {"two": 2, "three": 3, "four": 4}
