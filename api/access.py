@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import structlog
+from limiter.api.answers import AT_ONCE
 from limiter.api.forwarded import peer_of
 from limiter.api.front import Application
 from starlette.types import Message, Receive, Scope, Send
@@ -22,6 +23,8 @@ def logged(app: Application) -> Application:
                 status = message["status"]
             await send(message)
 
+        # The short way out would pass us by.
+        scope.pop(AT_ONCE, None)
         try:
             await app(scope, receive, sending)
         finally:

@@ -137,8 +137,10 @@ def _counts(control: Control) -> APIRouter:
     @router.get("/usage")
     async def usage(policy: str, subject: Subject, account: Annotated[Subject | None, Query()] = None) -> UsageTold:
         """How each limit of the policy stands for the subject; nothing is charged."""
-        states = await _asked(control.limiter.inspect(_policy(control, policy), subject, account=account))
-        return UsageTold(limits=[LimitTold(**limit_told(state)) for state in states])
+        decision = await _asked(control.limiter.peek(_policy(control, policy), subject, 0, account=account))
+        if decision.degraded:
+            raise HTTPException(503, "Redis does not answer.")
+        return UsageTold(limits=[LimitTold(**limit_told(state)) for state in decision.limits])
 
     @router.post("/reset", status_code=204)
     async def reset(policy: str, subject: Subject, account: Annotated[Subject | None, Query()] = None) -> None:

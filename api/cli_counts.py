@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from limiter.api.config import load
 from limiter.api.embedded import default_folder, url_of
-from limiter.api.failures import Misused
+from limiter.api.failures import CannotStart, Misused
 from limiter.api.questions import limit_told
 
 from limiter import Limiter, LimitState, Policy
@@ -43,7 +43,10 @@ def usage(
 ) -> None:
     """Show how each limit of a policy stands for a subject."""
     with _limiter(policy, config, redis, data) as (limiter, found):
-        states = limiter.inspect(found, subject, account=account)
+        decision = limiter.peek(found, subject, 0, account=account)
+    if decision.degraded:
+        raise CannotStart(decision.degraded)
+    states = decision.limits
     if as_json:
         typer.echo(json.dumps([limit_told(state) for state in states]))
         return

@@ -29,6 +29,7 @@ from limiter.api.listening import Listening, bind, config_for, url_of
 from limiter.api.reload import Watched
 from limiter.api.rules import Rules
 from limiter.api.sample import Sample, sample
+from limiter.api.upstream import Address
 from limiter.api.worker import Task, Worker
 from limiter.api.workers import Workers
 from starlette.types import ASGIApp
@@ -68,7 +69,7 @@ async def _life(options: Options) -> None:
     trying = None if options.config else sample(options.data)
     path = options.config or (trying.config if trying else Path())
     rules = load(path)
-    _check_tls(options)
+    _check(options)
     listener, admin_listener = bind(options.host, options.port, "--port"), bind(options.admin_host, options.admin_port, "--admin-port")
     front_url, admin_url = url_of(listener, tls=options.tls_cert is not None), url_of(admin_listener)
     async with AsyncExitStack() as stack:
@@ -159,7 +160,12 @@ async def _listening(app: ASGIApp, listener: socket.socket) -> AsyncIterator[Non
         await server.stop(1)
 
 
-def _check_tls(options: Options) -> None:
+def _check(options: Options) -> None:
+    """What would otherwise show only in the middle of the start."""
+    try:
+        Address.parse(options.upstream or "http://localhost")
+    except ValueError as error:
+        raise Misused(f"--upstream {options.upstream}: {error}") from None
     if (options.tls_cert is None) != (options.tls_key is None):
         raise Misused("--tls-cert and --tls-key go together")
 

@@ -1,0 +1,70 @@
+"""The control plane."""
+
+import base64
+
+import pytest
+
+from support.sidecar import TOKEN, ask
+
+
+def basic(password):
+    return {"Authorization": "Basic " + base64.b64encode(f"me:{password}".encode()).decode()}
+
+
+def test_health_needs_no_token(shared):
+    assert ask(shared.admin, "/healthz").json() == {"status": "ok"}
+    assert ask(shared.admin, "/readyz").json() == {"status": "ready"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/policies", "/config", "/usage", "/docs", "/openapi.json", "/front/openapi.json", "/nowhere", "/healthz/"]
+)
+@pytest.mark.parametrize(
+    "headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer "}, basic("wrong"), {"Authorization": "Basic ~"}]
+)
+def test_everything_else_does(shared, path, headers):
+    reply = ask(shared.admin, path, headers=headers)
+    assert (reply.status, reply.headers["Content-Type"]) == (401, "application/problem+json")
+    assert reply.headers.get_all("WWW-Authenticate") == ['Bearer realm="limiter admin"', 'Basic realm="limiter admin"']
+
+
+def test_a_browser_may_read_with_the_token_as_its_password(shared):
+    assert ask(shared.admin, "/docs", headers=basic(TOKEN)).status == 200
+    assert ask(shared.admin, "/reset?policy=standard&subject=x", "POST", basic(TOKEN)).status == 401
+
+
+def test_the_policies_in_force_are_told(shared):
+    told = {policy["name"]: policy for policy in shared.manage("/policies").json()}
+    assert told["standard"]["failure"] == "open"
+    assert told["standard"]["limits"][0] == {"name": "minute", "kind": "SlidingWindow", "capacity": 5, "seconds": 60, "shadow": False}
+    assert shared.manage("/config").json()["digest"] == shared.started["config"]["digest"]
+
+
+def test_usage_and_reset(shared, key):
+    shared.ask(key=key)
+    name = key.removesuffix("-secret")
+    query = f"?policy=standard&subject={name}&account={name}"
+    assert shared.manage(f"/usage{query}").json()["limits"][0]["remaining"] == 4
+    assert shared.manage(f"/reset{query}", "POST").status == 204
+    assert shared.manage(f"/usage{query}").json()["limits"][0]["remaining"] == 5
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/usage", 422),
+        ("/usage?policy=nope&subject=a", 404),
+        ("/usage?policy=standard&subject=a%20b", 422),
+        ("/nowhere", 404),
+        ("/reset", 405),
+    ],
+)
+def test_errors_are_problems(shared, path, status):
+    reply = shared.manage(path)
+    assert (reply.status, reply.headers["Content-Type"]) == (status, "application/problem+json")
+    assert reply.json()["status"] == status
+
+
+def test_the_token_is_made_up_and_told_once_if_there_is_none(shared):
+    assert TOKEN not in shared.output
+    assert TOKEN not in str(shared.log)

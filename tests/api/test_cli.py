@@ -1,0 +1,178 @@
+"""The command line: what it says, and with which exit code it ends."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from support.sidecar import eventually, sidecar
+
+GOOD = "policies:\n  standard: { limits: [5/minute] }\ntiers:\n  free: { key: standard }\n"
+
+
+def limiter(*arguments, **environment):
+    command = [sys.executable, "-P", "-m", "limiter.api.cli", *map(str, arguments)]
+    env = {name: value for name, value in os.environ.items() if name != "LIMITER_REDIS_URL"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env={**env, **environment})
+
+
+def test_without_options_a_sample_is_served_and_its_counts_are_there_after_a_restart(tmp_path):
+    with sidecar(tmp_path, env={"LIMITER_ADMIN_TOKEN": ""}) as running:
+        assert running.started["redis"]["where"].startswith("embedded, data in ")
+        (line,) = [line for line in running.output.splitlines() if line.startswith("Try it:")]
+        key = line.partition("Bearer ")[2].partition('"')[0]
+        assert "Admin token of this run: " in running.output
+        answered = subprocess.run(line.removeprefix("Try it:"), shell=True, capture_output=True, text=True, check=True)  # noqa: S602
+        assert answered.stdout.startswith("HTTP/1.1 200 OK")
+        remaining = int(running.ask(key=key).headers["X-RateLimit-Remaining"])
+
+        second = limiter("serve", "--port", "0", "--admin-port", "0", "--data", tmp_path / "data")
+        assert second.returncode == 1
+        assert "another limiter uses the data folder" in second.stderr
+
+        told = json.loads(limiter("usage", "--policy", "standard", "--subject", "sample", "--data", tmp_path / "data", "--json").stdout)
+        assert told[0]["remaining"] == remaining
+        # As Ctrl-C does.
+        running.send(signal.SIGINT)
+        assert running.process.wait(20) == 0
+        assert key not in json.dumps(running.log)
+        assert key not in (tmp_path / "data" / "redis.log").read_text()
+
+    with sidecar(tmp_path) as running:
+        assert int(running.ask(key=key).headers["X-RateLimit-Remaining"]) == remaining - 1
+        assert limiter("reset", "--policy", "standard", "--subject", "sample", "--data", tmp_path / "data").returncode == 0
+        assert running.ask(key=key).headers["X-RateLimit-Remaining"] == "99"
+
+        # Killed, it cannot stop its Redis; the next one takes over from it.
+        running.process.kill()
+        running.process.wait()
+    with sidecar(tmp_path) as running:
+        assert running.ask(key=key).headers["X-RateLimit-Remaining"] == "98"
+
+
+def test_init_writes_a_file_that_is_valid_and_overwrites_none(tmp_path):
+    file = tmp_path / "limiter.yaml"
+    assert limiter("init", file).returncode == 0
+    assert limiter("validate", file).returncode == 0
+    again = limiter("init", file)
+    assert (again.returncode, "is there already" in again.stderr) == (2, True)
+
+
+def test_validate_names_file_line_and_field(tmp_path):
+    file = tmp_path / "bad.yaml"
+    file.write_text("policies:\n  standard: { limits: [5/fortnight] }\ncolour: red\n")
+    plain, as_json = limiter("validate", file), limiter("validate", file, "--json")
+    assert (plain.returncode, as_json.returncode) == (2, 2)
+    assert f"{file}:2: policies.standard.limits[0]" in plain.stderr
+    assert f"{file}:3: colour" in plain.stderr
+    assert len(json.loads(as_json.stdout)["mistakes"]) == 2
+
+
+def taken_port():
+    listener = socket.create_server(("127.0.0.1", 0))
+    return listener, listener.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--redis", "http://example"], 2, "Redis URL"),
+        (["--config", "nowhere.yaml"], 2, "nowhere.yaml"),
+        (["--host", "no.such.host.invalid"], 2, "no address 'no.such.host.invalid'"),
+        (["--tls-cert", "x.pem"], 2, "--tls-cert and --tls-key go together"),
+        (["--tls-cert", "x.pem", "--tls-key", "x.pem"], 2, "cannot be used"),
+        (["--admin-token-file", "nowhere"], 2, "cannot be read"),
+        (["--workers", "0"], 2, "--workers"),
+        (["--upstream", "ftp://example"], 2, "ftp"),
+    ],
+)
+def test_what_cannot_be_is_said_without_a_traceback(tmp_path, arguments, code, said):
+    ended = limiter("serve", "--port", "0", "--admin-port", "0", "--data", tmp_path, *arguments)
+    assert "Traceback" not in ended.stderr
+    assert (ended.returncode, said in ended.stderr) == (code, True), ended.stderr
+
+
+def test_a_taken_port_is_said(tmp_path):
+    listener, port = taken_port()
+    with listener:
+        ended = limiter("serve", "--port", port, "--data", tmp_path)
+    assert (ended.returncode, f"port {port} on 127.0.0.1 is in use" in ended.stderr) == (1, True)
+
+
+def test_a_missing_redis_server_is_said(tmp_path):
+    ended = limiter("serve", "--port", "0", "--admin-port", "0", "--data", tmp_path, PATH="/nonexistent")
+    assert (ended.returncode, "redis-server is not on PATH" in ended.stderr) == (1, True)
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_unreachable_redis_is_said(tmp_path):
+    file = tmp_path / "limiter.yaml"
+    file.write_text(GOOD)
+    ended = limiter("usage", "--policy", "standard", "--subject", "x", "--config", file, "--redis", "redis://127.0.0.1:1")
+    assert (ended.returncode, "cannot connect to Redis" in ended.stderr) == (1, True)
+    assert "Traceback" not in ended.stderr
+    unknown = limiter("reset", "--policy", "nope", "--subject", "x", "--config", file)
+    assert (unknown.returncode, "there is no policy 'nope'" in unknown.stderr) == (2, True)
+
+
+def test_tls_ends_here(tmp_path, server):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+        "-keyout",
+        key,
+        "-out",
+        cert,
+    ]
+    subprocess.run(made, check=True, capture_output=True)
+    config = GOOD + "transport: { require_tls: true }\nidentify: { anonymous: standard }\n"
+    with sidecar(tmp_path, config, "--tls-cert", str(cert), "--tls-key", str(key), redis=server.url) as running:
+        told = subprocess.run(
+            [
+                "curl",
+                "-s",
+                "-i",
+                "--cacert",
+                cert,
+                "--resolve",
+                f"localhost:{running.port}:127.0.0.1",
+                f"https://localhost:{running.port}/authorize",
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert told.stdout.startswith("HTTP/1.1 200 OK")
+        old = subprocess.run(["curl", "-s", "-k", "--tls-max", "1.1", running.front], check=False, capture_output=True)
+        assert old.returncode != 0
+
+
+def test_plaintext_is_refused_where_tls_is_required(tmp_path, server):
+    config = GOOD + "transport: { require_tls: true }\nidentify: { anonymous: standard, trusted_proxies: [127.0.0.1] }\n"
+    with sidecar(tmp_path, config, redis=server.url) as running:
+        refused = running.ask()
+        assert (refused.status, refused.json()["reason"]) == (403, "plaintext")
+        assert running.ask(headers={"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.44"}).status == 200
+        assert running.ask(headers={"X-Forwarded-Proto": "http"}).status == 403
+
+
+def test_requests_are_logged_when_asked_for_and_without_secrets(tmp_path, server):
+    config = GOOD + "identify: { anonymous: standard }\n"
+    with sidecar(tmp_path, config, "--access-log", redis=server.url) as running:
+        running.ask("/authorize/x?key=secret", headers={"X-Forwarded-For": "203.0.113.45"})
+        (line,) = eventually(lambda: [line for line in running.log if line["event"] == "request"], "the line")
+    assert (line["method"], line["path"], line["status"], line["peer"]) == ("GET", "/authorize/x", 200, "127.0.0.1")
+    assert "secret" not in json.dumps(line)

@@ -1,0 +1,84 @@
+"""Whatever is sent: no 500, no traceback, no hang, and nothing that the OpenAPI documents do not tell of."""
+
+import contextlib
+import itertools
+import socket
+from unittest import SkipTest
+
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import CHECKS, load_all_checks
+
+from support.sidecar import TOKEN
+
+PROMISES = [
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+]
+CHECKED = load_all_checks() or CHECKS.get_by_names(PROMISES)
+TRIES = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def fuzz(document, url, headers):
+    """Every operation of the document, with data that it allows and with data that it does not."""
+    for found, mode in itertools.product(list(schemathesis.openapi.from_dict(document).get_all_operations()), GenerationMode):
+        operation = found.ok()
+
+        @given(case=operation.as_strategy(generation_mode=mode))
+        @TRIES
+        def run(case):
+            case.call_and_validate(base_url=url, headers=headers, checks=CHECKED, timeout=10)
+
+        # Some have nothing that could be wrong.
+        with contextlib.suppress(Unsatisfiable, SkipTest):
+            run()
+
+
+def test_the_front_is_as_its_document_says(shared):
+    fuzz(shared.manage("/front/openapi.json").json(), shared.front, {})
+
+
+def test_the_control_plane_is_as_its_document_says(shared):
+    fuzz(shared.manage("/openapi.json").json(), shared.admin, {"Authorization": f"Bearer {TOKEN}"})
+
+
+NAMES = st.sampled_from(
+    ["Authorization", "X-API-Key", "X-Original-URI", "X-Original-Method", "X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-For"]
+    + ["X-Forwarded-Proto", "Content-Length", "Content-Type", "Transfer-Encoding", "Expect", "Connection", "Host", "Upgrade"]
+)
+LINES = st.characters(min_codepoint=1, max_codepoint=255, exclude_characters="\r\n")
+VALUES = st.one_of(
+    st.text(LINES, max_size=60), st.sampled_from(["Bearer x", "Bearer ", "chunked", "0", "5", "100-continue", "close", "websocket"])
+)
+PATHS = st.one_of(
+    st.sampled_from(["/authorize", "/v1/take", "/v1/refund", "*", "http://x/authorize"]),
+    st.text(LINES, max_size=80).map(lambda text: "/authorize/" + text),
+)
+METHODS = st.one_of(st.sampled_from(["GET", "POST", "HEAD", "OPTIONS", "CONNECT", "TRACE"]), st.text(LINES, min_size=1, max_size=8))
+
+
+@given(METHODS, PATHS, st.lists(st.tuples(NAMES, VALUES), max_size=6), st.binary(max_size=100))
+@settings(max_examples=300, deadline=None)
+def test_any_request_has_an_answer_or_is_hung_up_on(shared, method, path, headers, body):
+    lines = [f"{method} {path} HTTP/1.1", "Host: x", *(f"{name}: {value}" for name, value in headers), "", ""]
+    with socket.create_connection(("127.0.0.1", shared.port), timeout=10) as connection:
+        connection.sendall("\r\n".join(lines).encode("latin-1") + body)
+        # Whatever it was still waiting for does not come, so it has to come to an end.
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: received(connection), b""))
+    assert not answer or answer.startswith(b"HTTP/1.1 ")
+    assert not answer.startswith(b"HTTP/1.1 500")
+    assert b"Traceback" not in answer
+
+
+def received(connection):
+    try:
+        return connection.recv(65536)
+    except ConnectionResetError:
+        return b""
