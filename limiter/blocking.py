@@ -10,6 +10,7 @@ import select
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import hiredis
@@ -27,7 +28,7 @@ _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Link:
-    __slots__ = ("_connection", "_poller", "_reader", "_socket")
+    __slots__ = ("_connection", "_pending", "_poller", "_reader", "_socket")
 
     def __init__(self, connection: redis.Connection, deadline_at: float) -> None:
         self._connection = connection
@@ -44,6 +45,7 @@ class Link:
         # redis-py has no public way to its socket.
         self._socket = cast("socket.socket", connection._sock)  # noqa: SLF001
         self._socket.setblocking(False)
+        self._pending: Callable[[], int] | None = getattr(self._socket, "pending", None)
         self._poller = select.poll()
         self._poller.register(self._socket, select.POLLIN)
         try:
@@ -81,17 +83,17 @@ class Link:
         self._connection.disconnect()  # type: ignore[no-untyped-call]
 
     def _send(self, command: bytes, deadline_at: float) -> None:
-        sent = 0
-        while sent < len(command):
+        left = memoryview(command)
+        while left:
             try:
-                sent += self._socket.send(command[sent:] if sent else command)
+                left = left[self._socket.send(left) :]
             except _NOT_NOW:
                 self._await(select.POLLOUT, deadline_at)
 
     def _receive(self, deadline_at: float) -> bytes:
         while True:
             # A TLS layer may hold what the socket no longer does.
-            if not getattr(self._socket, "pending", _none)():
+            if self._pending is None or not self._pending():
                 self._await(select.POLLIN, deadline_at)
             try:
                 received = self._socket.recv(_CHUNK)
@@ -111,6 +113,3 @@ class Link:
         if not ready:
             raise BackendTimeout("Redis did not answer within the deadline")
 
-
-def _none() -> int:
-    return 0

@@ -11,6 +11,9 @@ from limiter.charge import Charge, checked_subject
 from limiter.errors import InvalidPolicy
 from limiter.policy import Policy
 
+# What the script answers of one group has to fit Lua's stack, and Redis must not be held for long.
+_MOST_CHARGES = 64
+
 
 class Operation(IntEnum):
     """As in `lua/take.lua`."""
@@ -93,6 +96,8 @@ def _charges(what: Charge | Iterable[Charge]) -> tuple[Charge, ...]:
     charges = tuple(what) if isinstance(what, Iterable) and not isinstance(what, str) else ()
     if not charges or not all(isinstance(charge, Charge) for charge in charges):
         raise InvalidPolicy(f"{what!r} is nothing to charge: use a Policy with a subject, a Charge, or a list of Charges")
+    if len(charges) > _MOST_CHARGES:
+        raise InvalidPolicy(f"{len(charges):,} charges in one decision: use at most {_MOST_CHARGES}; take_many decides any number of them")
     return charges
 
 

@@ -45,7 +45,7 @@ class Verbs(ABC, Generic[Answer, Answers]):
         `take(policy, "key-1")`, or several charges in one decision: `take([Charge(minute, "key-1"), Charge(daily, "acme")],
         account="acme")`. The account says where the counts are kept: use the same one for the same subject always.
         """
-        return self.decide(self._group(what, subject, cost, account, Operation.TAKE), deadline)
+        return self.decide(grouped(self.settings.prefix, what, subject, cost, account, Operation.TAKE), deadline)
 
     def peek(
         self,

@@ -8,5 +8,8 @@ local floor, ceil = math.floor, math.ceil
 -- Waits that are none: for a cost above the capacity; for a time outside the bounds of a quota.
 local NEVER, STALE = -1, -2
 
--- What a state begins with: the shape of the policy that wrote it, and when it expires (ms). Then the first limit's state.
-local HEAD, FIRST_LIMIT = ">I4d", 13
+-- A state begins with the shape of the policy that wrote it; then comes the first limit's.
+local SHAPE, FIRST_LIMIT = ">I4", 5
+
+-- A limit is an array, as it is cheaper to make than a table with names: its capacity, the four arguments of its kind, and these.
+local TAKE, SHADOW, TAG = 6, 7, 8

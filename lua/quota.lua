@@ -8,32 +8,32 @@
 local QUOTA, QUOTA_SIZE = "<dd", 16
 
 local function take(limit, blob, position, now, cost)
-  local after = position + QUOTA_SIZE
-  if now < limit.a or now >= limit.d then
+  local after, capacity, before, this, next, last = position + QUOTA_SIZE, spread(limit)
+  if now < before or now >= last then
     return after, 0, STALE, 0
   end
 
   local used, written = unpack(QUOTA, blob, position)
   -- A clock that stepped back stays in the period in which it last wrote.
   local at = written > now and written or now
-  local start, stop = limit.c, limit.d
-  if at < limit.b then
-    start, stop = limit.a, limit.b
-  elseif at < limit.c then
-    start, stop = limit.b, limit.c
+  local start, stop = next, last
+  if at < this then
+    start, stop = before, this
+  elseif at < next then
+    start, stop = this, next
   end
   if written < start then
     used = 0
   end
 
   local reset = used > 0 and stop - now or 0
-  if cost > limit.capacity then
+  if cost > capacity then
     return after, used, NEVER, reset
-  elseif cost > 0 and used + cost > limit.capacity then
+  elseif cost > 0 and used + cost > capacity then
     return after, used, stop - now, reset
   end
   local left = used + cost > 0 and used + cost or 0
   return after, used, 0, reset, left, left > 0 and stop - now or 0, pack(QUOTA, left, at)
 end
 
-return { record = QUOTA_SIZE, take = take }
+return take, QUOTA_SIZE

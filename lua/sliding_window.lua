@@ -32,7 +32,8 @@ end
 
 local function take(limit, blob, position, now, cost)
   local used, total, oldest, newest, count = unpack(WINDOW, blob, position)
-  local window, log = limit.a, position + WINDOW_SIZE
+  local capacity, window, slice = spread(limit)
+  local log = position + WINDOW_SIZE
   local after, horizon = log + count * ENTRY_SIZE, now - window
 
   if used > 0 and newest <= horizon then
@@ -49,7 +50,7 @@ local function take(limit, blob, position, now, cost)
 
   local reset = used > 0 and newest - horizon or 0
   if cost > 0 then
-    local room = limit.capacity - cost
+    local room = capacity - cost
     if room < 0 then
       return after, used, NEVER, reset
     elseif used > room then
@@ -62,7 +63,7 @@ local function take(limit, blob, position, now, cost)
     local entry
     -- A clock that stepped back: entries stay in order, and leave no sooner.
     local at = now > newest and now or newest
-    if used > 0 and at - newest > at % limit.b then
+    if used > 0 and at - newest > at % slice then
       entry, count = pack(ENTRY, newest % TIMES, total), count + 1
     elseif count == 0 then
       oldest = at
@@ -84,4 +85,4 @@ local function take(limit, blob, position, now, cost)
   return after, used, 0, reset, left, later, record, sub(blob, log, after - 1)
 end
 
-return { record = WINDOW_SIZE, entry = ENTRY_SIZE, take = take }
+return take, WINDOW_SIZE, ENTRY_SIZE

@@ -1,6 +1,6 @@
 -- state: one string holds what a subject has used of every limit of a policy.
 --
--- Layout   shape (of the policy that wrote it), when it expires, the state of each limit, the tag of each, how many there are
+-- Layout   shape (of the policy that wrote it), the state of each limit, the tag of each, how many there are
 --
 -- A limit's state is a record, all zeros where nothing was used; a sliding window's ends with the number of log entries behind it.
 -- A policy whose shape is still the stored one, which is nearly always so, reads it as it stands. After an edit the limits are
@@ -11,10 +11,9 @@ local function states_by_tag(blob)
   local position, states = FIRST_LIMIT, {}
   for i = byte(blob, -1), 1, -1 do
     local tag = unpack(">I4", blob, #blob - 4 * i)
-    local kind = kind_of(tag % 4)
-    local size = kind.record
-    if kind.entry then
-      size = size + kind.entry * unpack("<I2", blob, position + size - 2)
+    local _, size, entry = KINDS[tag % 4]()
+    if entry then
+      size = size + entry * unpack("<I2", blob, position + size - 2)
     end
     states[tag] = sub(blob, position, position + size - 1)
     position = position + size
@@ -24,9 +23,11 @@ end
 
 -- A subject's state in the shape of `policy`: of nothing stored, or of what another policy wrote.
 local function shape(policy, blob)
-  local states, parts = blob and states_by_tag(blob) or {}, { pack(HEAD, policy.shape, 0) }
+  local states, parts = blob and states_by_tag(blob) or {}, { policy.head }
   for i, limit in ipairs(policy) do
-    parts[i + 1] = states[limit.tag] or ("\0"):rep(limit.kind.record)
+    local tag = limit[TAG]
+    local _, size = KINDS[tag % 4]()
+    parts[i + 1] = states[tag] or ("\0"):rep(size)
   end
   return concat(parts) .. policy.tags
 end

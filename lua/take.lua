@@ -19,20 +19,13 @@ local DENIED, ALLOWED, STALE_GENERATION, STALE_BOUNDS = 0, 1, 2, 3
 local policies = {}
 local count, position = unpack(">I2", ARGV[1])
 for i = 0, count - 1 do
-  local shape, limits, head = unpack(">I4B", ARGV[1], position)
-  local tags = head + 4 * limits
-  local policy = {
-    shape = shape,
-    tags = sub(ARGV[1], head, tags),
-    nil,
-    nil,
-    nil,
-  }
-  position = tags + 1
+  local shape, limits, tags = unpack(">I4B", ARGV[1], position)
+  local first = tags + 4 * limits + 1
+  local policy = { shape = shape, head = sub(ARGV[1], position, position + 3), tags = sub(ARGV[1], tags, first - 1), nil, nil, nil }
+  position = first
   for j = 1, limits do
     local kind, shadow, tag, capacity, a, b, c, d, after = unpack(LIMIT, ARGV[1], position)
-    kind = kind_of(kind)
-    policy[j] = { kind = kind, take = kind.take, shadow = shadow == 1, tag = tag, capacity = capacity, a = a, b = b, c = c, d = d }
+    policy[j] = { capacity, a, b, c, d, take_of(kind), shadow == 1, tag }
     position = after
   end
   policies[i] = policy
@@ -47,103 +40,90 @@ if ARGV[2] ~= "" then
   ahead = ahead - floor(now / 1000)
 end
 
+-- When a state of use for that many us may go, in the words of PXAT: rounded up, so never in the past. (PX would cost more: Redis
+-- tells its replicas and its log PXAT in any case. The answers are kept, as most of a call ask the same.)
+local expiries = {}
+local function expiry(us)
+  local at = expiries[us]
+  if not at then
+    at = format("%d", ceil((now + us) / 1000) + ahead)
+    expiries[us] = at
+  end
+  return at
+end
+
 -- The numbers of the group under way, its verdict and three a limit: as things stand, and as they are once the group is charged.
--- (Tables are made in the size that most calls need: growing them is what a call of one decision would spend its time on.)
+-- (Tables are made in the size that most calls need: growing them is what a call of one decision would spend its time on. And what
+-- follows is one piece, as calls and upvalues are what a call of many would.)
 local standing, charged = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, { ALLOWED, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
-local charges = { nil }
-
--- Decides a charge by itself, with its numbers from `slot` on; what it would leave is kept in its parts.
-local function evaluate(charge, slot)
-  local policy, parts, cost = charge.policy, charge.parts, charge.cost
-  local blob = call("GET", charge.key)
-  local shape, expires
-  if blob then
-    shape, expires = unpack(HEAD, blob)
-  end
-  charge.stored = blob
-  if shape ~= policy.shape then
-    blob, expires = make_state()(policy, blob), 0
-  end
-
-  local verdict, from, pieces, longest = ALLOWED, FIRST_LIMIT, 1, 0
-  for i = 1, #policy do
-    local limit = policy[i]
-    local after, used, wait, reset, left, later, record, log, entry = limit.take(limit, blob, from, now, cost)
-    if wait == STALE then
-      return STALE_BOUNDS
-    elseif wait ~= 0 and not limit.shadow then
-      verdict = DENIED
-    elseif wait ~= 0 then
-      -- A shadow limit that would have denied is not charged, as if it had.
-      local _
-      _, _, _, _, left, later, record, log = limit.take(limit, blob, from, now, 0)
-    end
-    standing[slot], standing[slot + 1], standing[slot + 2] = used, wait, reset
-    charged[slot], charged[slot + 1], charged[slot + 2] = left, wait, later
-    if verdict == ALLOWED then
-      if later > longest then
-        longest = later
-      end
-      pieces = pieces + 1
-      parts[pieces] = record
-      if log then
-        pieces = pieces + 1
-        parts[pieces] = log
-        if entry then
-          pieces = pieces + 1
-          parts[pieces] = entry
-        end
-      end
-    end
-    from, slot = after, slot + 3
-  end
-  charge.pieces, charge.longest, charge.expires = pieces, longest, expires
-  return verdict
-end
-
--- A state lives until all of it is unused, and 1/128 longer: so most of the time it need not be told anew, which costs Redis more than
--- all else that it does to write.
-local function commit(charge)
-  local parts, policy, pieces = charge.parts, charge.policy, charge.pieces + 1
-  local expires = ceil((now + charge.longest) / 1000) + ahead
-  parts[pieces] = policy.tags
-  if charge.expires >= expires then
-    parts[1] = sub(charge.stored, 1, FIRST_LIMIT - 1)
-    call("SET", charge.key, concat(parts, "", 1, pieces), "KEEPTTL")
-  else
-    expires = expires + floor(charge.longest / 128000)
-    parts[1] = pack(HEAD, policy.shape, expires)
-    call("SET", charge.key, concat(parts, "", 1, pieces), "PXAT", format("%d", expires))
-  end
-end
-
+local writes = { nil }
 local answers, answered = { pack(">i8", now), nil }, 1
 local formats = {}
+
 local operation, index, cost, next_line = unpack(LINE, ARGV[3])
 local line, lines = 1, #KEYS
 while line <= lines do
-  local verdict, asked, slot = ALLOWED, 0, 2
+  local verdict, slot, written, peeks = ALLOWED, 2, 0, false
+
+  -- A line of the group: a guard, or a charge, which is decided by itself.
   repeat
+    local key, policy = KEYS[line], policies[index]
+    local stored = call("GET", key)
     operation = operation % NEW_GROUP
-    local found
     if operation == GUARD then
-      local generation = tonumber(call("GET", KEYS[line]) or 0)
-      found = generation == cost and ALLOWED or STALE_GENERATION
-    else
-      asked = asked + 1
-      local charge, policy = charges[asked], policies[index]
-      if not charge then
-        charge = { key = 0, operation = 0, policy = 0, cost = 0, stored = 0, pieces = 0, longest = 0, parts = 0, expires = 0 }
-        charge.parts = { 0, 0, 0, 0, 0, 0, 0, 0 }
-        charges[asked] = charge
+      if tonumber(stored or 0) ~= cost then
+        verdict = STALE_GENERATION
       end
-      charge.key, charge.operation, charge.policy, charge.cost = KEYS[line], operation, policy, operation == REFUND and -cost or cost
-      found = evaluate(charge, slot)
-      slot = slot + 3 * #policy
-    end
-    -- Staleness outweighs a denial, a denial an allowance.
-    if found > ALLOWED or found == DENIED and verdict == ALLOWED then
-      verdict = found
+    else
+      local blob = stored
+      if not stored or unpack(SHAPE, stored) ~= policy.shape then
+        blob = make_state()(policy, stored)
+      end
+      if operation == REFUND then
+        cost = -cost
+      end
+      peeks = operation == PEEK
+
+      local parts, pieces, from, longest = { policy.head, nil, nil, nil, nil, nil, nil, nil }, 1, FIRST_LIMIT, 0
+      for i = 1, #policy do
+        local limit = policy[i]
+        local after, used, wait, reset, left, later, record, log, entry = limit[TAKE](limit, blob, from, now, cost)
+        if wait ~= 0 then
+          -- Staleness outweighs a denial, a denial an allowance.
+          if wait == STALE then
+            verdict = STALE_BOUNDS
+          elseif not limit[SHADOW] then
+            verdict = verdict > ALLOWED and verdict or DENIED
+          else
+            -- A shadow limit that would have denied is not charged, as if it had.
+            local _
+            _, _, _, _, left, later, record, log = limit[TAKE](limit, blob, from, now, 0)
+          end
+        end
+        standing[slot], standing[slot + 1], standing[slot + 2] = used, wait, reset
+        charged[slot], charged[slot + 1], charged[slot + 2] = left, wait, later
+        from, slot = after, slot + 3
+        if verdict == ALLOWED then
+          pieces = pieces + 1
+          parts[pieces] = record
+          if log then
+            pieces = pieces + 1
+            parts[pieces] = log
+          end
+          if entry then
+            pieces = pieces + 1
+            parts[pieces] = entry
+          end
+          if later > longest then
+            longest = later
+          end
+        end
+      end
+      if cost > 0 or cost < 0 and stored then
+        parts[pieces + 1] = policy.tags
+        writes[written + 1], writes[written + 2], writes[written + 3] = key, parts, longest
+        written = written + 3
+      end
     end
     line = line + 1
     if line <= lines then
@@ -151,18 +131,16 @@ while line <= lines do
     end
   until line > lines or operation >= NEW_GROUP
 
+  -- All of it, or nothing.
   local numbers = standing
-  if verdict == ALLOWED and charges[1].operation ~= PEEK then
+  if verdict == ALLOWED and not peeks then
     numbers = charged
-    for i = 1, asked do
-      local charge = charges[i]
-      if charge.cost > 0 or charge.cost < 0 and charge.stored then
-        commit(charge)
-      end
+    for i = 1, written, 3 do
+      call("SET", writes[i], concat(writes[i + 1]), "PXAT", expiry(writes[i + 2]))
     end
   end
-  standing[1] = verdict
 
+  standing[1] = verdict
   local width = verdict > ALLOWED and 1 or slot - 1
   local packed = formats[width]
   if not packed then

@@ -9,17 +9,17 @@
 local BUCKET, BUCKET_SIZE = "<ddI4", 20
 
 -- When `units` are back that began to refill at (since, part): the first whole microsecond, and the very moment in two parts.
-local function refilled_at(limit, units, since, part)
-  part = part + units * limit.b
-  local rest = part % limit.c
-  local time = since + units * limit.a + (part - rest) / limit.c
+local function refilled_at(units, since, part, interval, extra, parts)
+  part = part + units * extra
+  local rest = part % parts
+  local time = since + units * interval + (part - rest) / parts
   return rest > 0 and time + 1 or time, time, rest
 end
 
 local function take(limit, blob, position, now, cost)
   local missing, since, part = unpack(BUCKET, blob, position)
-  local after = position + BUCKET_SIZE
-  if part >= limit.c then
+  local after, capacity, interval, extra, parts = position + BUCKET_SIZE, spread(limit)
+  if part >= parts then
     -- Of another rate: at most a microsecond is lost.
     since, part = since + 1, 0
   end
@@ -27,35 +27,35 @@ local function take(limit, blob, position, now, cost)
   if missing == 0 then
     -- A clock that stepped back must not make a full bucket look older than it is.
     since, part = since > now and since or now, 0
-  elseif refilled_at(limit, missing, since, part) <= now then
+  elseif refilled_at(missing, since, part, interval, extra, parts) <= now then
     missing, since, part = 0, now, 0
   else
     -- How many units are back: the division is rounded, refilled_at is not. Less than none, on a clock that stepped back.
-    local back = floor((now - since) / (limit.a + limit.b / limit.c))
-    while back > 0 and refilled_at(limit, back, since, part) > now do
+    local back = floor((now - since) / (interval + extra / parts))
+    while back > 0 and refilled_at(back, since, part, interval, extra, parts) > now do
       back = back - 1
     end
-    while back >= 0 and refilled_at(limit, back + 1, since, part) <= now do
+    while back >= 0 and refilled_at(back + 1, since, part, interval, extra, parts) <= now do
       back = back + 1
     end
     if back > 0 then
       local _
-      missing, _, since, part = missing - back, refilled_at(limit, back, since, part)
+      missing, _, since, part = missing - back, refilled_at(back, since, part, interval, extra, parts)
     end
   end
 
-  local reset = missing > 0 and refilled_at(limit, missing, since, part) - now or 0
-  local left, over = missing + cost, missing + cost - limit.capacity
-  if cost > limit.capacity then
+  local reset = missing > 0 and refilled_at(missing, since, part, interval, extra, parts) - now or 0
+  local left, over = missing + cost, missing + cost - capacity
+  if cost > capacity then
     return after, missing, NEVER, reset
   elseif cost > 0 and over > 0 then
-    local time = refilled_at(limit, over, since, part)
+    local time = refilled_at(over, since, part, interval, extra, parts)
     return after, missing, time - now, reset
   elseif left <= 0 then
     return after, missing, 0, reset, 0, 0, pack(BUCKET, 0, since, part)
   end
-  local time = refilled_at(limit, left, since, part)
+  local time = refilled_at(left, since, part, interval, extra, parts)
   return after, missing, 0, reset, left, time - now, pack(BUCKET, left, since, part)
 end
 
-return { record = BUCKET_SIZE, take = take }
+return take, BUCKET_SIZE
