@@ -181,6 +181,13 @@ def test_each_of_many_requests_may_be_a_group(limiter, subject):
     assert [decision.allowed for decision in decisions] == [True, True, False]
 
 
+def test_a_group_may_be_of_64_charges_of_16_limits_each(limiter, subject):
+    policy = Policy("wide", [SlidingWindow(5, 60 + n) for n in range(16)])
+    decisions = limiter.take_many([[Charge(policy, f"key-{n}", 3) for n in range(64)]] * 2, account=subject)
+    assert [decision.allowed for decision in decisions] == [True, False]
+    assert [state.used for state in decisions[1].limits] == [3] * 64 * 16
+
+
 def test_requests_may_come_from_an_iterator(limiter, subject):
     assert len(limiter.take_many(Charge(FIVE, subject) for _ in range(3))) == 3
     assert limiter.take(charge for charge in [Charge(FIVE, subject), Charge(DAILY, subject)]).allowed
@@ -273,6 +280,7 @@ BAD_CALLS = {
     "is nothing to charge": lambda limiter: limiter.take([Charge(FIVE, "key"), "key"]),
     "subjects a, b in one decision need account=": lambda limiter: limiter.take([Charge(FIVE, "a"), Charge(DAILY, "b")]),
     "each policy and subject once": lambda limiter: limiter.take([Charge(FIVE, "a"), Charge(FIVE, "a")]),
+    "65 charges in one decision": lambda limiter: limiter.take([Charge(FIVE, f"key-{n}") for n in range(65)], account="acme"),
     "deadline 0": lambda limiter: limiter.take(FIVE, "key", deadline=0),
     "deadline -1": lambda limiter: limiter.take(FIVE, "key", deadline=-1),
     "deadline nan": lambda limiter: limiter.take(FIVE, "key", deadline=float("nan")),
