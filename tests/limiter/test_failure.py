@@ -147,6 +147,16 @@ def test_where_connections_are_taken_and_never_answered_the_deadline_holds(relay
             limiter.take(PLAIN, "key", deadline=DEADLINE)
 
 
+def test_a_new_connection_whose_every_step_is_slow_holds_nobody_longer_than_the_deadline(relay, prefix, client):
+    def slow(reply):
+        time.sleep(0.8)
+        return reply
+
+    relay.answer = slow
+    with limiter_of(client, relay.url.removesuffix("/0") + "/3", prefix=prefix) as limiter:
+        assert elapsed(lambda: limiter.take(OPEN, "key", deadline=1)) < 2
+
+
 def test_a_paused_redis_holds_nobody_longer_than_the_deadline(own_server, prefix, client):
     with limiter_of(client, own_server.url, prefix=prefix, deadline=DEADLINE) as limiter:
         limiter.take(OPEN, "key", deadline=10)
