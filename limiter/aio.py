@@ -12,12 +12,12 @@ import redis.asyncio
 
 from limiter.batching import Batcher
 from limiter.connections import async_factory
-from limiter.conversation import Clock, Conversation, accepted, converse, erasing
+from limiter.conversation import Conversation, accepted, converse, erasing
 from limiter.decision import Decision, LimitState
 from limiter.errors import BackendTimeout, LimiterError
 from limiter.group import Group
 from limiter.policy import Policy
-from limiter.protocol import Verdict
+from limiter.protocol import Clock, Verdict
 from limiter.server_clock import ServerClock
 from limiter.settings import Settings, checked_seconds, pause, raised
 from limiter.streaming import AsyncLink

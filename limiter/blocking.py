@@ -112,4 +112,3 @@ class Link:
             self._poller.modify(self._socket, select.POLLIN)
         if not ready:
             raise BackendTimeout("Redis did not answer within the deadline")
-

@@ -6,27 +6,23 @@ bounds that a quota sent do not reach to Redis's time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, TypeVar
 
 import hiredis
 
 from limiter.errors import BackendError
 from limiter.group import Group
-from limiter.protocol import Call, Stale, Verdict
+from limiter.protocol import Clock, Stale, Verdict, call_for
 from limiter.resp import pack
 from limiter.server_clock import ServerClock
-
-# Times in microseconds, instead of Redis's.
-Clock = Callable[[], int]
 
 T = TypeVar("T")
 Conversation = Generator[bytes, Any, T]
 
 
 def converse(groups: Sequence[Group], guess: ServerClock, injected: Clock | None) -> Conversation[list[Verdict]]:
-    injected_us = None if injected is None else injected()
-    call = Call(groups, guess.now_us() if injected_us is None else injected_us, injected_us)
+    call = call_for(groups, guess, injected)
     reply = yield call.command
     if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
         reply = yield call.command_with_source

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
+from typing import Any
 
 from limiter.charge import Charge, checked_subject
 from limiter.errors import InvalidPolicy
@@ -40,7 +41,9 @@ class Group:
     operation: Operation = Operation.TAKE
     guard: Guard | None = None
     # How many numbers answer it.
-    width: int = field(init=False)
+    width: int = field(init=False, compare=False, repr=False)
+    # Room for the call that asks for this group alone: see `protocol.call_for`.
+    lone: list[Any] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "width", 3 * sum(len(charge.policy.limits) for charge in self.charges))

@@ -6,7 +6,7 @@ in the Lua headers or in `wire.py`, stands here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from struct import Struct, unpack
 
@@ -14,6 +14,7 @@ from limiter.decision import Decision
 from limiter.group import Group, Operation
 from limiter.lua import SHA, SOURCE
 from limiter.resp import pack
+from limiter.server_clock import ServerClock
 
 # More would hold Redis too long in one go: 128 decisions take it about a millisecond.
 MOST_GROUPS = 128
@@ -33,11 +34,14 @@ class Stale(Enum):
 
 Verdict = Decision | Stale
 
+# Times in microseconds, instead of Redis's.
+Clock = Callable[[], int]
+
 
 class Call:
     """Groups on their way: the command to send, and the one to send if Redis does not have the script."""
 
-    __slots__ = ("_arguments", "groups")
+    __slots__ = ("_arguments", "command", "groups")
 
     def __init__(self, groups: Sequence[Group], now_us: int, injected_us: int | None = None) -> None:
         self.groups = groups
@@ -63,10 +67,7 @@ class Call:
                 first = 0
         time = b"" if injected_us is None else b"%d" % injected_us
         self._arguments = (b"%d" % len(keys), *keys, _COUNT(len(packed)) + b"".join(packed), time, b"".join(lines))
-
-    @property
-    def command(self) -> bytes:
-        return pack(b"EVALSHA", SHA, *self._arguments)
+        self.command = pack(b"EVALSHA", SHA, *self._arguments)
 
     @property
     def command_with_source(self) -> bytes:
@@ -89,4 +90,21 @@ class Call:
         return now_us, verdicts
 
 
-__all__ = ["MOST_GROUPS", "Call", "Operation", "Stale", "Verdict"]
+def call_for(groups: Sequence[Group], guess: ServerClock, injected: Clock | None) -> Call:
+    """The call for these groups; of one alone whose policies say the same at all times, it is made once."""
+    if injected is not None:
+        injected_us = injected()
+        return Call(groups, injected_us, injected_us)
+    if len(groups) > 1:
+        return Call(groups, guess.now_us())
+    group = groups[0]
+    if group.lone:
+        call: Call = group.lone[0]
+        return call
+    call = Call(groups, guess.now_us())
+    if all(charge.policy.wire.is_constant for charge in group.charges):
+        group.lone.append(call)
+    return call
+
+
+__all__ = ["MOST_GROUPS", "Call", "Clock", "Operation", "Stale", "Verdict", "call_for"]

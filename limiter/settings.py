@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from limiter.conversation import Clock
 from limiter.decision import Decision
 from limiter.errors import InvalidPolicy, LimitExceeded, shown
 from limiter.limits import checked_name
+from limiter.protocol import Clock
 
 # As long as poll(2) can wait.
 _MOST_SECONDS = 2_000_000

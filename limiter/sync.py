@@ -13,13 +13,13 @@ import redis
 
 from limiter.blocking import Link
 from limiter.connections import sync_factory
-from limiter.conversation import Clock, accepted, converse, erasing
+from limiter.conversation import accepted, converse, erasing
 from limiter.decision import Decision, LimitState
 from limiter.errors import BackendError
 from limiter.failure import undecided
 from limiter.group import Group
 from limiter.policy import Policy
-from limiter.protocol import MOST_GROUPS
+from limiter.protocol import MOST_GROUPS, Clock
 from limiter.server_clock import ServerClock
 from limiter.settings import Settings, checked_seconds, pause, raised
 from limiter.verbs import Verbs, What

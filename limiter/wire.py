@@ -26,6 +26,11 @@ class PolicyWire:
         self._packed = b""
         self._since_us = self._until_us = 0
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether it is the same at all times."""
+        return not any(isinstance(limit, Quota) for limit in self._limits)
+
     def at(self, now_us: int) -> bytes:
         if not self._since_us <= now_us < self._until_us:
             self._pack(now_us)

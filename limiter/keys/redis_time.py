@@ -6,7 +6,7 @@ are read again, and never too late.
 
 import time
 
-from limiter.conversation import Clock
+from limiter.protocol import Clock
 
 
 class RedisTime:

@@ -13,7 +13,6 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from limiter.conversation import Clock
 from limiter.group import Guard
 from limiter.keys.accounts import Accounts
 from limiter.keys.audit import Audit
@@ -25,6 +24,7 @@ from limiter.keys.known import Known
 from limiter.keys.names import Names
 from limiter.keys.pointers import Pointers
 from limiter.keys.store import Store
+from limiter.protocol import Clock
 
 
 class Registry:

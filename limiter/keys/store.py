@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from limiter.conversation import Clock
 from limiter.keys.names import Names
 from limiter.keys.scripts import Scripts, backend, text
+from limiter.protocol import Clock
 
 ACCOUNT = "account"
 
