@@ -6,12 +6,13 @@ bounds that a quota sent do not reach to Redis's time.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Generator, Sequence
 from typing import Any, TypeVar
 
 import hiredis
 
-from limiter.errors import BackendError
+from limiter.errors import BackendError, shown
 from limiter.group import Group
 from limiter.protocol import Clock, Stale, Verdict, call_for
 from limiter.resp import pack
@@ -26,7 +27,10 @@ def converse(groups: Sequence[Group], guess: ServerClock, injected: Clock | None
     reply = yield call.command
     if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
         reply = yield call.command_with_source
-    now_us, verdicts = call.decode(accepted(reply))
+    try:
+        now_us, verdicts = call.decode(accepted(reply))
+    except (TypeError, IndexError, struct.error):
+        raise BackendError(f"Redis answered {shown(reply)}, which the script never does: is something else between?") from None
     stale = [i for i, verdict in enumerate(verdicts) if verdict is Stale.BOUNDS]
     if stale:
         guess.learn(now_us)

@@ -55,6 +55,13 @@ def test_nothing_else_that_redis_refuses_is_said_again(conversation, error):
     assert isinstance(caught.value.__cause__, hiredis.ReplyError)
 
 
+@pytest.mark.parametrize("reply", [0, None, [], b"", b"OK", b"\0" * 7, b"\0" * 8, b"\0" * 9])
+def test_a_reply_that_is_none_of_the_scripts_is_a_clear_error(conversation, reply):
+    next(conversation)
+    with pytest.raises(BackendError, match=r"^Redis answered .+, which the script never does"):
+        conversation.send(reply)
+
+
 def test_time_is_said_only_where_it_is_injected():
     injected = next(converse(GROUPS, ServerClock(), lambda: 123_456_789))
     assert b"123456789" in injected
