@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 
 import structlog
+from starlette.types import Message, Receive, Scope, Send
+
 from limiter.api.answers import AT_ONCE
 from limiter.api.forwarded import peer_of
 from limiter.api.front import Application
-from starlette.types import Message, Receive, Scope, Send
 
 _log = structlog.get_logger("limiter.access")
 

@@ -13,15 +13,15 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from limiter.api.front import RulesNow
-from limiter.api.openapi import front_document
-from limiter.api.problems import CONTENT_TYPE, problem
-from limiter.api.questions import LimitTold, Subject, limit_told
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from limiter.aio import AsyncLimiter
+from limiter.api.front import RulesNow
+from limiter.api.openapi import front_document
+from limiter.api.problems import CONTENT_TYPE, problem
+from limiter.api.questions import LimitTold, Subject, limit_told
 from limiter.errors import BackendError, InvalidPolicy
 from limiter.policy import Policy
 

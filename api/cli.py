@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+
 from limiter.api.cli_counts import counts
 from limiter.api.config import ConfigError, load, starting_file
 from limiter.api.embedded import default_folder
 from limiter.api.failures import CannotStart
-
 from limiter.errors import LimiterError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="A Redis-backed rate limiter.")
@@ -45,7 +45,11 @@ def serve(
 
     token = _token(admin_token_file)
     folder = data or default_folder()
-    serving.serve(serving.Options(config, redis or None, host, port, admin_host, admin_port, token, upstream, workers, tls_cert, tls_key, folder, access_log))
+    serving.serve(
+        serving.Options(
+            config, redis or None, host, port, admin_host, admin_port, token, upstream, workers, tls_cert, tls_key, folder, access_log
+        )
+    )
 
 
 @app.command()

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from limiter import Limiter, LimitState, Policy
 from limiter.api.config import load
 from limiter.api.embedded import default_folder, url_of
 from limiter.api.failures import CannotStart, Misused
 from limiter.api.questions import limit_told
-
-from limiter import Limiter, LimitState, Policy
 
 counts = typer.Typer()
 

@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Any
 
+from starlette.types import Receive, Scope, Send
+
+from limiter.aio import AsyncLimiter
 from limiter.api.answers import Answer
 from limiter.api.forwarded import client_address, peer_of
 from limiter.api.front import RulesNow
 from limiter.api.problems import problem
 from limiter.api.questions import Asked, ManyAsked, read, told
 from limiter.api.rules import Rules
-from starlette.types import Receive, Scope, Send
-
-from limiter.aio import AsyncLimiter
 from limiter.charge import Charge
 from limiter.decision import Decision
 from limiter.errors import BackendError, InvalidPolicy

@@ -18,9 +18,10 @@ from urllib.parse import quote
 import redis
 import redis.asyncio
 import structlog
-from limiter.api.failures import CannotStart
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+
+from limiter.api.failures import CannotStart
 
 _log = structlog.get_logger("limiter.embedded")
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import redis
 import redis.asyncio
 import structlog
-from limiter.api.embedded import embedded_redis
-from limiter.api.failures import Misused
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from limiter.api.embedded import embedded_redis
+from limiter.api.failures import Misused
 from limiter.connections import async_factory
 from limiter.errors import InvalidPolicy
 

@@ -12,12 +12,13 @@ from the first was made up by a client: such a request is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network
+from typing import NamedTuple
+
+from starlette.types import Scope
 
 from limiter.api.networks import address
-from starlette.types import Scope
 
 PREFIX = "/authorize"
 NAMES = frozenset(
@@ -40,8 +41,9 @@ class ConflictingAccounts(Exception):
     """Two accounts of the original path that differ."""
 
 
-@dataclass(frozen=True, slots=True)
-class Original:
+class Original(NamedTuple):
+    """What a client asks. A tuple, as one is made for every request."""
+
     method: str
     path: str
     address: str

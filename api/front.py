@@ -7,10 +7,15 @@ With a proxy, every path is the API's own: what is admitted is passed on, with t
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from starlette.types import Message, Receive, Scope, Send
+
+from limiter.aio import AsyncLimiter
 from limiter.api import forwarded, identify
 from limiter.api.answers import AT_ONCE, Answer, Header
 from limiter.api.forwarded import PREFIX, ConflictingAccounts, Original
@@ -20,12 +25,9 @@ from limiter.api.outages import Outages
 from limiter.api.problems import ABNORMAL_USAGE, problem
 from limiter.api.routing import Route
 from limiter.api.rules import Rules
-from limiter.api.view import View
-from starlette.types import Message, Receive, Scope, Send
-
-from limiter.aio import AsyncLimiter
+from limiter.api.view import Plan, View
 from limiter.errors import BackendError
-from limiter.protocol import Stale
+from limiter.protocol import Stale, Verdict
 
 OK, UNAUTHORIZED, FORBIDDEN, TOO_MANY = 200, 401, 403, 429
 _NAMES = forwarded.NAMES | identify.NAMES
@@ -45,6 +47,15 @@ class RulesNow(Protocol):
 
 class Proxying(Protocol):
     async def __call__(self, scope: Scope, receive: Receive, send: Send, headers: Sequence[Header] = ()) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A request that waits for nothing but its verdict."""
+
+    view: View
+    plan: Plan
+    verdict: asyncio.Future[Verdict]
 
 
 class Front:
@@ -75,14 +86,39 @@ class Front:
             await send({"type": "websocket.close"})
         elif _is_below(scope["path"], PREFIX):
             view = self._now()
-            answer = await self._authorize(view, scope)
-            if view.rules.deny_status == FORBIDDEN:
-                answer = answer.forbidden()
-            await answer.send(scope, send)
+            await _for_gateway(view, await self._authorize(view, scope)).send(scope, send)
         elif self._decisions is not None and _is_below(scope["path"], "/v1"):
             await self._decisions(scope, receive, send)
         else:
             await problem(404, f"There is nothing here: ask {PREFIX}, or POST to /v1/take, /v1/peek or /v1/refund.").send(scope, send)
+
+    def begin(self, scope: Scope) -> Begun | None:
+        """The short way of nearly every request to `/authorize`: all that is done without waiting. None: go the long way, by a call."""
+        if self._proxy is not None or self.draining or not _is_below(scope["path"], PREFIX):
+            return None
+        view, found = self._now(), _found(scope)
+        try:
+            request = forwarded.original(scope, found, view.trusts)
+        except ConflictingAccounts:
+            return None
+        rules = view.rules
+        route = rules.route(request.method, request.path)
+        credential = credential_in(found, rules.order)
+        if isinstance(credential, Refusal) or route.exempt or rules.require_tls:
+            return None
+        identity = view.directory.recall(credential, route.scope, request.address)
+        if identity is None:
+            return None
+        plan = view.plan(identity, route)
+        return Begun(view, plan, self._limiter.verdict(plan.group, rules.deadline))
+
+    def end(self, begun: Begun) -> Answer | None:
+        """Its answer, once there is a verdict. None: what was known of the key is out of date, so go the long way after all."""
+        error = begun.verdict.exception()
+        if isinstance(error, BackendError):
+            return _for_gateway(begun.view, self._undecided(error))
+        answer = self._told(begun.plan, begun.verdict.result())
+        return _for_gateway(begun.view, answer) if answer else None
 
     def _now(self) -> View:
         rules = self._watched.rules
@@ -117,7 +153,7 @@ class Front:
             return problem(403, "This API is to be called over TLS only.", reason="plaintext")
         route = rules.route(request.method, request.path)
         if route.exempt:
-            return Answer(200)
+            return Answer(OK)
         credential = credential_in(found, rules.order)
         if credential is MISSING and rules.anonymous is not None and route.scope is None:
             return await self._charge(view, view.anonymous(request.address, route.policy or rules.anonymous), route) or unavailable()
@@ -134,8 +170,7 @@ class Front:
         try:
             identity = await view.directory.find(credential, route.scope, request.address)
         except BackendError as error:
-            self._outages.saw(str(error))
-            return unavailable()
+            return self._undecided(error)
         if isinstance(identity, Refusal):
             return await self._refuse(view, request, identity)
         answer = await self._charge(view, identity, route)
@@ -146,14 +181,20 @@ class Front:
     async def _charge(self, view: View, identity: Identity, route: Route) -> Answer | None:
         plan = view.plan(identity, route)
         try:
-            verdict = await self._limiter.verdict(plan.group, view.rules.deadline)
+            return self._told(plan, await self._limiter.verdict(plan.group, view.rules.deadline))
         except BackendError as error:
-            self._outages.saw(str(error))
-            return unavailable()
+            return self._undecided(error)
+
+    def _told(self, plan: Plan, verdict: Verdict) -> Answer | None:
         if isinstance(verdict, Stale):
             return None
         self._outages.saw(verdict.degraded)
         return plan.numbers.allowed(verdict) if verdict.allowed else plan.numbers.denied(verdict)
+
+    def _undecided(self, error: BackendError) -> Answer:
+        """By policies with a failure mode there is a decision even then; this is where not even the key could be looked up."""
+        self._outages.saw(str(error))
+        return unavailable()
 
     async def _refuse(self, view: View, request: Original, refusal: Refusal) -> Answer:
         """A refused attempt counts against its address; from one that has too many of them, it is refused for that."""
@@ -164,6 +205,10 @@ class Front:
         if counted is None or counted.status == OK:
             return _refused(refusal, counted.headers if counted else [])
         return _guessing(counted) if counted.status == TOO_MANY else counted
+
+
+def _for_gateway(view: View, answer: Answer) -> Answer:
+    return answer.forbidden() if view.rules.deny_status == FORBIDDEN else answer
 
 
 def _is_below(path: str, prefix: str) -> bool:

@@ -16,7 +16,6 @@ from typing import Any, Protocol
 
 from limiter.api.networks import Network, address
 from limiter.api.rules import Account, Rules, StaticKey
-
 from limiter.group import Guard
 from limiter.policy import Policy
 
@@ -87,6 +86,9 @@ def lacking(scope: str) -> Refusal:
 class Directory(Protocol):
     """Knows identities by credential; may keep them, as long as it forgets when told."""
 
+    def recall(self, credential: str, scope: str | None, ip: str) -> Identity | None:
+        """As `find`, from what is at hand; None where that does not let in, or nothing is at hand."""
+
     async def find(self, credential: str, scope: str | None, ip: str) -> Identity | Refusal:
         """Who may do what needs `scope` from the address `ip`. Raises BackendError where that cannot be known now."""
 
@@ -119,7 +121,17 @@ class StaticDirectory:
         self._pepper = os.environ.get("LIMITER_PEPPER", "").encode()
         self._known: dict[bytes, tuple[StaticKey, Identity]] = {}
 
+    def recall(self, credential: str, scope: str | None, ip: str) -> Identity | None:
+        found = self._found(credential, scope, ip)
+        return found if isinstance(found, Identity) else None
+
     async def find(self, credential: str, scope: str | None, ip: str) -> Identity | Refusal:
+        return self._found(credential, scope, ip)
+
+    def forget(self, identity: Identity) -> None:
+        """Nothing of it changes before the file does."""
+
+    def _found(self, credential: str, scope: str | None, ip: str) -> Identity | Refusal:
         plain = hashlib.sha256(credential.encode()).digest()
         known = self._known.get(plain) or self._look_up(plain)
         if known is None:
@@ -128,9 +140,6 @@ class StaticDirectory:
         if key.expires is not None and key.expires <= time.time():
             return EXPIRED
         return identity.refusal(scope, ip) or identity
-
-    def forget(self, identity: Identity) -> None:
-        """Nothing of it changes before the file does."""
 
     def _look_up(self, plain: bytes) -> tuple[StaticKey, Identity] | None:
         key = self._rules.keys.get(plain.hex())

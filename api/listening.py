@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+
 from limiter.api.failures import CannotStart, Misused
 from limiter.api.front import Application
 

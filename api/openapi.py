@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from limiter.api.questions import DecisionsTold, DecisionTold, ManyAsked, OneAsked, TogetherAsked
-from limiter.api.rules import Rules
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+
+from limiter.api.questions import DecisionsTold, DecisionTold, ManyAsked, OneAsked, TogetherAsked
+from limiter.api.rules import Rules
 
 _REF = "#/components/schemas/{model}"
 _MODELS: tuple[type[BaseModel], ...] = (OneAsked, TogetherAsked, ManyAsked, DecisionTold, DecisionsTold)

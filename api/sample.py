@@ -9,7 +9,6 @@ from pathlib import Path
 
 from limiter.api.config import starting_file
 from limiter.api.failures import CannotStart
-
 from limiter.keys.form import Form
 
 

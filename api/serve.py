@@ -19,6 +19,9 @@ from typing import Protocol
 
 import structlog
 import uvloop
+from starlette.types import ASGIApp
+
+from limiter.aio import AsyncLimiter
 from limiter.api import logs
 from limiter.api.admin import Control, admin_app
 from limiter.api.config import load
@@ -32,9 +35,6 @@ from limiter.api.sample import Sample, sample
 from limiter.api.upstream import Address
 from limiter.api.worker import Task, Worker
 from limiter.api.workers import Workers
-from starlette.types import ASGIApp
-
-from limiter.aio import AsyncLimiter
 
 _log = structlog.get_logger("limiter.serve")
 

@@ -12,7 +12,6 @@ from limiter.api.identify import Directory, Identity
 from limiter.api.numbers import Numbers
 from limiter.api.routing import Route
 from limiter.api.rules import Rules
-
 from limiter.charge import Charge
 from limiter.group import Group, state_key
 from limiter.policy import Policy

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Self
 
 import structlog
+
+from limiter.aio import AsyncLimiter
 from limiter.api import logs
 from limiter.api.access import logged
 from limiter.api.config import ConfigError, load
@@ -29,8 +31,6 @@ from limiter.api.proxy import Proxy
 from limiter.api.reload import Watched
 from limiter.api.rules import Rules
 from limiter.api.server_protocol import FrontProtocol
-
-from limiter.aio import AsyncLimiter
 
 STOP_S = 10.0
 

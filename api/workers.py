@@ -8,12 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import structlog
+
+from limiter.aio import AsyncLimiter
 from limiter.api.failures import CannotStart
 from limiter.api.reload import Watched
 from limiter.api.rules import Rules
 from limiter.api.worker import STOP_S, Task, WorkerProcess
-
-from limiter.aio import AsyncLimiter
 
 _log = structlog.get_logger("limiter.workers")
 

@@ -142,6 +142,7 @@ def test_tls_ends_here(tmp_path, server):
     with sidecar(tmp_path, config, "--tls-cert", str(cert), "--tls-key", str(key), redis=server.url) as running:
         told = subprocess.run(
             [
+                "/usr/bin/env",
                 "curl",
                 "-s",
                 "-i",
@@ -156,7 +157,7 @@ def test_tls_ends_here(tmp_path, server):
             text=True,
         )
         assert told.stdout.startswith("HTTP/1.1 200 OK")
-        old = subprocess.run(["curl", "-s", "-k", "--tls-max", "1.1", running.front], check=False, capture_output=True)
+        old = subprocess.run(["/usr/bin/env", "curl", "-s", "-k", "--tls-max", "1.1", running.front], check=False, capture_output=True)
         assert old.returncode != 0
 
 

@@ -37,7 +37,7 @@ def running(server, tmp_path_factory):
 
 
 def curl(*arguments):
-    return subprocess.run(["curl", "--silent", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run(["/usr/bin/env", "curl", "--silent", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def test_a_hundred_pass_and_the_next_one_waits_as_it_is_told(running):

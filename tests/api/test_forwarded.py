@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from limiter.api.forwarded import ConflictingAccounts, Original, address_subject, client_address, original
 
 PROXIES = {"10.0.0.1", "10.0.0.2"}

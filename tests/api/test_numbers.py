@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from limiter import Charge, Decision, Policy, SlidingWindow, TokenBucket
 from limiter.api.numbers import Numbers
 from limiter.api.rules import Rules

@@ -5,11 +5,12 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 
 import pytest
-from limiter.api.engine import engine
 from structlog.testing import capture_logs
 
+from limiter.api.engine import engine
 from support.load import load
 from support.redis_server import redis_server
 from support.sidecar import ask, digest, eventually, sidecar
@@ -65,17 +66,16 @@ def test_no_request_is_lost_when_it_is_told_to_stop(tmp_path, config, server, wo
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path, config, server):
-    with sidecar(tmp_path, config(), redis=server.url) as running:
-        with socket.create_connection(("127.0.0.1", running.port)) as unfinished:
-            # A body that never comes keeps the request under way.
-            unfinished.sendall(b"POST /v1/take HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{")
-            eventually(lambda: ask(running.front, "/").status == 404, "the request before it was read")
-            running.send(signal.SIGTERM)
-            eventually(lambda: any(line["event"].startswith("stopping") for line in running.log), "the stop")
-            began = time.monotonic()
-            running.send(signal.SIGTERM)
-            running.process.wait(10)
-            assert time.monotonic() - began < 5
+    with sidecar(tmp_path, config(), redis=server.url) as running, socket.create_connection(("127.0.0.1", running.port)) as unfinished:
+        # A body that never comes keeps the request under way.
+        unfinished.sendall(b"POST /v1/take HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{")
+        eventually(lambda: ask(running.front, "/").status == 404, "the request before it was read")
+        running.send(signal.SIGTERM)
+        eventually(lambda: any(line["event"].startswith("stopping") for line in running.log), "the stop")
+        began = time.monotonic()
+        running.send(signal.SIGTERM)
+        running.process.wait(10)
+        assert time.monotonic() - began < 5
 
 
 def test_readiness_follows_redis_and_health_does_not(tmp_path, config):
@@ -136,13 +136,11 @@ def test_workers_are_reloaded_restarted_and_do_not_outlive_their_parent(tmp_path
 
 
 def children(pid):
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return [int(child) for child in file.read().split()]
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def alive(pid):
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
