@@ -92,3 +92,14 @@ def test_a_slower_refill_holds_for_what_is_missing_already(limiter, clock):
     assert (denied.limits[0].used, denied.retry_after, denied.limits[0].reset_after) == (10, 1.0, 10.0)
     clock.now_us += SECOND
     assert limiter.take(slower, subject).allowed
+
+
+def test_a_clock_that_steps_back_after_a_refund_refills_nothing(limiter, clock):
+    policy, subject = Policy("back", [TokenBucket(10, 1, "second")]), a_subject()
+    clock.now_us = NOON
+    limiter.take(policy, subject, 10)
+    limiter.refund(policy, subject, 10)
+    clock.now_us = NOON - 50 * SECOND
+    assert limiter.take(policy, subject, 10).allowed
+    clock.now_us = NOON
+    assert limiter.take(policy, subject).retry_after == 1.0
