@@ -26,15 +26,16 @@ KEYS = "keys"
 def main() -> None:
     told = _arguments()
     names = [told.only] if told.only else [*BENCHES, KEYS]
-    print(f"On {facts()}", flush=True)
+    where = facts()
+    print(f"On {where}", flush=True)
     reports = {name: _ran(name, short=told.short) for name in names if name != KEYS}
     if KEYS in names:
         _bench_keys(short=told.short)
     targets = [target for report in reports.values() for target in report.targets]
-    if targets:
+    if len(reports) > 1:
         print(f"\n{targets_table(targets)}")
     if not told.short:
-        document.write(_sections(reports))
+        document.write(_sections(reports, where))
         print(f"\nWritten to {document.DOCUMENT.name}.")
 
 
@@ -58,8 +59,8 @@ def _bench_keys(*, short: bool) -> None:
     subprocess.run(command, check=True)  # noqa: S603 - our own, beside this
 
 
-def _sections(reports: dict[str, Report]) -> dict[str, str]:
-    sections = {name: f"Measured on {facts()}\n\n{report.body}" for name, report in reports.items()}
+def _sections(reports: dict[str, Report], where: str) -> dict[str, str]:
+    sections = {name: f"Measured on {where}\n\n{report.body}" for name, report in reports.items()}
     sections |= {f"summary of {name}": "\n\n".join(map(str, report.summary)) for name, report in reports.items() if report.summary}
     return sections
 

@@ -15,7 +15,8 @@ _PEERS = ("redis", "hiredis", "uvicorn", "limits", "throttled-py", "pyrate-limit
 def facts() -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in _PEERS)
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    return f"{_cores()} cores ({platform.machine()}), {python}, Redis {_redis()}; {packages}; commit {_commit()}."
+    busy = f"{os.getloadavg()[0]:.1f} processes running on average before"
+    return f"{_cores()} cores ({platform.machine()}; {busy}), {python}, Redis {_redis()}; {packages}; commit {_commit()}."
 
 
 def _cores() -> int:
