@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
-from typing import ParamSpec, Self, TypeVar, cast
+from typing import ParamSpec, Self, TypeVar
 
 import redis.asyncio
 
@@ -49,14 +49,17 @@ class AsyncLimiter(Verbs[Awaitable[Decision], Awaitable[list[Decision]]]):
 
     def decide(self, group: Group, deadline: float | None = None) -> Awaitable[Decision]:
         # Without a guard, a group's verdict is a decision.
-        return cast("Awaitable[Decision]", self.verdict(group, deadline))
+        return self.verdict(group, deadline)  # type: ignore[return-value]
 
     async def decide_many(self, groups: Sequence[Group], deadline: float | None = None) -> list[Decision]:
         return list(await asyncio.gather(*(self.decide(group, deadline) for group in groups)))
 
     def verdict(self, group: Group, deadline: float | None = None) -> asyncio.Future[Verdict]:
         """As `decide`; of a guarded group, perhaps that the generation has moved on."""
-        return self._running().submit(group, self.settings.deadline_at(deadline))
+        batcher = self._batcher
+        if batcher is None or batcher.loop is not asyncio.get_running_loop():
+            batcher = self._started()
+        return batcher.submit(group, self.settings.deadline_at(deadline))
 
     async def inspect(self, what: What, subject: str | None = None, *, account: str | None = None) -> tuple[LimitState, ...]:
         """How each limit stands."""
@@ -115,14 +118,11 @@ class AsyncLimiter(Verbs[Awaitable[Decision], Awaitable[list[Decision]]]):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def _running(self) -> Batcher:
-        loop = asyncio.get_running_loop()
-        batcher = self._batcher
-        if batcher is None or batcher.loop is not loop:
-            if batcher is not None and not batcher.loop.is_closed():
-                raise LimiterError("an AsyncLimiter serves one event loop: make another one for this loop, or close it in its own")
-            batcher = self._batcher = Batcher(self._open_link, self._converse)
-        return batcher
+    def _started(self) -> Batcher:
+        if self._batcher is not None and not self._batcher.loop.is_closed():
+            raise LimiterError("an AsyncLimiter serves one event loop: make another one for this loop, or close it in its own")
+        self._batcher = Batcher(self._open_link, self._converse)
+        return self._batcher
 
     async def _open_link(self) -> AsyncLink:
         return await AsyncLink.open(self._connect())

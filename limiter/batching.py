@@ -50,7 +50,7 @@ class Batcher:
         converse: Callable[[Sequence[Group]], Conversation[list[Verdict]]],
     ) -> None:
         self._open_link, self._converse = open_link, converse
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._link: AsyncLink | None = None
         self._waiting: deque[Waiter] = deque()
         self._flying: list[Waiter] = []
@@ -59,15 +59,11 @@ class Batcher:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        return self._loop
-
     def submit(self, group: Group, deadline_at: float) -> asyncio.Future[Verdict]:
-        answer: asyncio.Future[Verdict] = self._loop.create_future()
+        answer: asyncio.Future[Verdict] = self.loop.create_future()
         self._waiting.append(Waiter(group, deadline_at, answer))
         if self._worker is None:
-            self._worker = self._loop.create_task(self._work())
+            self._worker = self.loop.create_task(self._work())
         if self._timer is None or deadline_at < self._timer_at:
             self._set_timer(deadline_at)
         return answer
@@ -134,7 +130,7 @@ class Batcher:
         if self._timer:
             self._timer.cancel()
         self._timer_at = at
-        self._timer = self._loop.call_later(max(0.0, at - time.monotonic()), self._on_time)
+        self._timer = self.loop.call_later(max(0.0, at - time.monotonic()), self._on_time)
 
     def _on_time(self) -> None:
         now = time.monotonic()
@@ -148,6 +144,6 @@ class Batcher:
         if self._flying and not flying:
             # Once only: it takes the loop a turn or two to end the flight.
             self._flying = []
-            self._flight.reschedule(self._loop.time())
+            self._flight.reschedule(self.loop.time())
         if left := [waiter.deadline_at for waiter in (*flying, *self._waiting)]:
             self._set_timer(min(left))

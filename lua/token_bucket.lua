@@ -24,19 +24,23 @@ local function take(limit, blob, position, now, cost)
     since, part = since + 1, 0
   end
 
+  local full = missing > 0 and refilled_at(missing, since, part, interval, extra, parts) or now
   if missing == 0 then
     -- A clock that stepped back must not make a full bucket look older than it is.
     since, part = since > now and since or now, 0
-  elseif refilled_at(missing, since, part, interval, extra, parts) <= now then
-    missing, since, part = 0, now, 0
+  elseif full <= now then
+    missing, since, part, full = 0, now, 0, now
   else
-    -- How many units are back: the division is rounded, refilled_at is not. Less than none, on a clock that stepped back.
+    -- How many units are back; less than none, on a clock that stepped back.
     local back = floor((now - since) / (interval + extra / parts))
-    while back > 0 and refilled_at(back, since, part, interval, extra, parts) > now do
-      back = back - 1
-    end
-    while back >= 0 and refilled_at(back + 1, since, part, interval, extra, parts) <= now do
-      back = back + 1
+    if extra > 0 then
+      -- The division was rounded, refilled_at is not.
+      while back > 0 and refilled_at(back, since, part, interval, extra, parts) > now do
+        back = back - 1
+      end
+      while back >= 0 and refilled_at(back + 1, since, part, interval, extra, parts) <= now do
+        back = back + 1
+      end
     end
     if back > 0 then
       local _
@@ -44,7 +48,7 @@ local function take(limit, blob, position, now, cost)
     end
   end
 
-  local reset = missing > 0 and refilled_at(missing, since, part, interval, extra, parts) - now or 0
+  local reset = full - now
   local left, over = missing + cost, missing + cost - capacity
   if cost > capacity then
     return after, missing, NEVER, reset

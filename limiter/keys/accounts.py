@@ -25,14 +25,14 @@ _ANY_NUMBER = 2**53
 class Accounts:
     """The list of accounts leads to them: it is written before an account, and an entry that leads to none is passed over."""
 
-    def __init__(self, store: Store, pointers: Pointers, known: Known, actor: str = "") -> None:
+    def __init__(self, store: Store, pointers: Pointers, known: Callable[[], Known], actor: str = "") -> None:
         self._store, self._pointers, self._known, self._actor = store, pointers, known, actor
 
     async def create(self, account: str, **change: Unpack[AccountChange]) -> Account:
         """`create("acme", tier="pro")`."""
         reading = await self._store.read(checks.account_id(account))
         blank = Account(account, created_us=reading.now_us)
-        new = changes.changed_account(blank, change, self._known)
+        new = changes.changed_account(blank, change, self._known())
         await self._enlist(account)
         written = await self._store.change(
             account, [Write(ACCOUNT, "", encode(new))], self._entry("create", account, difference(blank, new))
@@ -60,7 +60,7 @@ class Accounts:
 
     async def set(self, account: str, **change: Unpack[AccountChange]) -> Account:
         """`set("acme", tier="free")`: what is left out stays."""
-        return await self._alter(account, "set", lambda old: changes.changed_account(old, change, self._known))
+        return await self._alter(account, "set", lambda old: changes.changed_account(old, change, self._known()))
 
     async def suspend(self, account: str) -> Account:
         return await self._in_state(account, "suspend", "suspended")

@@ -59,6 +59,10 @@ class Directory:
             self._uses.note(found.key)
         return found
 
+    def refuse(self, identity: Identity, refusal: Refusal, address: str) -> None:
+        """For the audit: who is let in as far as the record goes was refused for what the front knows, such as the tier's scopes."""
+        self._refusals.note(Refused(refusal, identity), address)
+
     def forget(self, identity: Identity) -> None:
         """After a take was refused for its generation; what has been read since stays."""
         if self._remembered.get(identity.sha256) is identity:

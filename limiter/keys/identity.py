@@ -36,6 +36,9 @@ class Refusal(Enum):
     SUSPENDED = "suspended", 403
     ADDRESS = "address", 403
     SCOPE = "scope", 403
+    # By what the front is configured to, as the record alone does not tell.
+    ENVIRONMENT = "environment", 401
+    UNCONFIGURED = "unconfigured", 403
 
     def __init__(self, reason: str, status: int) -> None:
         self.reason, self.status = reason, status

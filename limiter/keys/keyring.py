@@ -22,7 +22,7 @@ _PAGE = 1000
 
 
 class Keyring:
-    def __init__(self, store: Store, pointers: Pointers, form: Form, known: Known, actor: str = "") -> None:
+    def __init__(self, store: Store, pointers: Pointers, form: Form, known: Callable[[], Known], actor: str = "") -> None:
         self._store, self._pointers, self._form, self._known, self._actor = store, pointers, form, known, actor
 
     async def issue(self, account: str, environment: str = "live", **change: Unpack[KeyChange]) -> Issued:
@@ -63,7 +63,7 @@ class Keyring:
 
     async def set(self, account: str, key_id: str, **change: Unpack[KeyChange]) -> Key:
         """`set("acme", id, name="deploy", scopes=["asset:read"])`: what is left out stays."""
-        return await self._alter(account, key_id, "set", lambda old, now_us: changes.changed_key(old, change, self._known, now_us))
+        return await self._alter(account, key_id, "set", lambda old, now_us: changes.changed_key(old, change, self._known(), now_us))
 
     async def revoke(self, account: str, key_id: str) -> Key:
         """For good, and effective for every request that starts after this returns."""
@@ -96,7 +96,7 @@ class Keyring:
         for _ in range(TRIES):
             reading = await self._store.read(checks.account_id(account))
             decoded(account, reading)
-            key = changes.new_key(account, environment, change, self._known, reading.now_us)
+            key = changes.new_key(account, environment, change, self._known(), reading.now_us)
             key = replace(key, digest=digest, shown=shown)
             # The account is written as it was read: so it is still there, and what it was.
             writes = [Write(ACCOUNT, reading.account, reading.account), Write(key.id, "", encode(key))]

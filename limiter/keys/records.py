@@ -95,9 +95,9 @@ class Page(Generic[T]):
 
 
 @lru_cache(4096)
-def own_policy(limits: tuple[str, ...], failure: Failure | None = None) -> Policy:
+def own_policy(limits: tuple[str, ...], failure: Failure | None = None, name: str = "own") -> Policy:
     """The policy that `limits` of an account or key mean: its counts are kept when the numbers change."""
-    return Policy("own", limits, failure=failure)
+    return Policy(name, limits, failure=failure)
 
 
 @lru_cache(4096)

@@ -7,6 +7,7 @@ unknown and the next one who needs the place takes over.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import redis.asyncio
@@ -31,6 +32,8 @@ class Registry:
     """`Registry(client, form=Form.from_environment("ff"))`; `actor` is told in the audit, which keeps the latest
     `audited` changes or a few more; `clock` is for tests.
 
+    `known` is asked at each change, as a configuration may change as well.
+
     On a Redis Cluster say `cluster=True`: an audit entry is then written in a call of its own, after the change.
     """
 
@@ -40,7 +43,7 @@ class Registry:
         *,
         prefix: str = "lim",
         form: Form | None = None,
-        known: Known | None = None,
+        known: Callable[[], Known] = Known,
         actor: str = "",
         clock: Clock | None = None,
         cluster: bool = False,
@@ -50,8 +53,8 @@ class Registry:
         self.names = Names(prefix)
         self.store = Store(client, self.names, clock=clock, cluster=cluster, audited=audited)
         pointers = Pointers(self.store)
-        self.accounts = Accounts(self.store, pointers, known or Known(), actor)
-        self.keys = Keyring(self.store, pointers, self.form, known or Known(), actor)
+        self.accounts = Accounts(self.store, pointers, known, actor)
+        self.keys = Keyring(self.store, pointers, self.form, known, actor)
         self.audit = Audit(client, self.names)
 
     async def now_us(self) -> int:
