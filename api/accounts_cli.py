@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+
 from limiter.api.keys_command import Printed, command, listed
 from limiter.api.keys_view import account_view
-
 from limiter.keys import Account, Registry
 from limiter.keys.changes import AccountChange
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from importlib import import_module, util
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -15,10 +14,14 @@ from limiter.api.cli_counts import counts
 from limiter.api.config import ConfigError, load, starting_file
 from limiter.api.embedded import default_folder
 from limiter.api.failures import CannotStart
+from limiter.api.keys_cli import accounts_app, audit_app, keys_app
 from limiter.errors import LimiterError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="A Redis-backed rate limiter.")
 app.add_typer(counts)
+app.add_typer(keys_app, name="keys")
+app.add_typer(accounts_app, name="accounts")
+app.add_typer(audit_app)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
 
@@ -114,13 +117,6 @@ def _token(file: Path | None) -> str | None:
         fail(f"the admin token file {file} is empty", 2)
     return token
 
-
-# The registry of keys brings its own commands.
-if util.find_spec("limiter.api.keys_cli"):
-    registry = import_module("limiter.api.keys_cli")
-    app.add_typer(registry.keys_app, name="keys")
-    app.add_typer(registry.accounts_app, name="accounts")
-    app.add_typer(registry.audit_app)
 
 if __name__ == "__main__":
     main()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import ValidationError
+
 from limiter.api.config_fields import MISSING
 from limiter.api.config_forms import FileForm
 from limiter.api.config_known import Known
 from limiter.api.config_mistakes import ConfigError, Mistake, instead, shortened
 from limiter.api.config_yaml import Node, Parse, Step, dotted
-from pydantic import ValidationError
 
 _MOST = 1000
 _ELSEWHERE = {

@@ -10,7 +10,6 @@ from limiter.api.config_forms import AccountForm, FileForm, KeyForm, RouteForm, 
 from limiter.api.networks import Networks
 from limiter.api.routing import Route, Routes
 from limiter.api.rules import Account, Rules, StaticKey, Tier
-
 from limiter.policy import Policy
 
 
@@ -46,6 +45,7 @@ def compiled(form: FileForm, digest: str, warnings: tuple[str, ...]) -> Rules:
         key_prefix=form.credentials.prefix,
         environments=frozenset(form.credentials.environments),
         require_tls=form.transport.require_tls,
+        scopes=_scopes(form),
         digest=digest,
         warnings=warnings,
     )
@@ -66,6 +66,11 @@ def _tier(name: str, form: TierForm, policies: Mapping[str, Policy]) -> Tier:
 def _account(name: str, form: AccountForm, policies: Mapping[str, Policy], tiers: Mapping[str, Tier]) -> Account:
     tier = tiers[form.tier] if form.tier is not None else None
     return Account(name, tier, form.state, policies[form.policy] if form.policy is not None else None)
+
+
+def _scopes(form: FileForm) -> frozenset[str]:
+    of_routes = {each.scope for each in form.routes if each.scope is not None}
+    return frozenset(of_routes.union(*(each.scopes or () for each in form.tiers.values()), *(each.scopes for each in form.keys)))
 
 
 def _key(form: KeyForm, names: _Names) -> StaticKey:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+
 from limiter.api.config_fields import (
     MISSING,
     AccountName,
@@ -40,7 +42,6 @@ from limiter.api.config_fields import (
 from limiter.api.config_known import known
 from limiter.api.config_limits import PolicyForm
 from limiter.api.config_mistakes import instead, shown
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 
 def _defined(name: str, names: frozenset[str], what: str) -> str:

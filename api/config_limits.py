@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from limiter.api.config_fields import FailureMode, Flag, Form, Length, LimitText, ListOf, Text, Unfit, Whole, possible
 from pydantic import AfterValidator, Discriminator, Tag, model_validator
 
+from limiter.api.config_fields import FailureMode, Flag, Form, Length, LimitText, ListOf, Text, Unfit, Whole, possible
 from limiter.limits import Limit, Quota, SlidingWindow, TokenBucket
 from limiter.policy import Failure, Policy
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import yaml
+
 from limiter.api.config_mistakes import ConfigError, Mistake, shown
 from limiter.api.config_syntax import explained, unprintable
 

@@ -14,11 +14,12 @@ Give it to uvicorn as `http=DownstreamProtocol`. What it changes, and why:
 import asyncio
 from typing import Any
 
+from starlette.types import Message, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
 from limiter.api.cork import Cork
 from limiter.api.proxy_failures import ProxyFailure, RequestRefused, problem
 from limiter.api.proxy_headers import MAX_HEAD, head_size
-from starlette.types import Message, Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 
 class DownstreamProtocol(HttpToolsProtocol):

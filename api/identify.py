@@ -131,6 +131,10 @@ class StaticDirectory:
     def forget(self, identity: Identity) -> None:
         """Nothing of it changes before the file does."""
 
+    def has(self, plain: bytes) -> bool:
+        """Whether the key of this SHA-256 stands in the file, good or not."""
+        return plain in self._known or self._look_up(plain) is not None
+
     def _found(self, credential: str, scope: str | None, ip: str) -> Identity | Refusal:
         plain = hashlib.sha256(credential.encode()).digest()
         known = self._known.get(plain) or self._look_up(plain)
@@ -142,6 +146,8 @@ class StaticDirectory:
         return identity.refusal(scope, ip) or identity
 
     def _look_up(self, plain: bytes) -> tuple[StaticKey, Identity] | None:
+        if not self._rules.keys:
+            return None
         key = self._rules.keys.get(plain.hex())
         if key is None and self._pepper:
             key = self._rules.keys.get(hmac.digest(self._pepper, plain, "sha256").hex())

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+
 from limiter.api.keys_bodies import AccountPatch, Import, KeyPatch, NewAccount, NewKey, Presented, Rotation
 from limiter.api.keys_view import View, account_view, entry_view, issued_view, key_view
-
 from limiter.errors import BackendError, InvalidPolicy, LimiterError
 from limiter.keys import Conflict, InvalidRecord, Key, Registry, UnknownAccount, UnknownKey
 

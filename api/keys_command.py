@@ -13,16 +13,19 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
+
+from limiter.api.config import load
 from limiter.api.embedded import default_folder, url_of
 from limiter.api.keys_view import View
-
+from limiter.api.registered import known_to
 from limiter.durations import microseconds
 from limiter.errors import InvalidPolicy, LimiterError
-from limiter.keys import Conflict, Form, InvalidRecord, Registry, UnknownAccount, UnknownKey
+from limiter.keys import Conflict, Form, InvalidRecord, Known, Registry, UnknownAccount, UnknownKey
 from limiter.keys.registry import connected
 
 FAILED, MISUSED, UNKNOWN, CONFLICT = 1, 2, 3, 4
@@ -36,8 +39,11 @@ _CODES: dict[type[LimiterError], int] = {
 
 RedisUrl = Annotated[str, typer.Option(envvar="LIMITER_REDIS_URL", help="Redis; without it, that of a running `limiter serve`.")]
 Data = Annotated[Path | None, typer.Option(help="The data folder of that `limiter serve`, where it was told one.")]
-Prefix = Annotated[str, typer.Option(envvar="LIMITER_PREFIX", help="What the deployment's keys in Redis begin with.")]
-KeyPrefix = Annotated[str, typer.Option(envvar="LIMITER_KEY_PREFIX", help="What new API keys begin with.")]
+Config = Annotated[
+    Path | None, typer.Option(envvar="LIMITER_CONFIG", help="The sidecar's: for its Redis, its prefixes, and the names to use.")
+]
+Prefix = Annotated[str, typer.Option(envvar="LIMITER_PREFIX", help="What the deployment's keys in Redis begin with; lim unless told.")]
+KeyPrefix = Annotated[str, typer.Option(envvar="LIMITER_KEY_PREFIX", help="What new API keys begin with; ff unless told.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -55,12 +61,16 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Awaitable[Pr
     """A decorator: the function as a command of the app, with the options that all of them have."""
 
     def decorate(function: Callable[..., Awaitable[Printed]]) -> Callable[..., Awaitable[Printed]]:
-        def run(*, redis: str, data: Path | None, prefix: str, key_prefix: str, as_json: bool, **own: Any) -> None:
+        def run(*, config: Path | None, redis: str, data: Path | None, prefix: str, key_prefix: str, as_json: bool, **own: Any) -> None:
+            rules = load(config) if config else None
+
             async def work() -> Printed:
-                url = redis or url_of(data or default_folder())
+                url = redis or (rules and rules.redis_url) or url_of(data or default_folder())
+                form = Form.from_environment(key_prefix or (rules.key_prefix if rules else "ff"))
+                space = prefix or (rules.prefix if rules else "lim")
                 async with connected(url) as client:
-                    form = Form.from_environment(key_prefix)
-                    return await function(Registry(client, prefix=prefix, form=form, actor=_actor()), **own)
+                    known = partial(known_to, rules) if rules else Known
+                    return await function(Registry(client, prefix=space, form=form, known=known, actor=_actor()), **own)
 
             _show(_told(work, redis), as_json=as_json)
 
@@ -97,10 +107,11 @@ def raw_key() -> str:
 
 def _common() -> list[inspect.Parameter]:
     stated: list[tuple[str, Any, Any]] = [
+        ("config", Config, None),
         ("redis", RedisUrl, ""),
         ("data", Data, None),
-        ("prefix", Prefix, "lim"),
-        ("key_prefix", KeyPrefix, "ff"),
+        ("prefix", Prefix, ""),
+        ("key_prefix", KeyPrefix, ""),
         ("as_json", Json, False),
     ]
     return [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=hint, default=value) for name, hint, value in stated]

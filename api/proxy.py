@@ -13,6 +13,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from starlette.types import Receive, Scope, Send
+
 from limiter.api.proxy_exchange import Exchange
 from limiter.api.proxy_failures import (
     ClientGone,
@@ -24,7 +26,6 @@ from limiter.api.proxy_failures import (
 )
 from limiter.api.proxy_headers import NO_WEBSOCKET, Request, RequestTranslator
 from limiter.api.upstream import Address, Upstream
-from starlette.types import Receive, Scope, Send
 
 logger = logging.getLogger("limiter.proxy")
 

@@ -2,11 +2,12 @@
 
 import asyncio
 
+from starlette.types import Message, Receive, Send
+
 from limiter.api.proxy_failures import ClientGone, ClientStalled, Headers, RequestRefused, UpstreamStalled
 from limiter.api.proxy_headers import IDEMPOTENT, Request, ResponseHead, response_headers
 from limiter.api.upstream import Upstream
 from limiter.api.upstream_connection import Connection
-from starlette.types import Message, Receive, Send
 
 
 class Exchange:

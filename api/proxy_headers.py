@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Self
 
-from limiter.api.proxy_failures import MalformedResponse, RequestRefused
 from starlette.types import Scope
+
+from limiter.api.proxy_failures import MalformedResponse, RequestRefused
 
 Header = tuple[bytes, bytes]
 Values = dict[bytes, list[bytes]]

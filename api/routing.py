@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Final
 
 from limiter.api.paths import is_plain, readings
-
 from limiter.policy import Policy
 
 _KEPT = 4096

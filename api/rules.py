@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from limiter.api.networks import Network, Networks, address
 from limiter.api.routing import Route, Routes
-
 from limiter.headers import Reset
 from limiter.policy import Policy
 
@@ -91,6 +90,8 @@ class Rules:
     key_prefix: str = "ff"
     environments: frozenset[str] = frozenset({"live", "test"})
     require_tls: bool = False
+    # All that the file speaks of.
+    scopes: frozenset[str] = frozenset()
     digest: str = ""
     warnings: tuple[str, ...] = ()
 

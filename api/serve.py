@@ -22,19 +22,22 @@ import uvloop
 from starlette.types import ASGIApp
 
 from limiter.aio import AsyncLimiter
-from limiter.api import logs
+from limiter.api import keys_admin, logs
 from limiter.api.admin import Control, admin_app
 from limiter.api.config import load
 from limiter.api.embedded import default_folder
 from limiter.api.engine import Engine, engine
 from limiter.api.failures import Misused
 from limiter.api.listening import Listening, bind, config_for, url_of
+from limiter.api.registered import known_to
 from limiter.api.reload import Watched
 from limiter.api.rules import Rules
 from limiter.api.sample import Sample, sample
 from limiter.api.upstream import Address
 from limiter.api.worker import Task, Worker
 from limiter.api.workers import Workers
+from limiter.keys import Form, InvalidRecord, Registry
+from limiter.keys.registry import connected
 
 _log = structlog.get_logger("limiter.serve")
 
@@ -72,6 +75,7 @@ async def _life(options: Options) -> None:
     _check(options)
     listener, admin_listener = bind(options.host, options.port, "--port"), bind(options.admin_host, options.admin_port, "--admin-port")
     front_url, admin_url = url_of(listener, tls=options.tls_cert is not None), url_of(admin_listener)
+    form = _form(rules)
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(engine(options.redis or rules.redis_url, options.data))
         task = _task(options, path, redis, rules)
@@ -79,8 +83,15 @@ async def _life(options: Options) -> None:
         signals = Signals(front)
         token = options.admin_token or secrets.token_urlsafe(24)
         control = Control(front.watched, front.limiter, _readiness(redis, front, signals), front_url, version("limitgate"))
+        registry = Registry(
+            await stack.enter_async_context(connected(redis.url)),
+            prefix=rules.prefix,
+            form=form,
+            known=lambda: known_to(front.watched.rules),
+            actor="admin",
+        )
         # Stopped in the opposite order: the front first, so that admin can tell of it, and Redis last.
-        await stack.enter_async_context(_listening(admin_app(control, token), admin_listener))
+        await stack.enter_async_context(_listening(admin_app(control, token, [keys_admin.router(registry)]), admin_listener))
         await stack.enter_async_context(_running(front))
         _log.info(
             "limiter serves",
@@ -170,11 +181,19 @@ def _check(options: Options) -> None:
         raise Misused("--tls-cert and --tls-key go together")
 
 
+def _form(rules: Rules) -> Form:
+    try:
+        return Form.from_environment(rules.key_prefix)
+    except InvalidRecord as error:
+        raise Misused(f"LIMITER_PEPPER: {error}") from None
+
+
 def _task(options: Options, path: Path, redis: Engine, rules: Rules) -> Task:
     return Task(
         config=str(path),
         redis=redis.url,
         prefix=rules.prefix,
+        key_prefix=rules.key_prefix,
         upstream=options.upstream,
         tls_cert=str(options.tls_cert) if options.tls_cert else None,
         tls_key=str(options.tls_key) if options.tls_key else None,

@@ -8,6 +8,7 @@ import asyncio
 from typing import cast
 
 import httptools
+
 from limiter.api.cork import Cork
 from limiter.api.proxy_failures import ConnectionClosed, MalformedResponse, UpstreamStalled
 from limiter.api.proxy_headers import MAX_HEAD, NO_CONTENT, NOT_MODIFIED, Framing, Header, ResponseHead, head_size, response_framing

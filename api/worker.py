@@ -14,11 +14,13 @@ import socket
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 import structlog
 
+from limiter import keys
 from limiter.aio import AsyncLimiter
 from limiter.api import logs
 from limiter.api.access import logged
@@ -28,9 +30,11 @@ from limiter.api.failures import CannotStart
 from limiter.api.front import Application, Front
 from limiter.api.listening import Listening, config_for
 from limiter.api.proxy import Proxy
+from limiter.api.registered import Registered
 from limiter.api.reload import Watched
 from limiter.api.rules import Rules
 from limiter.api.server_protocol import FrontProtocol
+from limiter.keys.registry import connected
 
 STOP_S = 10.0
 
@@ -44,6 +48,7 @@ class Task:
     config: str
     redis: str
     prefix: str
+    key_prefix: str
     upstream: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
@@ -57,25 +62,36 @@ class Worker:
         self.watched = Watched(Path(task.config), rules, on_swap=_swapped, on_refusal=_refused)
         self.limiter = AsyncLimiter(task.redis, prefix=task.prefix, deadline=rules.deadline)
         self._proxy = Proxy(task.upstream, trusts=self._trusts) if task.upstream else None
-        self._front = Front(self.watched, self.limiter, decisions=Decisions(self.watched, self.limiter), proxy=self._proxy)
+        self._registry = connected(task.redis)
+        # One for all files that this worker will ever read: who is known stays known.
+        form = keys.Form.from_environment(task.key_prefix)
+        self._keys = keys.Directory(keys.Registry(self._registry, prefix=task.prefix, form=form), deadline=rules.deadline)
+        self._front = Front(
+            self.watched,
+            self.limiter,
+            partial(Registered, self._keys),
+            decisions=Decisions(self.watched, self.limiter),
+            proxy=self._proxy,
+        )
         app: Application = logged(self._front) if task.access_log else self._front
         cert, key = (Path(path) if path else None for path in (task.tls_cert, task.tls_key))
         self._server = Listening(config_for(app, cert=cert, key=key, http=FrontProtocol), listener)
-        self._watching: asyncio.Task[None] | None = None
+        self._running: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        self._watching = asyncio.create_task(self.watched.watch())
+        self._running = [asyncio.create_task(self.watched.watch()), asyncio.create_task(self._keys.run())]
         await self._server.start()
 
     async def stop(self, deadline: float = STOP_S) -> None:
         self._front.draining = True
         await self._server.stop(deadline)
-        if self._watching:
-            self._watching.cancel()
+        for task in self._running:
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._watching
+                await task
         if self._proxy:
             await self._proxy.close()
+        await self._registry.aclose()
         await self.limiter.close()
 
     def reload(self) -> None:
@@ -88,8 +104,8 @@ class Worker:
 
 def _swapped(old: Rules, new: Rules) -> None:
     _log.info("the configuration was read again, and is in force", config=new.digest, policies=sorted(new.policies))
-    if (old.redis_url, old.prefix) != (new.redis_url, new.prefix):
-        _log.warning("another Redis, or another prefix, is taken at the next start only")
+    if (old.redis_url, old.prefix, old.key_prefix) != (new.redis_url, new.prefix, new.key_prefix):
+        _log.warning("another Redis, or another prefix, also of keys, is taken at the next start only")
 
 
 def _refused(error: ConfigError) -> None:

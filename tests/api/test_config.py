@@ -4,8 +4,8 @@ import ipaddress
 from pathlib import Path
 
 import pytest
-from limiter.api.config import ConfigError, load, loads, starting_file
 
+from limiter.api.config import ConfigError, load, loads, starting_file
 from limiter.limits import Quota, SlidingWindow, TokenBucket
 
 DIGEST = "ab" * 32

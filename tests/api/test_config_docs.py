@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from limiter.api import config_forms, config_limits
 from limiter.api.config import loads
 

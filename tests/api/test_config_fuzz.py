@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from limiter.api.config import LARGEST, ConfigError, load, loads, starting_file
 from limiter.api.rules import Rules
 

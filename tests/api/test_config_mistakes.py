@@ -1,6 +1,7 @@
 """Every mistake says where it is and what to do, and all are told at once."""
 
 import pytest
+
 from limiter.api.config import ConfigError, load, loads
 
 DIGEST = "ab" * 32

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from limiter.api.config import ConfigError, loads
 
 

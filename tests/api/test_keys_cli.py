@@ -5,8 +5,9 @@ import json
 
 import pytest
 import typer
-from limiter.api.keys_cli import accounts_app, audit_app, keys_app
 from typer.testing import CliRunner
+
+from limiter.api.keys_cli import accounts_app, audit_app, keys_app
 
 app = typer.Typer()
 app.add_typer(keys_app, name="keys")

@@ -6,6 +6,7 @@ import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from limiter.api.proxy_failures import RequestRefused
 from limiter.api.proxy_headers import RequestTranslator, ResponseHead, response_headers
 

@@ -5,6 +5,7 @@ import os
 import signal
 
 import pytest
+
 from limiter.api.config import load
 from limiter.api.reload import Watched
 

@@ -6,6 +6,7 @@ import tracemalloc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from limiter.api.config import loads
 
 REFUSED = "(a path with one meaning)"

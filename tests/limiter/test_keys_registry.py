@@ -320,7 +320,7 @@ def test_bad_input_is_named_and_nothing_is_half_done(server, prefix, change, nam
 
 
 def test_an_unknown_tier_is_refused_with_those_there_are(server, prefix):
-    with world_of(server, prefix, known=Known(tiers=frozenset({"standard", "pro"}))) as world:
+    with world_of(server, prefix, known=lambda: Known(tiers=frozenset({"standard", "pro"}))) as world:
         with pytest.raises(InvalidRecord, match="pro, standard"):
             world(world.accounts.create("acme", tier="por"))
         assert world.names() == set()

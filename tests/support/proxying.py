@@ -14,6 +14,7 @@ from typing import Self
 
 import h11
 import uvicorn
+
 from limiter.api.downstream import DownstreamProtocol
 from limiter.api.proxy import Proxy
 
