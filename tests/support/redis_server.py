@@ -66,7 +66,12 @@ class RedisServer:
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
             self._process.terminate()
-            self._process.wait(10)
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                # Hung, perhaps in the very script that a test is about.
+                self._process.kill()
+                self._process.wait()
             self._process = None
 
     def client(self, **options) -> redis.Redis:
