@@ -14,6 +14,8 @@ from limiter.keys.records import own_policy
 from limiter.limits import checked_name
 
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}")
+# A raw key of whatever prefix, given in the place of an account.
+_KEY = re.compile(r"[a-z][a-z0-9]{0,15}_(live|test)_.*", re.DOTALL)
 _SCOPE = re.compile(r"[A-Za-z0-9_.:*/-]{1,64}")
 _KEY_ID = re.compile(r"[0-9a-f]{20}")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
@@ -24,6 +26,8 @@ _YEARS = 100 * 366 * 86400
 
 
 def account_id(value: str) -> str:
+    if isinstance(value, str) and _KEY.fullmatch(value):
+        raise InvalidRecord("this is no account: it looks like a key, and is not repeated here")
     if not isinstance(value, str) or not _ACCOUNT.fullmatch(value):
         raise InvalidRecord(f"account {shown(value)}: use 1 to 64 letters, digits and _ . @ -, a letter or digit first")
     return value

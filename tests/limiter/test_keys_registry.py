@@ -310,7 +310,7 @@ def test_an_expired_key_is_not_rotated_but_may_be_prolonged(world, clock):
 )
 def test_bad_input_is_named_and_nothing_is_half_done(server, prefix, change, named):
     known = Known(frozenset({"standard"}), frozenset({"standard"}), frozenset({"asset:read", "asset:write"}))
-    with world_of(server, prefix, known=known) as world:
+    with world_of(server, prefix, known=lambda: known) as world:
         world(world.accounts.create("acme", tier="standard"))
         before = dumped(server, prefix)
         with pytest.raises(InvalidRecord) as refused:

@@ -1,0 +1,61 @@
+"""Three sidecars under load: what is taken from a key or an account is gone from all of them with the next request."""
+
+import time
+
+from support.load import load
+from support.provider import Provider, provided
+from support.sidecar import eventually
+
+CONFIG = """
+policies:
+  small: { limits: [1000000/minute] }
+  large: { limits: [2000000/minute] }
+  enough: { limits: [1500000/minute] }
+tiers:
+  free: { key: large, scopes: ["files:read"] }
+  pro: { key: large, scopes: ["files:read", "files:write"] }
+  other: { key: small, scopes: ["files:write"] }
+routes:
+  - { path: /write, scope: "files:write" }
+"""
+RATE, SECONDS = 500, 5.0
+
+
+def admitted(told, capacity, since=0.0):
+    """When the requests began that were let in by the policy of this capacity."""
+    let_in = [(begun, headers["x-ratelimit-limit"]) for begun, _, status, headers in told["answers"] if status == 200]
+    return [begun for begun, policy in let_in if policy == capacity and begun > since]
+
+
+def test_no_request_that_starts_after_a_revocation_or_a_downgrade_is_admitted_anywhere(tmp_path, server, prefix):
+    """Five seconds in real time, at 500 requests/s on each of three sidecars."""
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+    a, b, c = (provided(folder, CONFIG, server.url, prefix) for folder in folders)
+    with a as first, b as second, c as third:
+        sidecars: list[Provider] = [first, second, third]
+        first.account("revoked", "other")
+        first.account("downgraded", "pro")
+        revoked, downgraded = (first.issue(account, scopes=["files:write", "files:read"]) for account in ("revoked", "downgraded"))
+        keys = [revoked["key"], downgraded["key"]]
+        options = {"rate": RATE, "seconds": SECONDS, "keys": keys, "path": "/authorize/write"}
+        loads = [load(url=each.sidecar.front, **options) for each in sidecars]
+        with loads[0] as one, loads[1] as two, loads[2] as three:
+            warm = f"/usage?policy=large&subject={downgraded['subject']}&account=downgraded"
+            eventually(lambda: third.done("GET", warm)["limits"][0]["remaining"] < 2_000_000 - RATE, "load on all of them")
+            second.done("POST", f"/accounts/revoked/keys/{revoked['id']}/revoke")
+            revoked_at = time.monotonic()
+            eventually(lambda: time.monotonic() - revoked_at > 1, "a second of load on what is left")
+            third.done("PATCH", "/accounts/downgraded", {"tier": "free"})
+            downgraded_at = time.monotonic()
+            told = [running.told() for running in (one, two, three)]
+    for each in told:
+        assert each["lost"] == []
+        assert len(each["answers"]) >= RATE * SECONDS * 0.9
+        assert admitted(each, "1000000")
+        assert admitted(each, "1000000", revoked_at) == []
+        assert admitted(each, "2000000", revoked_at), "who was not revoked is let in"
+        assert admitted(each, "2000000", downgraded_at) == []
+        after = {status for begun, _, status, _ in each["answers"] if begun > downgraded_at}
+        assert after == {401, 403}

@@ -1,0 +1,32 @@
+"""Each provider's example on a sidecar of its own; all of them on one Redis, whose clock the tests move on and never back."""
+
+import pytest
+
+from support.provider import example, provided
+from support.set_clock import redis_with_set_clock
+
+
+@pytest.fixture(scope="session")
+def timed():
+    with redis_with_set_clock() as (server, clock):
+        yield server, clock
+
+
+@pytest.fixture(scope="session")
+def clock(timed):
+    return timed[1]
+
+
+@pytest.fixture(scope="module")
+def provider(request, timed, tmp_path_factory):
+    """Of the module `test_<provider>`; what its gateway adds to a request stands there as GATEWAY."""
+    name = request.module.__name__.rpartition("test_")[2]
+    headers = getattr(request.module, "GATEWAY", {})
+    with provided(tmp_path_factory.mktemp(name), example(name), timed[0].url, name, headers=headers) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def accounts():
+    """Names that are used once."""
+    return (f"account-{number}" for number in range(1000))

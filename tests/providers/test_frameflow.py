@@ -1,0 +1,134 @@
+"""FrameFlow's promises, met as its user would: a gateway ends TLS before the sidecar and tells so."""
+
+import subprocess
+
+import pytest
+
+from support.provider import example, provided
+
+GATEWAY = {"X-Forwarded-Proto": "https"}
+HOUR = 3600
+
+
+@pytest.mark.parametrize(("tier", "capacity"), [("standard", 120), ("pro", 600)])
+def test_a_tier_allows_its_number_a_minute_and_not_one_more(provider, accounts, clock, tier, capacity):
+    account = next(accounts)
+    provider.account(account, tier)
+    key = provider.issue(account, scopes=["asset:read"])["key"]
+    assert provider.statuses(capacity, "/v1/assets/7", key) == [200] * capacity
+    denied = provider.call("/v1/assets/7", key)
+    assert (denied.status, denied.headers["X-RateLimit-Limit"], denied.headers["Retry-After"]) == (429, str(capacity), "60")
+    clock.advance(60)
+    assert provider.call("/v1/assets/7", key).status == 200
+
+
+def test_enterprise_is_above_pro(provider, accounts):
+    account = next(accounts)
+    provider.account(account, "enterprise")
+    key = provider.issue(account, scopes=["asset:read"])["key"]
+    assert provider.call("/v1/assets/7", key).headers["X-RateLimit-Remaining"] == "5999"
+
+
+def test_a_key_has_our_form_and_is_taken_as_bearer_only(provider, accounts):
+    account = next(accounts)
+    provider.account(account, "standard")
+    key = provider.issue(account, scopes=["asset:read"])["key"]
+    assert key.startswith("ff_live_")
+    assert provider.call("/v1/assets/7", key).status == 200
+    assert provider.call("/v1/assets/7", headers={"X-API-Key": key}).json()["reason"] == "no-credential"
+
+
+def test_a_rotated_key_is_good_for_72_hours_more(provider, accounts, clock):
+    account = next(accounts)
+    provider.account(account, "standard")
+    old = provider.issue(account, scopes=["asset:read"])
+    clock.advance(90 * 24 * HOUR)
+    new = provider.done("POST", f"/accounts/{account}/keys/{old['id']}/rotate", {"overlap": 72 * HOUR})
+    assert new["scopes"] == ["asset:read"]
+    assert provider.statuses(2, "/v1/assets/7", old["key"]) == [200, 200]
+    # Both are one subject: a rotation gives no fresh limits.
+    assert provider.call("/v1/assets/7", new["key"]).headers["X-RateLimit-Remaining"] == "117"
+    clock.advance(72 * HOUR - 60)
+    assert provider.call("/v1/assets/7", old["key"]).status == 200
+    clock.advance(60)
+    provider.learns_the_time(account)
+    refused = provider.call("/v1/assets/7", old["key"])
+    assert (refused.status, refused.json()["reason"]) == (401, "expired-key")
+    assert provider.call("/v1/assets/7", new["key"]).status == 200
+
+
+def test_a_scope_is_needed_and_a_tier_bounds_what_a_key_may_do(provider, accounts):
+    account = next(accounts)
+    provider.account(account, "pro")
+    key = provider.issue(account, scopes=["asset:read", "asset:download"])["key"]
+    assert provider.call("/v1/assets/7/download", key).status == 200
+    refused = provider.call("/v1/collections/9", key, method="POST")
+    assert (refused.status, refused.json()["reason"]) == (403, "missing-scope")
+    assert 'scope="collection:write"' in refused.headers["WWW-Authenticate"]
+    provider.done("PATCH", f"/accounts/{account}", {"tier": "standard"})
+    assert provider.call("/v1/assets/7/download", key).json()["reason"] == "missing-scope"
+    assert provider.call("/v1/assets/7", key).headers["X-RateLimit-Limit"] == "120"
+    provider.done("PATCH", f"/accounts/{account}", {"tier": "pro"})
+    assert provider.call("/v1/assets/7/download", key).status == 200
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("203.0.113.7", 200),
+        ("203.0.113.255", 200),
+        ("203.0.114.1", 403),
+        ("::ffff:203.0.113.7", 200),
+        ("::ffff:203.0.114.1", 403),
+        ("2001:db8:1::9", 200),
+        ("2001:db8:2::9", 403),
+    ],
+)
+def test_a_key_works_from_its_networks_only(provider, bound_key, address, status):
+    reply = provider.call("/v1/assets/7", bound_key, address=address)
+    assert reply.status == status
+    assert status == 200 or reply.json()["reason"] == "address-not-allowed"
+
+
+@pytest.fixture(scope="module")
+def bound_key(provider, accounts):
+    account = next(accounts)
+    provider.account(account, "pro")
+    return provider.issue(account, scopes=["asset:read"], addresses=["203.0.113.0/24", "2001:db8:1::/48"])["key"]
+
+
+def test_plaintext_is_refused(provider, accounts):
+    account = next(accounts)
+    provider.account(account, "standard")
+    key = provider.issue(account, scopes=["asset:read"])["key"]
+    refused = provider.call("/v1/assets/7", key, headers={"X-Forwarded-Proto": "http"})
+    assert (refused.status, refused.json()["reason"]) == (403, "plaintext")
+
+
+def test_tls_can_end_at_the_sidecar(tmp_path, timed, prefix):
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", chain, "-days", "2"]
+    subprocess.run([*command, "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+    config = example("frameflow", ('trusted_proxies: [127.0.0.1, "::1"]', "trusted_proxies: [192.0.2.1]"))
+    with provided(tmp_path, config, timed[0].url, prefix, "--tls-cert", str(chain), "--tls-key", str(key)) as own:
+        own.account("studio", "standard")
+        raw = own.issue("studio", scopes=["asset:read"])["key"]
+        assert own.over_tls("/v1/assets/7", raw, chain) == 200
+        # TLS 1.2 is the least.
+        assert own.over_tls("/v1/assets/7", raw, chain, most="TLSv1_2") == 200
+        assert own.over_tls("/v1/assets/7", raw, chain, most="TLSv1_1") is None
+
+
+def test_what_was_done_and_who_was_refused_is_told(provider, accounts):
+    account = next(accounts)
+    provider.account(account, "standard")
+    issued = provider.issue(account, scopes=["asset:read"])
+    provider.call("/v1/collections/9", issued["key"], method="POST")
+    provider.call("/v1/assets/7", issued["key"], headers={"X-Forwarded-Proto": "http"})
+    provider.done("POST", f"/accounts/{account}/keys/{issued['id']}/revoke")
+    provider.call("/v1/assets/7", issued["key"])
+    done = provider.done("GET", f"/audit?account={account}")["entries"]
+    assert [each["action"] for each in done] == ["keys.revoke", "keys.issue", "accounts.create"]
+    told = provider.refusals(account, 2)
+    assert {each["action"] for each in told} == {"refused.revoked", "refused.scope"}
+    assert {each["address"] for each in told} == {"192.0.2.1"}

@@ -1,0 +1,90 @@
+"""A provider's example, running: `limiter serve` on it, its control plane, and its users."""
+
+import http.client
+import json
+import ssl
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support.sidecar import TOKEN, Reply, Sidecar, ask, eventually, sidecar
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+CLIENT = "192.0.2.1"
+
+
+class Provider:
+    """`headers` are what the gateway before the sidecar adds to each request."""
+
+    def __init__(self, running: Sidecar, headers=None) -> None:
+        self.sidecar, self._headers = running, {"X-Forwarded-For": CLIENT, **(headers or {})}
+
+    def call(self, path: str, key: str | None = None, *, method: str = "GET", address: str | None = None, headers=None) -> Reply:
+        sent = {**self._headers, **({"X-Forwarded-For": address} if address else {}), **(headers or {})}
+        return self.sidecar.ask(f"/authorize{path}", method=method, key=key, headers=sent)
+
+    def admin(self, method: str, path: str, body=None) -> Reply:
+        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+        return ask(self.sidecar.admin, path, method, headers, None if body is None else json.dumps(body))
+
+    def done(self, method: str, path: str, body=None) -> dict:
+        reply = self.admin(method, path, body)
+        assert reply.status in (200, 201), reply.body
+        return reply.json()
+
+    def account(self, name: str, tier: str) -> None:
+        self.done("POST", "/accounts", {"id": name, "tier": tier})
+
+    def issue(self, account: str, **asked) -> dict:
+        return self.done("POST", f"/accounts/{account}/keys", asked)
+
+    def statuses(self, count: int, path: str, key: str | None = None, **asked) -> list[int]:
+        return [self.call(path, key, **asked).status for _ in range(count)]
+
+    def learns_the_time(self, account: str) -> None:
+        """The sidecar reads Redis's clock with every record: here with one that was changed."""
+        key = self.issue(account)["key"]
+        self.call("/", key)
+
+    def refusals(self, account: str, count: int) -> list[dict]:
+        """They are written every few seconds."""
+
+        def written():
+            entries = self.done("GET", f"/audit?refused=true&account={account}")["entries"]
+            return entries if len(entries) >= count else None
+
+        return eventually(written, "the refusals of the audit")
+
+    def over_tls(self, path: str, key: str, chain: Path, most: str = "TLSv1_3") -> int | None:
+        """The status; None where the handshake fails."""
+        context = ssl.create_default_context(cafile=chain)
+        # The client's own idea of what is safe shall not be what refuses.
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion[most]
+        connection = http.client.HTTPSConnection("127.0.0.1", self.sidecar.port, timeout=20, context=context)
+        try:
+            connection.request("GET", f"/authorize{path}", headers={"Authorization": f"Bearer {key}"})
+            return connection.getresponse().status
+        except ssl.SSLError:
+            return None
+        finally:
+            connection.close()
+
+
+def example(name: str, *replaced: tuple[str, str]) -> str:
+    """The text of an example, with nothing changed but what a test says."""
+    text = (EXAMPLES / f"{name}.yaml").read_text()
+    for old, new in replaced:
+        assert old in text, f"{old!r} stands in the example no more"
+        text = text.replace(old, new)
+    return text
+
+
+@contextmanager
+def provided(folder: Path, text: str, redis: str, prefix: str, *arguments: str, headers=None, env=None) -> Iterator[Provider]:
+    """A deadline that no busy machine misses, and a prefix of its own, are all that the examples lack."""
+    with sidecar(folder, f"{text}\nredis: {{ prefix: {prefix}, deadline: 5s }}\n", *arguments, redis=redis, env=env) as running:
+        yield Provider(running, headers)

@@ -1,0 +1,37 @@
+/* Preloaded into a redis-server: its wall clock stands where the file says that CLOCK_FILE names, as microseconds in 8 bytes.
+   Its monotonic clock, by which it schedules its own work, runs on. (libfaketime and the jemalloc of Debian's Redis do not get on.) */
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+static const volatile long long *now_us;
+
+__attribute__((constructor)) static void begin(void) {
+    const char *path = getenv("CLOCK_FILE");
+    int file = path ? open(path, O_RDONLY) : -1;
+    void *mapped = file < 0 ? MAP_FAILED : mmap(NULL, sizeof *now_us, PROT_READ, MAP_SHARED, file, 0);
+    now_us = mapped == MAP_FAILED ? NULL : mapped;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *told) {
+    if (clock != CLOCK_REALTIME || now_us == NULL)
+        return syscall(SYS_clock_gettime, clock, told);
+    long long us = *now_us;
+    told->tv_sec = us / 1000000;
+    told->tv_nsec = us % 1000000 * 1000;
+    return 0;
+}
+
+int gettimeofday(struct timeval *restrict told, void *restrict zone) {
+    struct timespec now;
+    (void)zone;
+    clock_gettime(CLOCK_REALTIME, &now);
+    told->tv_sec = now.tv_sec;
+    told->tv_usec = now.tv_nsec / 1000;
+    return 0;
+}
