@@ -18,7 +18,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin
 # Two at a time would meet at apt's lock.
 .NOTPARALLEL:
 
-.PHONY: help serve test lint bench load clean has-redis has-nginx has-luacheck
+.PHONY: help serve test lint bench load clean has-redis has-nginx has-cc has-openssl has-luacheck
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -26,7 +26,7 @@ help:
 serve: has-redis $(VENV)/.serve
 	$(BIN)/limiter serve $(ARGS)
 
-test: has-redis has-nginx $(VENV)/.dev
+test: has-redis has-nginx has-cc has-openssl $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: has-redis $(VENV)/.dev
@@ -73,6 +73,13 @@ has-redis:
 
 has-nginx:
 	$(call install-unless,command -v nginx,nginx,nginx-light)
+
+# To put a Redis of the tests on a clock of theirs.
+has-cc:
+	$(call install-unless,cc -include time.h -x c -fsyntax-only /dev/null,a C compiler,gcc libc6-dev)
+
+has-openssl:
+	$(call install-unless,command -v openssl,openssl,openssl)
 
 has-luacheck:
 	$(call install-unless,command -v luacheck,luacheck,lua-check)

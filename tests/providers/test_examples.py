@@ -1,0 +1,20 @@
+"""The examples are what they say: valid, without a doubt about them, and explained."""
+
+from pathlib import Path
+
+import pytest
+
+from limiter.api.config import load
+from support.provider import EXAMPLES
+
+DOCS = Path(__file__).parents[2] / "docs" / "providers.md"
+
+
+@pytest.mark.parametrize("name", ["deframe", "fileforge", "formflow", "frameflow", "gateway"])
+def test_an_example_is_valid_without_a_warning_and_explained(name):
+    path = EXAMPLES / f"{name}.yaml"
+    rules = load(path)
+    assert rules.warnings == ()
+    assert rules.guard is not None
+    assert path.read_text().startswith("# ")
+    assert f"(../examples/{name}.yaml)" in DOCS.read_text()
