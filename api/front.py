@@ -33,6 +33,8 @@ OK, UNAUTHORIZED, FORBIDDEN, TOO_MANY = 200, 401, 403, 429
 _NAMES = forwarded.NAMES | identify.NAMES
 # An account that changes this often within one request is somebody's program running wild.
 _TRIES = 5
+# Charges nothing.
+_LOOK = Route(cost=0)
 _CLOSE: Header = (b"connection", b"close")
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -197,14 +199,16 @@ class Front:
         return unavailable()
 
     async def _refuse(self, view: View, request: Original, refusal: Refusal) -> Answer:
-        """A refused attempt counts against its address; from one that has too many of them, it is refused for that."""
+        """With the numbers of who is refused. An attempt counts against its address; from one that has too many, it is refused for that."""
         guard = view.rules.guard
-        counted = None
-        if refusal.attempt and guard is not None:
-            counted = await self._charge(view, view.anonymous(request.address, guard), Route())
-        if counted is None or counted.status == OK:
-            return _refused(refusal, counted.headers if counted else [])
-        return _guessing(counted) if counted.status == TOO_MANY else counted
+        shown = None
+        if refusal.holder is not None:
+            shown = await self._charge(view, refusal.holder, _LOOK)
+        elif guard is not None:
+            shown = await self._charge(view, view.anonymous(request.address, guard), Route() if refusal.attempt else _LOOK)
+        if refusal.attempt and shown is not None and shown.status != OK:
+            return _guessing(shown) if shown.status == TOO_MANY else shown
+        return _refused(refusal, shown.headers if shown is not None and shown.status == OK else [])
 
 
 def _for_gateway(view: View, answer: Answer) -> Answer:

@@ -11,7 +11,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from limiter.api.networks import Network, address
@@ -19,6 +19,7 @@ from limiter.api.rules import Account, Rules, StaticKey
 from limiter.group import Guard
 from limiter.policy import Policy
 
+FORBIDDEN = 403
 NAMES = frozenset({b"authorization", b"x-api-key"})
 
 # A longer one, or one with blanks or control characters in it, is refused before anything is made of it.
@@ -59,13 +60,18 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why not. `attempt`: somebody may be guessing keys, which is limited by address; `scope`: the one that is lacking."""
+    """Why not. `attempt`: somebody may be guessing keys, which is limited by address; `scope`: the one that is lacking;
+    `holder`: who it is that may not, to be told their numbers all the same."""
 
     status: int
     reason: str
     detail: str
     attempt: bool = False
     scope: str | None = None
+    holder: Identity | None = field(default=None, repr=False, compare=False)
+
+    def of(self, holder: Identity) -> Refusal:
+        return replace(self, holder=holder)
 
 
 MISSING = Refusal(401, "no-credential", "This needs an API key.")
@@ -143,7 +149,10 @@ class StaticDirectory:
         key, identity = known
         if key.expires is not None and key.expires <= time.time():
             return EXPIRED
-        return identity.refusal(scope, ip) or identity
+        refusal = identity.refusal(scope, ip)
+        if refusal is None:
+            return identity
+        return refusal.of(identity) if refusal.status == FORBIDDEN else refusal
 
     def _look_up(self, plain: bytes) -> tuple[StaticKey, Identity] | None:
         if not self._rules.keys:

@@ -76,13 +76,18 @@ class Registered:
     async def _read(self, credential: str, scope: str | None, ip: str) -> identify.Identity | Refusal:
         found = await self._registry.identify(credential, scope=scope or "", address=ip, fresh=True)
         if isinstance(found, keys.Refused):
-            return _REFUSALS.get(found.refusal) or lacking(scope or "")
+            why = _REFUSALS.get(found.refusal) or lacking(scope or "")
+            return self._told(why, self._known(found.identity)) if found.identity else why
         known = self._known(found)
         refusal = known.refusal(scope, ip)
         if refusal is None:
             return known
         self._registry.refuse(found, _AUDITED.get(refusal, keys.Refusal.SCOPE), ip)
-        return refusal
+        return self._told(refusal, known)
+
+    def _told(self, refusal: Refusal, known: Known) -> Refusal:
+        """With the numbers of who is known, and may not do this."""
+        return refusal.of(known) if refusal.status == identify.FORBIDDEN and known.policy is not _NONE else refusal
 
     def _known(self, source: keys.Identity) -> Known:
         known: Known | None = source.memo.get(_READING)

@@ -61,6 +61,12 @@ def test_limits_are_told_on_every_decision(provider, issued):
     for reply in replies:
         assert reply.headers["RateLimit-Policy"] == '"minute";q=100;w=60, "hour";q=1000;w=3600'
         assert reply.headers["X-RateLimit-Reset"]
+    for method, path in (("GET", "/v1/strategies"), ("POST", "/v1/transactions")):
+        reply = provider.call(path, method=method, headers=sent(issued["key"]))
+        assert (reply.status, reply.headers["X-RateLimit-Remaining"]) == (403, "0")
+        assert reply.headers["RateLimit"].startswith('"minute";r=0;t=60, "hour";r=900;')
+    without = provider.call(POSITIONS, address="198.51.100.99")
+    assert (without.status, without.headers["X-RateLimit-Limit"], without.headers["X-RateLimit-Remaining"]) == (401, "10", "10")
     # Failed authentication is counted as well, by address, and says so.
     refused = provider.call(POSITIONS, headers=sent("nonsense"), address="198.51.100.99")
     assert (refused.status, refused.headers["X-RateLimit-Limit"], refused.headers["X-RateLimit-Remaining"]) == (401, "10", "9")
