@@ -27,7 +27,14 @@ _NO_STORE = {"Cache-Control": "no-store"}
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"description": meaning, "content": {"application/problem+json": {}}}
-    for status, meaning in ((404, "Unknown"), (409, "In conflict with what stands"), (422, "Malformed"), (503, "Redis does not answer"))
+    for status, meaning in (
+        (400, "No text in UTF-8"),
+        (401, "Without the token"),
+        (404, "Unknown"),
+        (409, "In conflict with what stands"),
+        (422, "Malformed"),
+        (503, "Redis does not answer"),
+    )
 }
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
