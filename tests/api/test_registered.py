@@ -1,7 +1,10 @@
 """The registry's keys on a started sidecar: what a request costs, what is told and kept, and which rules hold."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from hashlib import sha1
 
@@ -214,3 +217,31 @@ def test_a_pepper_makes_other_digests_and_keys_of_another_are_unknown(tmp_path, 
         pointers = client.keys(f"{prefix}:key:*")
     assert len(pointers) == 2
     assert not any(json.dumps(digest(key)).encode() in b"".join(pointers) for key in keys)
+
+
+def test_the_command_line_goes_by_the_configuration(running, own_redis, tmp_path):
+    """Its Redis, its prefix, and the names that there are."""
+
+    def limiter(*arguments):
+        command = [sys.executable, "-P", "-m", "limiter.api.cli", *arguments, "--config", tmp_path / "limiter.yaml", "--json"]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("LIMITER_")}
+        return subprocess.run([*command, "--redis", own_redis.url], capture_output=True, text=True, env=environment, check=False)
+
+    assert limiter("accounts", "create", "acme", "reader").returncode == 0
+    unknown = limiter("accounts", "create", "globex", "raeder")
+    assert (unknown.returncode, "use one of reader" in unknown.stderr) == (2, True)
+    key = json.loads(limiter("keys", "issue", "acme").stdout)
+    assert running.call("/", key["key"]).status == 200
+    assert limiter("keys", "revoke", "acme", key["id"]).returncode == 0
+    assert running.call("/", key["key"]).status == 401
+    told = json.loads(limiter("audit", "--account", "acme").stdout)["entries"]
+    assert [each["action"] for each in told] == ["keys.revoke", "keys.issue", "accounts.create"]
+    assert told[0]["actor"].startswith("cli:")
+
+
+def test_a_pepper_that_is_too_short_is_no_pepper(tmp_path):
+    command = [sys.executable, "-P", "-m", "limiter.api.cli", "serve", "--port", "0", "--admin-port", "0", "--redis", "redis://127.0.0.1:1"]
+    environment = {**os.environ, "LIMITER_PEPPER": "short"}
+    ended = subprocess.run([*command, "--data", tmp_path], capture_output=True, text=True, env=environment, check=False, timeout=30)
+    assert (ended.returncode, "LIMITER_PEPPER" in ended.stderr) == (2, True)
+    assert "Traceback" not in ended.stderr
