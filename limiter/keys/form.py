@@ -92,4 +92,8 @@ class Form:
 
 
 def sha256_of(raw: str) -> bytes:
-    return sha256(raw.encode("utf-8", "surrogatepass")).digest()
+    try:
+        return sha256(raw.encode()).digest()
+    except UnicodeEncodeError:
+        # Half a surrogate pair. The way above is half as dear, and asked on every request.
+        return sha256(raw.encode("utf-8", "surrogatepass")).digest()
