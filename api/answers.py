@@ -12,7 +12,7 @@ Header = tuple[bytes, bytes]
 
 NO_STORE: Header = (b"cache-control", b"no-store")
 
-# Where our own server takes a whole answer at once: a function of status, head and body that is False if it cannot now.
+# Where our own server takes a whole answer at once: a function of the answer that is False if it cannot now.
 AT_ONCE = "limiter.answer"
 
 # What nginx's auth_request lets through to the client as it is; whatever else is refused becomes a 500 there.
@@ -40,7 +40,7 @@ class Answer:
 
     async def send(self, scope: Scope, send: Send) -> None:
         at_once = scope.get(AT_ONCE)
-        if at_once is not None and at_once(self.status, self.head, self.body):
+        if at_once is not None and at_once(self):
             return
         headers = [*self.headers, (b"content-length", b"%d" % len(self.body))]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})

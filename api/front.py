@@ -7,18 +7,17 @@ With a proxy, every path is the API's own: what is admitted is passed on, with t
 
 from __future__ import annotations
 
-import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from starlette.types import Message, Receive, Scope, Send
 
 from limiter.aio import AsyncLimiter
 from limiter.api import forwarded, identify
 from limiter.api.answers import AT_ONCE, Answer, Header
-from limiter.api.forwarded import PREFIX, ConflictingAccounts, Original
+from limiter.api.forwarded import PREFIX, ConflictingAccounts, Found, Original
 from limiter.api.identify import MISSING, Directory, Identity, Refusal, credential_in
 from limiter.api.numbers import unavailable
 from limiter.api.outages import Outages
@@ -26,6 +25,7 @@ from limiter.api.problems import ABNORMAL_USAGE, problem
 from limiter.api.routing import Route
 from limiter.api.rules import Rules
 from limiter.api.view import Plan, View
+from limiter.batching import Answer as Place
 from limiter.errors import BackendError
 from limiter.protocol import Stale, Verdict
 
@@ -51,13 +51,13 @@ class Proxying(Protocol):
     async def __call__(self, scope: Scope, receive: Receive, send: Send, headers: Sequence[Header] = ()) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """A request that waits for nothing but its verdict."""
+class Begun(NamedTuple):
+    """A request that waits for nothing but its verdict. A tuple, as one is made for every request."""
 
     view: View
+    request: Original
+    found: Found
     plan: Plan
-    verdict: asyncio.Future[Verdict]
 
 
 class Front:
@@ -111,16 +111,19 @@ class Front:
         identity = view.directory.recall(credential, route.scope, request.address)
         if identity is None:
             return None
-        plan = view.plan(identity, route)
-        return Begun(view, plan, self._limiter.verdict(plan.group, rules.deadline))
+        return Begun(view, request, found, view.plan(identity, route))
 
-    def end(self, begun: Begun) -> Answer | None:
-        """Its answer, once there is a verdict. None: what was known of the key is out of date, so go the long way after all."""
-        error = begun.verdict.exception()
-        if isinstance(error, BackendError):
-            return _for_gateway(begun.view, self._undecided(error))
-        answer = self._told(begun.plan, begun.verdict.result())
+    def decide(self, begun: Begun, place: Place) -> None:
+        """Have its verdict handed to `place`."""
+        self._limiter.verdict_to(place, begun.plan.group, time.monotonic() + begun.view.rules.deadline)
+
+    def end(self, begun: Begun, outcome: Verdict | BackendError) -> Answer | None:
+        """Its answer. None: what was known of the key is out of date, so ask `afresh`."""
+        answer = self._undecided(outcome) if isinstance(outcome, BackendError) else self._told(begun.plan, outcome)
         return _for_gateway(begun.view, answer) if answer else None
+
+    async def afresh(self, begun: Begun) -> Answer:
+        return _for_gateway(begun.view, await self._decide(begun.view, begun.request, begun.found))
 
     def _now(self) -> View:
         rules = self._watched.rules
@@ -149,7 +152,7 @@ class Front:
         else:
             await send({"type": "websocket.close"})
 
-    async def _decide(self, view: View, request: Original, found: forwarded.Found) -> Answer:
+    async def _decide(self, view: View, request: Original, found: Found) -> Answer:
         rules = view.rules
         if rules.require_tls and request.scheme not in ("https", "wss"):
             return problem(403, "This API is to be called over TLS only.", reason="plaintext")

@@ -1,64 +1,155 @@
 """The front's side of a connection: the strict protocol of the proxy, and two short ways past the server for what is asked most.
 
-In: a request to `/authorize` waits for nothing but its verdict, so it needs no task of its own, but a callback (`Front.begin`). Out: an
-ASGI application sends a head and a body, whose headers the server checks and writes one by one; an `Answer` is bytes already. Either
-costs more than all that the limiter does itself. What has to wait, or to stream, goes the long way, as on any other server.
+In: a request to `/authorize` waits for nothing but its verdict, so it needs no task, no queue for its body and no ASGI messages of its
+own, but a place where the verdict is put (`Asked`). Out: an ASGI application sends a head and a body, whose headers the server checks and
+writes one by one; an `Answer` is bytes already. Either costs more than all that the limiter does itself. What has to wait, or to stream,
+goes the long way, as on any other server.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from limiter.api.answers import AT_ONCE
+from limiter.api.answers import AT_ONCE, Answer
 from limiter.api.downstream import DownstreamProtocol
-from limiter.api.front import Begun
+from limiter.api.forwarded import PREFIX
+from limiter.api.front import Begun, Front
+from limiter.api.proxy_headers import MAX_HEAD
+from limiter.errors import BackendError
+from limiter.protocol import Verdict
+
+_PREFIX = PREFIX.encode()
+
+
+class Asked:
+    """A request on the short way. It stands where uvicorn has a cycle, and is as much of one as uvicorn then looks at."""
+
+    disconnected = response_started = response_complete = False
+    more_body = True
+    # Whoever waits for a body; here it is nobody.
+    message_event = asyncio.Event()
+
+    def __init__(self, protocol: FrontProtocol, front: Front, begun: Begun, *, keep_alive: bool, is_head: bool) -> None:
+        self._protocol, self.front, self.begun = protocol, front, begun
+        self.keep_alive, self.is_head = keep_alive, is_head
+        self._is_done = False
+
+    def done(self) -> bool:
+        return self._is_done
+
+    def set_result(self, verdict: Verdict) -> None:
+        self._is_done = True
+        self._protocol.tell(self, verdict)
+
+    def set_exception(self, error: BackendError) -> None:
+        self._is_done = True
+        self._protocol.tell(self, error)
 
 
 class FrontProtocol(DownstreamProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         # An access log, for one, is an application around the front, and sees to every request.
-        self._front = self.app if hasattr(self.app, "begin") else None
+        self._front: Front | None = self.app if isinstance(self.app, Front) else None
+
+    def on_message_begin(self) -> None:
+        """The scope is left for the long way to make."""
+        self.url, self.headers, self.expect_100_continue = b"", [], False
+
+    def on_headers_complete(self) -> None:
+        if self._front is None or not self._is_simple() or not self._begin(self._front):
+            self._make_scope()
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if isinstance(self.cycle, Asked):
+            self._pending = 0  # nobody reads it
+        else:
+            super().on_body(body)
+
+    def tell(self, asked: Asked, outcome: Verdict | BackendError) -> None:
+        """Answer, and raise nothing: others of the same batch wait for their turn."""
+        try:
+            answer = asked.front.end(asked.begun, outcome)
+            if answer is None:
+                self._spawn(self._ask_afresh(asked))
+            else:
+                self._answer(asked, answer, is_head=asked.is_head)
+        except Exception:
+            self.logger.exception("a verdict could not be told")
+            self.transport.abort()
+
+    async def _ask_afresh(self, asked: Asked) -> None:
+        self._answer(asked, await asked.front.afresh(asked.begun), is_head=asked.is_head)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """One of the tasks that the server waits for before it ends."""
+        task = self.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def _is_simple(self) -> bool:
+        """Whether there is no more to it than its head, and nothing before it on the connection that still waits."""
+        if not self.url.startswith(_PREFIX) or self._pending > MAX_HEAD or self.parser.should_upgrade():
+            return False
+        # A client that does not take its answers in has to wait for them, which a callback cannot.
+        return (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
+
+    def _begin(self, front: Front) -> bool:
+        method, path = self.parser.get_method(), httptools.parse_url(self.url).path
+        scope = {
+            "method": method.decode("ascii"),
+            "path": path.decode("ascii"),
+            "raw_path": path,
+            "scheme": self.scheme,
+            "client": self.client,
+            "headers": self.headers,
+        }
+        begun = front.begin(scope)
+        if begun is None:
+            return False
+        self._pending = 0
+        keep_alive = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
+        asked = Asked(self, front, begun, keep_alive=keep_alive, is_head=method == b"HEAD")
+        self.cycle = asked  # type: ignore[assignment]
+        front.decide(begun, asked)
+        return True
+
+    def _make_scope(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        # A client that does not take its answers in has to wait for them, which a callback cannot.
-        begun: Begun | None = None if self._front is None or self.flow.write_paused else self._front.begin(cycle.scope)
-        if begun is None:
-            self._go_the_long_way(cycle, app)
-        else:
-            begun.verdict.add_done_callback(partial(self._finish, cycle, begun))
-
-    def _go_the_long_way(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.scope[AT_ONCE] = partial(self._answer_unless_full, cycle)  # type: ignore[literal-required]
         super()._start_asgi_task(cycle, app)
 
-    def _finish(self, cycle: RequestResponseCycle, begun: Begun, _: asyncio.Future[Any]) -> None:
-        answer = self._front.end(begun) if self._front is not None else None
-        if answer is None:
-            self._go_the_long_way(cycle, self.app)
-        else:
-            self._answer(cycle, answer.status, answer.head, answer.body)
-
-    def _answer_unless_full(self, cycle: RequestResponseCycle, status: int, head: bytes, body: bytes) -> bool:
+    def _answer_unless_full(self, cycle: RequestResponseCycle, answer: Answer) -> bool:
         if self.flow.write_paused or cycle.response_started:
             return False
-        self._answer(cycle, status, head, body)
+        self._answer(cycle, answer, is_head=cycle.scope["method"] == "HEAD")
         return True
 
-    def _answer(self, cycle: RequestResponseCycle, status: int, head: bytes, body: bytes) -> None:
+    def _answer(self, cycle: RequestResponseCycle | Asked, answer: Answer, *, is_head: bool) -> None:
         """Write the answer, as the cycle would."""
         if cycle.disconnected:
             return
         cycle.response_started = cycle.response_complete = True
-        default = b"".join([b"%b: %b\r\n" % header for header in cycle.default_headers])
+        default = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
         close = b"" if cycle.keep_alive else b"connection: close\r\n"
-        sent = b"" if cycle.scope["method"] == "HEAD" else body
-        self.transport.write(b"%b%b%bcontent-length: %d\r\n%b\r\n%b" % (STATUS_LINE[status], default, head, len(body), close, sent))
+        body = answer.body
+        sent = b"" if is_head else body
+        self.transport.write(
+            b"%b%b%bcontent-length: %d\r\n%b\r\n%b" % (STATUS_LINE[answer.status], default, answer.head, len(body), close, sent)
+        )
         cycle.message_event.set()
         if not cycle.keep_alive:
             self.transport.close()
-        cycle.on_response()
+        self.on_response_complete()

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Protocol
 
 from limiter.conversation import Conversation
 from limiter.errors import BackendError, BackendTimeout
@@ -20,7 +20,16 @@ from limiter.group import Group
 from limiter.protocol import MOST_GROUPS, Verdict
 from limiter.streaming import AsyncLink
 
-T = TypeVar("T")
+
+class Answer(Protocol):
+    """Where a verdict goes, or the error instead: a future, or what does without the turn of the loop that a future takes.
+
+    It is called amid others of its batch, so it raises nothing; and from then on it is done.
+    """
+
+    def done(self) -> bool: ...
+    def set_result(self, verdict: Verdict, /) -> None: ...
+    def set_exception(self, error: BackendError, /) -> None: ...
 
 
 class Waiter:
@@ -28,7 +37,7 @@ class Waiter:
 
     __slots__ = ("answer", "deadline_at", "group")
 
-    def __init__(self, group: Group, deadline_at: float, answer: asyncio.Future[Verdict]) -> None:
+    def __init__(self, group: Group, deadline_at: float, answer: Answer) -> None:
         self.group, self.deadline_at, self.answer = group, deadline_at, answer
 
     def fail(self, error: BackendError) -> None:
@@ -59,14 +68,12 @@ class Batcher:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
-    def submit(self, group: Group, deadline_at: float) -> asyncio.Future[Verdict]:
-        answer: asyncio.Future[Verdict] = self.loop.create_future()
+    def submit(self, group: Group, deadline_at: float, answer: Answer) -> None:
         self._waiting.append(Waiter(group, deadline_at, answer))
         if self._worker is None:
             self._worker = self.loop.create_task(self._work())
         if self._timer is None or deadline_at < self._timer_at:
             self._set_timer(deadline_at)
-        return answer
 
     async def close(self) -> None:
         worker, timer = self._worker, self._timer
