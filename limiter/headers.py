@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
+
+from limiter.policy import Policy
 
 if TYPE_CHECKING:
     from limiter.decision import Decision, LimitState
@@ -17,11 +20,10 @@ def headers_of(decision: Decision, reset: Reset) -> dict[str, str]:
     headers = {} if decision.allowed else {"Cache-Control": "no-store"}
     if not states or binding is None:
         return headers
-    names = _names(states)
-    headers["RateLimit-Policy"] = ", ".join(
-        f'"{name}";q={state.capacity};w={state.limit.seconds}' for name, state in zip(names, states, strict=True)
+    names, headers["RateLimit-Policy"] = _stated(tuple([charge.policy for charge in decision.charges]))
+    headers["RateLimit"] = ", ".join(
+        [f'"{name}";r={state.remaining};t={_seconds(state)}' for name, state in zip(names, states, strict=True)]
     )
-    headers["RateLimit"] = ", ".join(f'"{name}";r={state.remaining};t={_seconds(state)}' for name, state in zip(names, states, strict=True))
     seconds = _seconds(binding)
     headers["X-RateLimit-Limit"] = str(binding.capacity)
     headers["X-RateLimit-Remaining"] = str(binding.remaining)
@@ -31,6 +33,16 @@ def headers_of(decision: Decision, reset: Reset) -> dict[str, str]:
     return headers
 
 
+@lru_cache(maxsize=1024)
+def _stated(policies: tuple[Policy, ...]) -> tuple[list[str], str]:
+    """The names of the enforced limits, a policy's before those that two policies share; and RateLimit-Policy, which is always the same."""
+    limits = [(policy, limit) for policy in policies for limit in policy.limits if not limit.shadow]
+    plain = [limit.name for _, limit in limits]
+    names = [limit.name if plain.count(limit.name) == 1 else f"{policy.name}.{limit.name}" for policy, limit in limits]
+    stated = [f'"{name}";q={limit.capacity};w={limit.seconds}' for name, (_, limit) in zip(names, limits, strict=True)]
+    return names, ", ".join(stated)
+
+
 def _seconds(state: LimitState) -> int:
     # Of a limit that blocks, the time to wait: so that it and Retry-After are one number. At least 1, as 0 would invite at once.
     return max(1, _whole(state.wait_us)) if state.wait_us > 0 else _whole(state.reset_us)
@@ -38,9 +50,3 @@ def _seconds(state: LimitState) -> int:
 
 def _whole(us: int) -> int:
     return -(-us // 1_000_000)
-
-
-def _names(states: tuple[LimitState, ...]) -> list[str]:
-    """A limit's name, with its policy's before it where two charges have limits of one name."""
-    names = [state.name for state in states]
-    return [name if names.count(name) == 1 else f"{state.charge.policy.name}.{name}" for name, state in zip(names, states, strict=True)]
