@@ -32,7 +32,8 @@ class DownstreamProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._plain_transport = transport
-        self.transport = Cork(self.loop, transport)  # type: ignore[assignment]
+        self._cork = Cork(self.loop, transport)
+        self.transport = self._cork  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         self._pending += len(data)

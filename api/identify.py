@@ -142,6 +142,8 @@ class StaticDirectory:
         return plain in self._known or self._look_up(plain) is not None
 
     def _found(self, credential: str, scope: str | None, ip: str) -> Identity | Refusal:
+        if not self._rules.keys:
+            return UNKNOWN
         plain = hashlib.sha256(credential.encode()).digest()
         known = self._known.get(plain) or self._look_up(plain)
         if known is None:
@@ -155,8 +157,6 @@ class StaticDirectory:
         return refusal.of(identity) if refusal.status == FORBIDDEN else refusal
 
     def _look_up(self, plain: bytes) -> tuple[StaticKey, Identity] | None:
-        if not self._rules.keys:
-            return None
         key = self._rules.keys.get(plain.hex())
         if key is None and self._pepper:
             key = self._rules.keys.get(hmac.digest(self._pepper, plain, "sha256").hex())

@@ -54,9 +54,13 @@ class Registered:
         self._missing: set[str] = set()
 
     def recall(self, credential: str, scope: str | None, ip: str) -> identify.Identity | None:
+        # The file's first, as they are its own whatever the registry says: one digest is enough for them.
+        listed = self._file.recall(credential, scope, ip)
+        if listed is not None:
+            return listed
         remembered = self._registry.recall(credential, scope=scope or "", address=ip)
         if remembered is None:
-            return self._file.recall(credential, scope, ip)
+            return None
         known = self._known(remembered)
         return known if known.refusal(scope, ip) is None else None
 

@@ -16,7 +16,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from limiter.api.answers import AT_ONCE, Answer
+from limiter.api.answers import AT_ONCE, Answer, head_of
 from limiter.api.downstream import DownstreamProtocol
 from limiter.api.forwarded import PREFIX
 from limiter.api.front import Begun, Front
@@ -57,6 +57,10 @@ class FrontProtocol(DownstreamProtocol):
         super().__init__(*args, **options)
         # An access log, for one, is an application around the front, and sees to every request.
         self._front: Front | None = self.app if isinstance(self.app, Front) else None
+        # What every answer begins with, as the server has it at the moment; and the same as it is sent.
+        self._stated: list[tuple[bytes, bytes]] = []
+        self._stated_head = b""
+        self._idle_since: float | None = None
 
     def on_message_begin(self) -> None:
         """The scope is left for the long way to make."""
@@ -142,14 +146,46 @@ class FrontProtocol(DownstreamProtocol):
         if cycle.disconnected:
             return
         cycle.response_started = cycle.response_complete = True
-        default = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
+        head = b"%b%b%bcontent-length: %d\r\n" % (STATUS_LINE[answer.status], self._default_head(), answer.head, len(answer.body))
         close = b"" if cycle.keep_alive else b"connection: close\r\n"
-        body = answer.body
-        sent = b"" if is_head else body
-        self.transport.write(
-            b"%b%b%bcontent-length: %d\r\n%b\r\n%b" % (STATUS_LINE[answer.status], default, answer.head, len(body), close, sent)
-        )
+        self._cork.write_now(b"%b%b\r\n%b" % (head, close, b"" if is_head else answer.body))
         cycle.message_event.set()
         if not cycle.keep_alive:
             self.transport.close()
         self.on_response_complete()
+
+    def _default_head(self) -> bytes:
+        headers = self.server_state.default_headers
+        # A list of its own for every second.
+        if headers is not self._stated:
+            self._stated, self._stated_head = headers, head_of(headers)
+        return self._stated_head
+
+    def on_response_complete(self) -> None:
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """The timer is left as it is: to set a new one for every request costs as much as to decide on it."""
+        self._idle_since = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None:
+            return  # the next answer sets it
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
