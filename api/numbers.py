@@ -53,8 +53,8 @@ class Numbers:
         stated = ", ".join(f'"{name}";q={limit.capacity};w={limit.seconds}' for name, (_, _, limit) in zip(full, enforced, strict=True))
         rates = ", ".join(f'"{name}";r=%d;t=%d' for name in full)
         numbers = "x-ratelimit-limit: %d\r\nx-ratelimit-remaining: %d\r\nx-ratelimit-reset: %d\r\n"
-        # Text, though it is sent as bytes: numbers are put into it in two thirds of the time.
-        self._head = f"ratelimit-policy: {stated}\r\nratelimit: {rates}\r\n{numbers}"
+        # Bytes at once: as text, to be encoded, it takes half as long again.
+        self._head = f"ratelimit-policy: {stated}\r\nratelimit: {rates}\r\n{numbers}".encode()
 
     def allowed(self, decision: Decision) -> Answer:
         if decision.degraded:
@@ -97,7 +97,7 @@ class Numbers:
         seconds = told[at + 1]
         if self._epoch:
             seconds -= -decision.decided_us // _SECOND
-        return (self._head % (*told, binding.capacity, told[at], seconds)).encode()
+        return self._head % (*told, binding.capacity, told[at], seconds)
 
     def _denial(self, wait_us: int, binding: Row, seconds: int) -> tuple[bytes, bytes]:
         """The headers of a denial, and the sentence for it."""
