@@ -83,12 +83,13 @@ class Link:
         self._connection.disconnect()  # type: ignore[no-untyped-call]
 
     def _send(self, command: bytes, deadline_at: float) -> None:
-        left = memoryview(command)
-        while left:
+        while command:
             try:
-                left = left[self._socket.send(left) :]
+                sent = self._socket.send(command)
             except _NOT_NOW:
                 self._await(select.POLLOUT, deadline_at)
+            else:
+                command = command[sent:]
 
     def _receive(self, deadline_at: float) -> bytes:
         while True:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from functools import lru_cache
 from typing import Any
 
 from limiter.charge import Charge, checked_subject
@@ -14,6 +13,9 @@ from limiter.policy import Policy
 
 # What the script answers of one group has to fit Lua's stack, and Redis must not be held for long.
 _MOST_CHARGES = 64
+
+
+_MOST_KEPT = 4096
 
 
 class Operation(IntEnum):
@@ -76,10 +78,16 @@ def grouped(
     return _together(prefix, _charges(what), account, operation)
 
 
-@lru_cache(maxsize=4096, typed=True)
 def _plain(prefix: str, policy: Policy, subject: str, cost: int, account: str | None, operation: Operation) -> Group:
-    """The same subjects come again and again: theirs are kept."""
-    return _together(prefix, (Charge(policy, subject, cost),), account, operation)
+    """The same subjects come again and again: their groups are kept with the policy."""
+    kept, asked = policy.groups, (prefix, subject, cost, account, operation)
+    group: Group | None = kept.get(asked) if type(cost) is int else None
+    if group is None:
+        group = _together(prefix, (Charge(policy, subject, cost),), account, operation)
+        if len(kept) >= _MOST_KEPT:
+            kept.clear()
+        kept[asked] = group
+    return group
 
 
 def _together(prefix: str, charges: tuple[Charge, ...], account: str | None, operation: Operation) -> Group:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from limiter.errors import InvalidPolicy
 from limiter.limits import Limit, checked_name
@@ -28,6 +28,8 @@ class Policy:
     limits: tuple[Limit, ...]
     failure: Failure | None = field(default=None, kw_only=True)
     wire: PolicyWire = field(init=False, repr=False, compare=False)
+    # Room for what is asked of it again and again: see `group.grouped`.
+    groups: dict[Any, Any] = field(init=False, repr=False, compare=False)
 
     def __init__(self, name: str, limits: Iterable[Limit | str], *, failure: Failure | None = None) -> None:
         put = object.__setattr__
@@ -36,6 +38,7 @@ class Policy:
         put(self, "failure", failure)
         self._check()
         put(self, "wire", PolicyWire(self.limits))
+        put(self, "groups", {})
 
     def __hash__(self) -> int:
         # Of the name alone: equal policies have equal names, and a hash over all limits would cost more than what it saves.
