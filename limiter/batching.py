@@ -1,8 +1,9 @@
-"""Batching: while one call is in flight, decisions that arrive wait for the next; nothing waits when idle.
+"""Batching: while Redis decides one call, the next is filled; nothing waits when idle.
 
-Under load the batch grows by itself, up to MOST_GROUPS. Each caller has its own deadline, and one timer sees to all of them; a caller
-that is cancelled or out of time leaves its place, and disturbs nobody. A flight that nobody waits for any more is given up, and its
-connection with it: its reply would come between those of later ones.
+Two calls at most are under way, each on a connection of its own: one with Redis, while the answers of the other are handed out and its
+callers come back. Under load a batch grows by itself, up to MOST_GROUPS. Each caller has its own deadline, and one timer sees to all of
+them; a caller that is cancelled or out of time leaves its place, and disturbs nobody. A flight that nobody waits for any more is given up,
+and its connection with it: its reply would come between those of later ones.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ from limiter.failure import undecided
 from limiter.group import Group
 from limiter.protocol import MOST_GROUPS, Verdict
 from limiter.streaming import AsyncLink
+
+_LANES = 2
+
+# Fewer are decided sooner in one call than in two.
+_WORTH_SHARING = 32
 
 
 class Answer(Protocol):
@@ -50,70 +56,29 @@ class Waiter:
             self.answer.set_exception(type(error)(*error.args))
 
 
-class Batcher:
-    """One connection of one event loop, and those who wait for it."""
+class Lane:
+    """A connection, and the callers whose call is under way on it."""
 
-    def __init__(
-        self,
-        open_link: Callable[[], Awaitable[AsyncLink]],
-        converse: Callable[[Sequence[Group]], Conversation[list[Verdict]]],
-    ) -> None:
-        self._open_link, self._converse = open_link, converse
-        self.loop = asyncio.get_running_loop()
+    __slots__ = ("_link", "_open_link", "flight", "flying", "task")
+
+    def __init__(self, open_link: Callable[[], Awaitable[AsyncLink]]) -> None:
+        self._open_link = open_link
         self._link: AsyncLink | None = None
-        self._waiting: deque[Waiter] = deque()
-        self._flying: list[Waiter] = []
-        self._flight = asyncio.timeout(None)
-        self._worker: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self.task: asyncio.Task[None] | None = None
+        self.flying: list[Waiter] = []
+        self.flight = asyncio.timeout(None)
 
-    def submit(self, group: Group, deadline_at: float, answer: Answer) -> None:
-        self._waiting.append(Waiter(group, deadline_at, answer))
-        if self._worker is None:
-            self._worker = self.loop.create_task(self._work())
-        if self._timer is None or deadline_at < self._timer_at:
-            self._set_timer(deadline_at)
-
-    async def close(self) -> None:
-        worker, timer = self._worker, self._timer
-        unanswered = [*self._flying, *self._waiting]
-        if timer:
-            timer.cancel()
-        if worker:
-            worker.cancel()
-            await asyncio.wait([worker])
-        for waiter in unanswered:
-            waiter.fail(BackendError("the limiter was closed"))
-        if self._link:
-            await self._link.close()
-
-    async def _work(self) -> None:
+    async def fly(self, batch: list[Waiter], conversation: Conversation[list[Verdict]]) -> None:
+        self.flying = batch
         try:
-            while batch := self._next_batch():
-                self._flying = batch
-                await self._fly(batch)
-        finally:
-            self._worker, self._flying = None, []
-
-    def _next_batch(self) -> list[Waiter]:
-        batch: list[Waiter] = []
-        while self._waiting and len(batch) < MOST_GROUPS:
-            waiter = self._waiting.popleft()
-            if not waiter.answer.done():
-                batch.append(waiter)
-        return batch
-
-    async def _fly(self, batch: list[Waiter]) -> None:
-        try:
-            async with asyncio.timeout(None) as self._flight:
+            async with asyncio.timeout(None) as self.flight:
                 link = await self._ready_link()
-                verdicts = await link.talk(self._converse([waiter.group for waiter in batch]))
+                verdicts = await link.talk(conversation)
         except TimeoutError:
             # Nobody waits: the timer has answered them all.
-            await self._drop_link()
+            await self.drop_link()
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
-            await self._drop_link()
+            await self.drop_link()
             failure = error if isinstance(error, BackendError) else BackendError(f"Redis was not understood: {error!r}")
             for waiter in batch:
                 waiter.fail(failure)
@@ -121,17 +86,91 @@ class Batcher:
             for waiter, verdict in zip(batch, verdicts, strict=True):
                 if not waiter.answer.done():
                     waiter.answer.set_result(verdict)
+        self.flying = []
 
-    async def _ready_link(self) -> AsyncLink:
-        if self._link is None or not self._link.is_fresh:
-            await self._drop_link()
-            self._link = await self._open_link()
-        return self._link
+    def give_up(self, now: float) -> None:
+        """End a flight that nobody waits for; once only, as it takes the loop a turn or two."""
+        self.flying = []
+        self.flight.reschedule(now)
 
-    async def _drop_link(self) -> None:
+    async def drop_link(self) -> None:
         link, self._link = self._link, None
         if link:
             await link.close()
+
+    async def _ready_link(self) -> AsyncLink:
+        if self._link is None or not self._link.is_fresh:
+            await self.drop_link()
+            self._link = await self._open_link()
+        return self._link
+
+
+class Batcher:
+    """The callers of one event loop, and the lanes on which they go."""
+
+    def __init__(
+        self,
+        open_link: Callable[[], Awaitable[AsyncLink]],
+        converse: Callable[[Sequence[Group]], Conversation[list[Verdict]]],
+    ) -> None:
+        self._converse = converse
+        self.loop = asyncio.get_running_loop()
+        self._lanes = [Lane(open_link) for _ in range(_LANES)]
+        self._starting = False
+        self._waiting: deque[Waiter] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+
+    def submit(self, group: Group, deadline_at: float, answer: Answer) -> None:
+        self._waiting.append(Waiter(group, deadline_at, answer))
+        if not self._starting:
+            self._start()
+        if self._timer is None or deadline_at < self._timer_at:
+            self._set_timer(deadline_at)
+
+    async def close(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        unanswered = [waiter for lane in self._lanes for waiter in lane.flying] + [*self._waiting]
+        working = [lane.task for lane in self._lanes if lane.task]
+        for task in working:
+            task.cancel()
+        if working:
+            await asyncio.wait(working)
+        for waiter in unanswered:
+            waiter.fail(BackendError("the limiter was closed"))
+        for lane in self._lanes:
+            await lane.drop_link()
+
+    def _start(self) -> None:
+        """Let a lane that is free take those who wait, once all who come in this turn of the loop are there."""
+        for lane in self._lanes:
+            if lane.task is None:
+                self._starting = True
+                lane.task = self.loop.create_task(self._work(lane))
+                return
+
+    async def _work(self, lane: Lane) -> None:
+        self._starting = False
+        try:
+            while batch := self._next_batch(lane):
+                if self._waiting:
+                    self._start()
+                await lane.fly(batch, self._converse([waiter.group for waiter in batch]))
+        finally:
+            lane.task, lane.flying = None, []
+
+    def _next_batch(self, lane: Lane) -> list[Waiter]:
+        most = MOST_GROUPS
+        if len(self._waiting) > _WORTH_SHARING and not any(other.flying for other in self._lanes if other is not lane):
+            # Half for the other lane: so that it is with Redis while the answers of these are handed out.
+            most = min(most, (len(self._waiting) + 1) // 2)
+        batch: list[Waiter] = []
+        while self._waiting and len(batch) < most:
+            waiter = self._waiting.popleft()
+            if not waiter.answer.done():
+                batch.append(waiter)
+        return batch
 
     def _set_timer(self, at: float) -> None:
         if self._timer:
@@ -143,14 +182,13 @@ class Batcher:
         now = time.monotonic()
         self._timer = None
         late = BackendTimeout("Redis did not answer within the deadline")
-        for waiter in (*self._flying, *self._waiting):
+        flying = [waiter for lane in self._lanes for waiter in lane.flying]
+        for waiter in (*flying, *self._waiting):
             if waiter.deadline_at <= now:
                 waiter.fail(late)
         self._waiting = deque(waiter for waiter in self._waiting if not waiter.answer.done())
-        flying = [waiter for waiter in self._flying if not waiter.answer.done()]
-        if self._flying and not flying:
-            # Once only: it takes the loop a turn or two to end the flight.
-            self._flying = []
-            self._flight.reschedule(self.loop.time())
-        if left := [waiter.deadline_at for waiter in (*flying, *self._waiting)]:
+        for lane in self._lanes:
+            if lane.flying and all(waiter.answer.done() for waiter in lane.flying):
+                lane.give_up(self.loop.time())
+        if left := [waiter.deadline_at for waiter in (*flying, *self._waiting) if not waiter.answer.done()]:
             self._set_timer(min(left))
