@@ -30,6 +30,9 @@ def test_every_answer_is_by_one_of_the_two_files(tmp_path, server, prefix):
     with sidecar(tmp_path, texts[1_000_000], redis=server.url) as running:
         capacities = itertools.cycle((2_000_000, 1_000_000))
         with load(url=running.front, rate=1000, seconds=8, keys=["one-key"]) as clients:
+            # Not before requests run: starting them takes longer than all the changes may.
+            with server.client() as counts:
+                eventually(lambda: next(counts.scan_iter(f"{prefix}:*"), None), "the first request")
             for change in range(CHANGES):
                 lines = len(running.log)
                 file.write_text("policies: [" if change in BROKEN else texts[next(capacities)])

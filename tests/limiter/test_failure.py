@@ -220,7 +220,9 @@ def test_flushing_scripts_in_the_middle_of_traffic_reaches_no_caller(limiter, se
         finally:
             done.set()
         flushing.result()
-    assert used == list(range(1, 501))
+    assert used[:200] == list(range(1, 201))
+    # Those of one take_many may go in two calls at once, of which either may be sent again.
+    assert sorted(used) == list(range(1, 501))
 
 
 def test_an_error_that_redis_answers_is_told_and_the_connection_serves_on(limiter, server, prefix):
