@@ -24,14 +24,16 @@ from limiter.resp import NO_REPLY, reader
 T = TypeVar("T")
 
 _CHUNK = 65536
+_MOMENT = 0.0002
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Link:
-    __slots__ = ("_connection", "_pending", "_poller", "_reader", "_socket")
+    __slots__ = ("_answered_at", "_connection", "_pending", "_poller", "_reader", "_socket")
 
     def __init__(self, connection: redis.Connection, deadline_at: float) -> None:
         self._connection = connection
+        self._answered_at = 0.0
         self._reader = reader()
         connection.socket_connect_timeout = connection.socket_timeout = max(deadline_at - time.monotonic(), 0.001)
         try:
@@ -56,8 +58,11 @@ class Link:
 
     @property
     def is_fresh(self) -> bool:
-        """Nothing has arrived unasked: a server that went away shows as the end of the stream."""
-        return not self._poller.poll(0)
+        """Nothing has arrived unasked: a server that went away shows as the end of the stream.
+
+        Not looked for within a moment of its last answer, when the look would cost more than it is likely to find.
+        """
+        return time.monotonic() - self._answered_at < _MOMENT or not self._poller.poll(0)
 
     def exchange(self, command: bytes, deadline_at: float) -> Any:
         """The reply, an error that Redis replied among them; or BackendError, and the link is of no more use."""
@@ -67,6 +72,7 @@ class Link:
                 self._reader.feed(self._receive(deadline_at))
         except (OSError, hiredis.HiredisError) as error:
             raise BackendError(f"the connection to Redis failed: {error}") from None
+        self._answered_at = time.monotonic()
         return reply
 
     def talk(self, conversation: Conversation[T], deadline_at: float) -> T:

@@ -15,6 +15,9 @@ from limiter.limits import Limit
 
 _NEVER = -1
 
+# A named tuple's own constructor does the same, and costs more than all else of it.
+_new = tuple.__new__
+
 
 class LimitState(NamedTuple):
     """One limit of a decision. With 100 a minute and 42 left: `capacity` 100, `remaining` 42, `used` 58."""
@@ -73,7 +76,7 @@ class Decision(NamedTuple):
         if numbers:
             for charge in self.charges:
                 for limit in charge.policy.limits:
-                    states.append(LimitState(limit, charge, *numbers[at : at + 3]))
+                    states.append(_new(LimitState, (limit, charge, numbers[at], numbers[at + 1], numbers[at + 2])))
                     at += 3
         return tuple(states)
 
