@@ -12,7 +12,7 @@ import redis.asyncio
 
 from limiter.batching import Answer, Batcher
 from limiter.connections import async_factory
-from limiter.conversation import Conversation, accepted, converse, erasing
+from limiter.conversation import Conversation, converse, erase
 from limiter.decision import Decision, LimitState
 from limiter.errors import BackendTimeout, LimiterError
 from limiter.group import Group
@@ -73,12 +73,12 @@ class AsyncLimiter(Verbs[Awaitable[Decision], Awaitable[list[Decision]]]):
 
     async def reset(self, what: What, subject: str | None = None, *, account: str | None = None) -> None:
         """Forget all that was counted."""
-        command = erasing(self._group(what, subject, 0, account))
+        conversation = erase(self._group(what, subject, 0, account))
         try:
             async with asyncio.timeout(self.settings.deadline):
                 link = await self._open_link()
                 try:
-                    accepted(await link.exchange(command))
+                    await link.talk(conversation)
                 finally:
                     await link.close()
         except TimeoutError:

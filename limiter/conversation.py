@@ -40,9 +40,9 @@ def converse(groups: Sequence[Group], guess: ServerClock, injected: Clock | None
     return verdicts
 
 
-def erasing(group: Group) -> bytes:
-    """The command that forgets the states of a group."""
-    return pack(b"DEL", *group.keys)
+def erase(group: Group) -> Conversation[None]:
+    """Forget the states of a group."""
+    accepted((yield pack(b"DEL", *group.keys)))
 
 
 def accepted(reply: Any) -> Any:

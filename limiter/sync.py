@@ -13,7 +13,7 @@ import redis
 
 from limiter.blocking import Link
 from limiter.connections import sync_factory
-from limiter.conversation import accepted, converse, erasing
+from limiter.conversation import Conversation, converse, erase
 from limiter.decision import Decision, LimitState
 from limiter.errors import BackendError
 from limiter.failure import undecided
@@ -58,14 +58,7 @@ class Limiter(Verbs[Decision, list[Decision]]):
 
     def reset(self, what: What, subject: str | None = None, *, account: str | None = None) -> None:
         """Forget all that was counted."""
-        command, deadline_at = erasing(self._group(what, subject, 0, account)), self.settings.deadline_at(None)
-        link = self._link(deadline_at)
-        try:
-            accepted(link.exchange(command, deadline_at))
-        except BaseException:
-            link.close()
-            raise
-        self._idle.append(link)
+        self._carry(erase(self._group(what, subject, 0, account)), self.settings.deadline_at(None))
 
     def enforce(self, what: What, subject: str | None = None, cost: int = 1, *, account: str | None = None) -> Decision:
         """`take`, with a denial raised as LimitExceeded."""
@@ -106,20 +99,25 @@ class Limiter(Verbs[Decision, list[Decision]]):
 
     def _decided(self, groups: Sequence[Group], deadline_at: float) -> list[Decision]:
         try:
-            link = self._link(deadline_at)
-            try:
-                verdicts = link.talk(converse(groups, self._guess, self.settings.clock), deadline_at)
-            except BaseException:
-                link.close()
-                raise
+            verdicts = self._carry(converse(groups, self._guess, self.settings.clock), deadline_at)
         except BackendError as error:
             return [undecided(group, error) for group in groups]
-        self._idle.append(link)
         # Without a guard, a group's verdict is a decision.
         return cast("list[Decision]", verdicts)
 
+    def _carry(self, conversation: Conversation[R], deadline_at: float) -> R:
+        """Only a link on which all went well goes back to the idle ones."""
+        link = self._link(deadline_at)
+        try:
+            result = link.talk(conversation, deadline_at)
+        except BaseException:
+            link.close()
+            raise
+        self._idle.append(link)
+        return result
+
     def _link(self, deadline_at: float) -> Link:
-        """An idle one, or a new one. Only one that has done its work goes back to the idle ones."""
+        """An idle one, or a new one."""
         if self._pid != os.getpid():
             # A fork's connections are its parent's.
             self._idle, self._pid = deque(), os.getpid()
