@@ -11,7 +11,8 @@ source, places = lua.SOURCE.decode(), {}
 folder = Path(lua.__file__).parent
 for part in (folder / f"{name}.lua" for name in lua.PARTS):
     text = part.read_text("utf-8")
-    before = source[: source.index(text)].count("\n")
+    # What is written in capitals has been put in place, line by line.
+    before = source[: source.index(text.partition("\n")[0])].count("\n")
     places |= {str(before + line): f"lua/{part.name}:{line}" for line in range(1, text.count("\n") + 1)}
 
 

@@ -8,6 +8,8 @@ from limiter.limits import Limit, Quota
 _POLICY = Struct(">IB").pack
 _LIMIT = Struct(">BBIddddd").pack
 _KINDS = 4
+# Of the layout of a state, as `lua/state.lua` has it: change it with that, and states of another count for nothing.
+_LAYOUT = 1
 _ALWAYS = 2**63
 
 
@@ -48,5 +50,5 @@ class PolicyWire:
             tags += tag(limit).to_bytes(4)
             packed.append(_LIMIT(limit.kind, limit.shadow, tag(limit), limit.capacity, *arguments))
         count = len(packed)
-        self._packed = _POLICY(crc32(tags), count) + tags + bytes([count]) + b"".join(packed)
+        self._packed = _POLICY(crc32(tags, _LAYOUT), count) + tags + bytes([_LAYOUT * 32 + count]) + b"".join(packed)
         self._since_us, self._until_us = since, until

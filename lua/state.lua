@@ -1,35 +1,54 @@
 -- state: one string holds what a subject has used of every limit of a policy.
 --
--- Layout   shape (of the policy that wrote it), the state of each limit, the tag of each, how many there are
+-- Layout   shape (of the policy that wrote it), the fields of each limit; the rings of those that keep one, the tag of each, how many there
+--          are (in the lowest five bits; above them, the number of this layout)
 --
--- A limit's state is a record, all zeros where nothing was used; a sliding window's ends with the number of log entries behind it.
--- A policy whose shape is still the stored one, which is nearly always so, reads it as it stands. After an edit the limits are
--- matched by tag (kind and name), so that each keeps its count wherever it now stands in the policy.
+-- A decision reads what stands before the rings, and writes it again. A limit of which nothing was used is all zeros. A policy whose shape
+-- is still the stored one, which is nearly always so, reads it as it stands; after an edit the limits are matched by tag (kind and name),
+-- so that each keeps its count wherever it now stands in the policy. What is of another layout counts for nothing.
 
--- What each limit had, by its tag, in the policy that wrote `blob`.
-local function states_by_tag(blob)
-  local position, states = FIRST_LIMIT, {}
-  for i = byte(blob, -1), 1, -1 do
-    local tag = unpack(">I4", blob, #blob - 4 * i)
-    local _, size, entry = KINDS[tag % 4]()
-    if entry then
-      size = size + entry * unpack("<I2", blob, position + size - 2)
+local call, unpack = redis.call, struct.unpack
+local sub, byte, floor = string.sub, string.byte, math.floor
+local COUNTS = 32
+
+-- The fields and the ring of each limit, by its tag, in the policy that wrote `blob`.
+local function parts_by_tag(blob)
+  local count = byte(blob, -1) % COUNTS
+  local position, parts, rings = 5, {}, {}
+  for i = 1, count do
+    local tag = unpack(">I4", blob, #blob - 4 * (count + 1 - i))
+    local kind = kind_of(tag % KINDS)
+    local fields = { unpack("<" .. kind[KIND_FORMAT], blob, position) }
+    local part = { fields = fields, ring = "" }
+    position = fields[kind[KIND_COUNT] + 1]
+    if kind[KIND_ENTRY] then
+      part.length = floor(fields[kind[KIND_COUNT]] / 65536) * kind[KIND_ENTRY]
+      rings[#rings + 1] = part
     end
-    states[tag] = sub(blob, position, position + size - 1)
-    position = position + size
+    parts[tag] = part
   end
-  return states
+  for _, part in ipairs(rings) do
+    part.ring = sub(blob, position, position + part.length - 1)
+    position = position + part.length
+  end
+  return parts
 end
 
--- A subject's state in the shape of `policy`: of nothing stored, or of what another policy wrote.
-local function shape(policy, blob)
-  local states, parts = blob and states_by_tag(blob) or {}, { policy.head }
-  for i, limit in ipairs(policy) do
-    local tag = limit[TAG]
-    local _, size = KINDS[tag % 4]()
-    parts[i + 1] = states[tag] or ("\0"):rep(size)
+-- A subject's state for a policy of another shape than the stored one, if there is one; all of it is to be written.
+local function shape(key, policy)
+  local blob = call("GET", key)
+  local layout = floor((blob and byte(blob, -1) or 0) / COUNTS)
+  local parts = layout == floor(byte(policy.tags, -1) / COUNTS) and parts_by_tag(blob) or {}
+  local state, body = { key, policy, false, policy.shape }, ""
+  for _, limit in ipairs(policy) do
+    local part = parts[limit[TAG]]
+    for i = 1, kind_of(limit[TAG] % KINDS)[KIND_COUNT] do
+      state[#state + 1] = part and part.fields[i] or 0
+    end
+    body = part and body .. part.ring or body
   end
-  return concat(parts) .. policy.tags
+  state[BODY] = body .. policy.tags
+  return state
 end
 
 return shape

@@ -20,10 +20,8 @@ def guarded(tmp_path_factory):
     path = tmp_path_factory.mktemp("socket") / "redis.sock"
     with redis_server(options=("--unixsocket", str(path))) as running:
         with running.client() as admin:
-            admin.acl_setuser(
-                "limiter", enabled=True, passwords=[f"+{PASSWORD}"], keys=["lim:*"], commands=["+evalsha", "+eval", "+del", "+get"]
-            )
-            admin.execute_command("ACL", "SETUSER", "limiter", "+set", "+time")
+            commands = ["+evalsha", "+eval", "+time", "+get", "+getrange", "+set", "+setrange", "+pexpireat", "+del"]
+            admin.execute_command("ACL", "SETUSER", "limiter", "on", f">{PASSWORD}", "~lim:*", *commands)
             admin.config_set("requirepass", PASSWORD)
         running.socket = path
         yield running

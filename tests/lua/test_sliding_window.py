@@ -48,6 +48,17 @@ def test_a_client_spaced_at_the_rate_is_hardly_ever_denied_above_a_capacity_of_1
     assert admitted_when_spaced(limiter, clock, SlidingWindow(capacity, 60), spacing, times, cost) >= 0.99 * times
 
 
+def test_what_is_admitted_in_one_slice_leaves_together(limiter, clock):
+    limit, subject = SlidingWindow(2, 60), a_subject()
+    policy, step = Policy("slice", [limit]), slice_of(limit)
+    clock.now_us = NOON - NOON % step
+    limiter.take(policy, subject)
+    clock.now_us += step - 1
+    limiter.take(policy, subject)
+    clock.now_us += 1
+    assert us(limiter.take(policy, subject).retry_after) == MINUTE - 1
+
+
 @given(st.integers(1, 1000), st.sampled_from(SPANS), st.integers(0, MINUTE))
 def test_after_a_full_burst_the_next_is_admitted_a_window_and_a_128th_later_at_most(limiter, clock, capacity, span, offset):
     limit = SlidingWindow(capacity, span / SECOND)

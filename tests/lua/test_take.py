@@ -292,6 +292,16 @@ def test_a_group_denied_by_another_limit_charges_its_shadow_limit_nothing(limite
     assert [decision.limits[1].used for decision in decisions] == [1, 1, 1]
 
 
+def test_as_much_as_can_be_asked_is_answered(limiter, clock):
+    """Of the largest groups three at once: more numbers than fit Lua's stack."""
+    policy = Policy("wide", [SlidingWindow(10 + number, 60, f"limit-{number}") for number in range(16)])
+    subjects = [a_subject() for _ in range(64)]
+    clock.now_us = NOON
+    decisions = limiter.take_many([[Charge(policy, subject) for subject in subjects]] * 3, account="wide")
+    assert [{state.used for state in decision.limits} for decision in decisions] == [{1}, {2}, {3}]
+    assert [len(decision.limits) for decision in decisions] == [1024] * 3
+
+
 def test_injected_time_may_start_at_nothing(limiter, clock):
     """For users' own tests: a clock that begins at 0 is as good as any."""
     policy, subject = Policy("zero", [SlidingWindow(1, 60), TokenBucket(1, 1, 60), Quota.monthly(5)]), a_subject()
