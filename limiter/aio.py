@@ -56,16 +56,14 @@ class AsyncLimiter(Verbs[Awaitable[Decision], Awaitable[list[Decision]]]):
 
     def verdict(self, group: Group, deadline: float | None = None) -> asyncio.Future[Verdict]:
         """As `decide`; of a guarded group, perhaps that the generation has moved on."""
-        answer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        self.verdict_to(answer, group, self.settings.deadline_at(deadline))
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Verdict] = loop.create_future()
+        self._batcher_on(loop).submit(group, self.settings.deadline_at(deadline), answer)
         return answer
 
     def verdict_to(self, answer: Answer, group: Group, deadline_at: float) -> None:
         """As `verdict`, handed to `answer`. For who serves many at once: it spares a future and a turn of the loop each."""
-        batcher = self._batcher
-        if batcher is None or batcher.loop is not asyncio.get_running_loop():
-            batcher = self._started()
-        batcher.submit(group, deadline_at, answer)
+        self._batcher_on(asyncio.get_running_loop()).submit(group, deadline_at, answer)
 
     async def inspect(self, what: What, subject: str | None = None, *, account: str | None = None) -> tuple[LimitState, ...]:
         """How each limit stands."""
@@ -124,11 +122,13 @@ class AsyncLimiter(Verbs[Awaitable[Decision], Awaitable[list[Decision]]]):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def _started(self) -> Batcher:
-        if self._batcher is not None and not self._batcher.loop.is_closed():
-            raise LimiterError("an AsyncLimiter serves one event loop: make another one for this loop, or close it in its own")
-        self._batcher = Batcher(self._open_link, self._converse)
-        return self._batcher
+    def _batcher_on(self, loop: asyncio.AbstractEventLoop) -> Batcher:
+        batcher = self._batcher
+        if batcher is None or batcher.loop is not loop:
+            if batcher is not None and not batcher.loop.is_closed():
+                raise LimiterError("an AsyncLimiter serves one event loop: make another one for this loop, or close it in its own")
+            batcher = self._batcher = Batcher(self._open_link, self._converse)
+        return batcher
 
     async def _open_link(self) -> AsyncLink:
         return await AsyncLink.open(self._connect())

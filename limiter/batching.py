@@ -38,22 +38,19 @@ class Answer(Protocol):
     def set_exception(self, error: BackendError, /) -> None: ...
 
 
-class Waiter:
-    """A caller: what it asks, until when it waits (monotonic), and where its answer goes."""
+# A caller: what it asks, until when it waits (monotonic), and where its answer goes. (A plain tuple, as there is one for every decision.)
+Waiter = tuple[Group, float, Answer]
 
-    __slots__ = ("answer", "deadline_at", "group")
 
-    def __init__(self, group: Group, deadline_at: float, answer: Answer) -> None:
-        self.group, self.deadline_at, self.answer = group, deadline_at, answer
-
-    def fail(self, error: BackendError) -> None:
-        if self.answer.done():
-            return
-        try:
-            self.answer.set_result(undecided(self.group, error))
-        except BackendError:
-            # Each caller gets an error of its own: a shared one would gather all their tracebacks.
-            self.answer.set_exception(type(error)(*error.args))
+def _fail(waiter: Waiter, error: BackendError) -> None:
+    group, _, answer = waiter
+    if answer.done():
+        return
+    try:
+        answer.set_result(undecided(group, error))
+    except BackendError:
+        # Each caller gets an error of its own: a shared one would gather all their tracebacks.
+        answer.set_exception(type(error)(*error.args))
 
 
 class Lane:
@@ -81,11 +78,11 @@ class Lane:
             await self.drop_link()
             failure = error if isinstance(error, BackendError) else BackendError(f"Redis was not understood: {error!r}")
             for waiter in batch:
-                waiter.fail(failure)
+                _fail(waiter, failure)
         else:
-            for waiter, verdict in zip(batch, verdicts, strict=True):
-                if not waiter.answer.done():
-                    waiter.answer.set_result(verdict)
+            for (_, _, answer), verdict in zip(batch, verdicts, strict=True):
+                if not answer.done():
+                    answer.set_result(verdict)
         self.flying = []
 
     def give_up(self, now: float) -> None:
@@ -122,7 +119,7 @@ class Batcher:
         self._timer_at = 0.0
 
     def submit(self, group: Group, deadline_at: float, answer: Answer) -> None:
-        self._waiting.append(Waiter(group, deadline_at, answer))
+        self._waiting.append((group, deadline_at, answer))
         if not self._starting:
             self._start()
         if self._timer is None or deadline_at < self._timer_at:
@@ -138,7 +135,7 @@ class Batcher:
         if working:
             await asyncio.wait(working)
         for waiter in unanswered:
-            waiter.fail(BackendError("the limiter was closed"))
+            _fail(waiter, BackendError("the limiter was closed"))
         for lane in self._lanes:
             await lane.drop_link()
 
@@ -156,7 +153,7 @@ class Batcher:
             while batch := self._next_batch(lane):
                 if self._waiting:
                     self._start()
-                await lane.fly(batch, self._converse([waiter.group for waiter in batch]))
+                await lane.fly(batch, self._converse([group for group, _, _ in batch]))
         finally:
             lane.task, lane.flying = None, []
 
@@ -168,7 +165,7 @@ class Batcher:
         batch: list[Waiter] = []
         while self._waiting and len(batch) < most:
             waiter = self._waiting.popleft()
-            if not waiter.answer.done():
+            if not waiter[2].done():
                 batch.append(waiter)
         return batch
 
@@ -184,11 +181,11 @@ class Batcher:
         late = BackendTimeout("Redis did not answer within the deadline")
         flying = [waiter for lane in self._lanes for waiter in lane.flying]
         for waiter in (*flying, *self._waiting):
-            if waiter.deadline_at <= now:
-                waiter.fail(late)
-        self._waiting = deque(waiter for waiter in self._waiting if not waiter.answer.done())
+            if waiter[1] <= now:
+                _fail(waiter, late)
+        self._waiting = deque(waiter for waiter in self._waiting if not waiter[2].done())
         for lane in self._lanes:
-            if lane.flying and all(waiter.answer.done() for waiter in lane.flying):
+            if lane.flying and all(answer.done() for _, _, answer in lane.flying):
                 lane.give_up(self.loop.time())
-        if left := [waiter.deadline_at for waiter in (*flying, *self._waiting) if not waiter.answer.done()]:
+        if left := [deadline_at for _, deadline_at, answer in (*flying, *self._waiting) if not answer.done()]:
             self._set_timer(min(left))
