@@ -7,12 +7,12 @@ decisions on the same policies is put together once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from limiter.api.answers import NO_STORE, Answer, head_of
 from limiter.api.problems import CONTENT_TYPE, QUOTA_EXCEEDED, REDUCED_CAPACITY, problem
 from limiter.api.rules import Rules
 from limiter.decision import Decision
+from limiter.headers import Row, plan_of
 from limiter.policy import Policy
 
 _NEVER = -1
@@ -29,15 +29,6 @@ _DENIED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An enforced limit: its name, and where its numbers begin in a decision's."""
-
-    at: int
-    capacity: int
-    name: bytes
-
-
 class Numbers:
     """Decisions on these policies, in this order, as answers."""
 
@@ -45,13 +36,7 @@ class Numbers:
 
     def __init__(self, policies: Sequence[Policy], rules: Rules) -> None:
         self._rules, self._epoch = rules, rules.reset == "epoch"
-        limits = [(policy, limit) for policy in policies for limit in policy.limits]
-        enforced = [(at, policy, limit) for at, (policy, limit) in enumerate(limits) if not limit.shadow]
-        names = [limit.name for _, _, limit in enforced]
-        full = [name if names.count(name) == 1 else f"{policy.name}.{name}" for name, (_, policy, _) in zip(names, enforced, strict=True)]
-        self._rows = [Row(3 * at, limit.capacity, name.encode()) for name, (at, _, limit) in zip(full, enforced, strict=True)]
-        stated = ", ".join(f'"{name}";q={limit.capacity};w={limit.seconds}' for name, (_, _, limit) in zip(full, enforced, strict=True))
-        rates = ", ".join(f'"{name}";r=%d;t=%d' for name in full)
+        self._rows, stated, rates = plan_of(tuple(policies))
         numbers = "x-ratelimit-limit: %d\r\nx-ratelimit-remaining: %d\r\nx-ratelimit-reset: %d\r\n"
         # Bytes at once: as text, to be encoded, it takes half as long again.
         self._head = f"ratelimit-policy: {stated}\r\nratelimit: {rates}\r\n{numbers}".encode()
@@ -85,7 +70,7 @@ class Numbers:
             at = row.at
             wait = numbers[at + 1]
             if wait:
-                violated.append(row.name)
+                violated.append(row.name.encode())
                 if longest != _NEVER and (wait == _NEVER or wait > longest):
                     longest, binding, at_binding = wait, row, len(told)
             left = row.capacity - numbers[at]
@@ -104,13 +89,13 @@ class Numbers:
         hopeless = b"x-should-retry: false\r\n" if self._rules.should_retry else b""
         if wait_us == _NEVER:
             detail = b"The limit '%b' allows %d, less than this request costs: it can never pass."
-            return _DENIAL + hopeless, detail % (binding.name, binding.capacity)
+            return _DENIAL + hopeless, detail % (binding.name.encode(), binding.capacity)
         head = _DENIAL + b"retry-after: %d\r\n" % seconds
         if self._rules.retry_after_ms:
             head += b"retry-after-ms: %d\r\n" % -(-wait_us // 1000)
         if seconds > _PATIENCE_S:
             head += hopeless
-        return head, b"The limit '%b' allows %d; try again in %d s." % (binding.name, binding.capacity, seconds)
+        return head, b"The limit '%b' allows %d; try again in %d s." % (binding.name.encode(), binding.capacity, seconds)
 
 
 def unavailable(policies: Sequence[str] = ()) -> Answer:

@@ -3,50 +3,76 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from limiter.policy import Policy
 
 if TYPE_CHECKING:
-    from limiter.decision import Decision, LimitState
+    from limiter.decision import Decision
 
 # X-RateLimit-Reset as seconds from now, or as a Unix time.
 Reset = Literal["delta", "epoch"]
 
+_NEVER = -1
+
+
+class Row(NamedTuple):
+    """An enforced limit: its name, and where its numbers begin in a decision's."""
+
+    at: int
+    capacity: int
+    name: str
+
+
+class Plan(NamedTuple):
+    """What is the same in all decisions on some policies: RateLimit-Policy whole, and RateLimit but for the numbers."""
+
+    rows: tuple[Row, ...]
+    stated: str
+    rates: str
+
+
+@lru_cache(maxsize=1024)
+def plan_of(policies: tuple[Policy, ...]) -> Plan:
+    """A limit goes by its name, with its policy's before it if two policies share it."""
+    limits = enumerate((policy, limit) for policy in policies for limit in policy.limits)
+    enforced = [(at, policy, limit) for at, (policy, limit) in limits if not limit.shadow]
+    plain = [limit.name for _, _, limit in enforced]
+    names = [name if plain.count(name) == 1 else f"{policy.name}.{name}" for name, (_, policy, _) in zip(plain, enforced, strict=True)]
+    rows = tuple(Row(3 * at, limit.capacity, name) for name, (at, _, limit) in zip(names, enforced, strict=True))
+    stated = ", ".join(f'"{name}";q={limit.capacity};w={limit.seconds}' for name, (_, _, limit) in zip(names, enforced, strict=True))
+    return Plan(rows, stated, ", ".join(f'"{name}";r=%d;t=%d' for name in names))
+
 
 def headers_of(decision: Decision, reset: Reset) -> dict[str, str]:
     """Empty where nothing is known: in a degraded decision, or where every limit is in shadow."""
-    states, binding = decision.enforced, decision.binding
-    headers = {} if decision.allowed else {"Cache-Control": "no-store"}
-    if not states or binding is None:
+    allowed, numbers = decision.allowed, decision.numbers
+    headers = {} if allowed else {"Cache-Control": "no-store"}
+    rows, stated, rates = plan_of(tuple([charge.policy for charge in decision.charges]))
+    if not numbers or not rows:
         return headers
-    names, headers["RateLimit-Policy"] = _stated(tuple([charge.policy for charge in decision.charges]))
-    headers["RateLimit"] = ", ".join(
-        [f'"{name}";r={state.remaining};t={_seconds(state)}' for name, state in zip(names, states, strict=True)]
-    )
-    seconds = _seconds(binding)
-    headers["X-RateLimit-Limit"] = str(binding.capacity)
-    headers["X-RateLimit-Remaining"] = str(binding.remaining)
+    told: list[int] = []
+    # As `decision.binding` has it: of a denial the limit that blocks longest, else the one with the least left.
+    most, binding, at_binding, wait = (-(2**63), 0), 0, 0, 0
+    for at, capacity, _ in rows:
+        left, wait_us, reset_us = capacity - numbers[at], numbers[at + 1], numbers[at + 2]
+        left = max(left, 0)
+        rank = (-left, reset_us) if allowed else (wait_us == _NEVER, wait_us)
+        if rank > most:
+            most, binding, at_binding, wait = rank, capacity, len(told), wait_us
+        # Of a limit that blocks, the time to wait: so that it and Retry-After are one number.
+        told += (left, _whole(wait_us if wait_us > 0 else reset_us))
+    left, seconds = told[at_binding : at_binding + 2]
+    headers["RateLimit-Policy"] = stated
+    headers["RateLimit"] = rates % tuple(told)
+    headers["X-RateLimit-Limit"] = str(binding)
+    headers["X-RateLimit-Remaining"] = str(left)
     headers["X-RateLimit-Reset"] = str(seconds if reset == "delta" else _whole(decision.decided_us) + seconds)
-    if not decision.allowed and binding.retry_after is not None:
+    if not allowed and wait != _NEVER:
         headers["Retry-After"] = str(seconds)
     return headers
 
 
-@lru_cache(maxsize=1024)
-def _stated(policies: tuple[Policy, ...]) -> tuple[list[str], str]:
-    """The names of the enforced limits, a policy's before those that two policies share; and RateLimit-Policy, which is always the same."""
-    limits = [(policy, limit) for policy in policies for limit in policy.limits if not limit.shadow]
-    plain = [limit.name for _, limit in limits]
-    names = [limit.name if plain.count(limit.name) == 1 else f"{policy.name}.{limit.name}" for policy, limit in limits]
-    stated = [f'"{name}";q={limit.capacity};w={limit.seconds}' for name, (_, limit) in zip(names, limits, strict=True)]
-    return names, ", ".join(stated)
-
-
-def _seconds(state: LimitState) -> int:
-    # Of a limit that blocks, the time to wait: so that it and Retry-After are one number. At least 1, as 0 would invite at once.
-    return max(1, _whole(state.wait_us)) if state.wait_us > 0 else _whole(state.reset_us)
-
-
 def _whole(us: int) -> int:
+    """Seconds, rounded up: 0 would invite at once."""
     return -(-us // 1_000_000)

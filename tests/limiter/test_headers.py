@@ -106,3 +106,15 @@ def test_any_decision_is_told_in_lists_of_strings_with_whole_numbers(allowed, on
         )
         assert int(told["Retry-After"]) >= 1
         assert int(told["Retry-After"]) * 1_000_000 >= max(one[1], other[1])
+
+
+@given(st.booleans(), numbers, numbers, numbers, st.integers(0, 2))
+def test_the_older_headers_are_those_of_the_binding_limit(allowed, one, two, three, shadow):
+    limits = [SlidingWindow(100 + place, 60 + place, f"limit-{place}", shadow=place == shadow) for place in range(3)]
+    told = (*one, *two, *three)
+    decision = Decision(allowed, (Charge(Policy("any", limits), "key"),), told, NOW)
+    headers, binding = decision.headers(), decision.binding
+    assert headers["X-RateLimit-Limit"] == str(binding.capacity)
+    assert headers["X-RateLimit-Remaining"] == str(binding.remaining) == str(decision.remaining)
+    if not allowed:
+        assert float(headers["Retry-After"]) >= binding.retry_after
