@@ -17,7 +17,7 @@ from limiter.decision import Decision, LimitState
 from limiter.errors import BackendTimeout, LimiterError
 from limiter.group import Group
 from limiter.policy import Policy
-from limiter.protocol import Clock, Verdict
+from limiter.protocol import Clock, Outcome, Verdict
 from limiter.server_clock import ServerClock
 from limiter.settings import Settings, checked_seconds, pause, raised
 from limiter.streaming import AsyncLink
@@ -133,5 +133,5 @@ class AsyncLimiter(Verbs[Awaitable[Decision], Awaitable[list[Decision]]]):
     async def _open_link(self) -> AsyncLink:
         return await AsyncLink.open(self._connect())
 
-    def _converse(self, groups: Sequence[Group]) -> Conversation[list[Verdict]]:
+    def _converse(self, groups: Sequence[Group]) -> Conversation[list[Outcome]]:
         return converse(groups, self._guess, self.settings.clock)

@@ -18,7 +18,7 @@ from limiter.conversation import Conversation
 from limiter.errors import BackendError, BackendTimeout
 from limiter.failure import undecided
 from limiter.group import Group
-from limiter.protocol import MOST_GROUPS, Verdict
+from limiter.protocol import MOST_GROUPS, Outcome, Verdict
 from limiter.streaming import AsyncLink
 
 _LANES = 2
@@ -65,12 +65,12 @@ class Lane:
         self.flying: list[Waiter] = []
         self.flight = asyncio.timeout(None)
 
-    async def fly(self, batch: list[Waiter], conversation: Conversation[list[Verdict]]) -> None:
+    async def fly(self, batch: list[Waiter], conversation: Conversation[list[Outcome]]) -> None:
         self.flying = batch
         try:
             async with asyncio.timeout(None) as self.flight:
                 link = await self._ready_link()
-                verdicts = await link.talk(conversation)
+                outcomes = await link.talk(conversation)
         except TimeoutError:
             # Nobody waits: the timer has answered them all.
             await self.drop_link()
@@ -80,9 +80,11 @@ class Lane:
             for waiter in batch:
                 _fail(waiter, failure)
         else:
-            for (_, _, answer), verdict in zip(batch, verdicts, strict=True):
-                if not answer.done():
-                    answer.set_result(verdict)
+            for waiter, outcome in zip(batch, outcomes, strict=True):
+                if isinstance(outcome, BackendError):
+                    _fail(waiter, outcome)
+                elif not waiter[2].done():
+                    waiter[2].set_result(outcome)
         self.flying = []
 
     def give_up(self, now: float) -> None:
@@ -108,7 +110,7 @@ class Batcher:
     def __init__(
         self,
         open_link: Callable[[], Awaitable[AsyncLink]],
-        converse: Callable[[Sequence[Group]], Conversation[list[Verdict]]],
+        converse: Callable[[Sequence[Group]], Conversation[list[Outcome]]],
     ) -> None:
         self._converse = converse
         self.loop = asyncio.get_running_loop()

@@ -14,7 +14,7 @@ import hiredis
 
 from limiter.errors import BackendError, shown
 from limiter.group import Group
-from limiter.protocol import Clock, Stale, Verdict, call_for
+from limiter.protocol import Clock, Outcome, Stale, call_for
 from limiter.resp import pack
 from limiter.server_clock import ServerClock
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 Conversation = Generator[bytes, Any, T]
 
 
-def converse(groups: Sequence[Group], guess: ServerClock, injected: Clock | None) -> Conversation[list[Verdict]]:
+def converse(groups: Sequence[Group], guess: ServerClock, injected: Clock | None) -> Conversation[list[Outcome]]:
     call = call_for(groups, guess, injected)
     reply = yield call.command
     if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):

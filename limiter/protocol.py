@@ -11,6 +11,7 @@ from enum import Enum
 from struct import Struct, unpack
 
 from limiter.decision import Decision
+from limiter.errors import BackendError, shown
 from limiter.group import Group, Operation
 from limiter.lua import SHA, SOURCE
 from limiter.resp import pack
@@ -25,7 +26,7 @@ _new = tuple.__new__
 _LINE = Struct(">BHd").pack
 _COUNT = Struct(">H").pack
 _GUARD, _NEW_GROUP = 3, 16
-_DENIED, _ALLOWED, _STALE_GENERATION, _STALE_BOUNDS = range(4)
+_DENIED, _ALLOWED, _STALE_GENERATION, _STALE_BOUNDS, _UNREADABLE = range(5)
 
 
 class Stale(Enum):
@@ -36,6 +37,7 @@ class Stale(Enum):
 
 
 Verdict = Decision | Stale
+Outcome = Verdict | BackendError
 
 # Times in microseconds, instead of Redis's.
 Clock = Callable[[], int]
@@ -76,21 +78,26 @@ class Call:
     def command_with_source(self) -> bytes:
         return pack(b"EVAL", SOURCE, *self._arguments)
 
-    def decode(self, reply: bytes) -> tuple[int, list[Verdict]]:
-        """Redis's time, and the verdicts in the order of the groups."""
+    def decode(self, reply: bytes) -> tuple[int, list[Outcome]]:
+        """Redis's time, and the verdicts in the order of the groups, or what kept one from being made."""
         numbers = unpack(f">{len(reply) // 8}q", reply)
         now_us, at = numbers[0], 1
-        verdicts: list[Verdict] = []
+        verdicts: list[Outcome] = []
         for group in self.groups:
             verdict = numbers[at]
             at += 1
             if verdict > _ALLOWED:
-                verdicts.append(Stale(verdict))
+                verdicts.append(Stale(verdict) if verdict < _UNREADABLE else _unreadable(group))
                 continue
             end = at + group.width
             verdicts.append(_new(Decision, (verdict == _ALLOWED, group.charges, numbers[at:end], now_us, "")))
             at = end
         return now_us, verdicts
+
+
+def _unreadable(group: Group) -> BackendError:
+    keys = " or ".join(shown(key) for key in group.keys)
+    return BackendError(f"Redis holds something at {keys} that is no count: does another program use our prefix? Choose another prefix=")
 
 
 def call_for(groups: Sequence[Group], guess: ServerClock, injected: Clock | None) -> Call:
@@ -110,4 +117,4 @@ def call_for(groups: Sequence[Group], guess: ServerClock, injected: Clock | None
     return call
 
 
-__all__ = ["MOST_GROUPS", "Call", "Clock", "Operation", "Stale", "Verdict", "call_for"]
+__all__ = ["MOST_GROUPS", "Call", "Clock", "Operation", "Outcome", "Stale", "Verdict", "call_for"]

@@ -99,11 +99,12 @@ class Limiter(Verbs[Decision, list[Decision]]):
 
     def _decided(self, groups: Sequence[Group], deadline_at: float) -> list[Decision]:
         try:
-            verdicts = self._carry(converse(groups, self._guess, self.settings.clock), deadline_at)
+            outcomes = self._carry(converse(groups, self._guess, self.settings.clock), deadline_at)
         except BackendError as error:
             return [undecided(group, error) for group in groups]
         # Without a guard, a group's verdict is a decision.
-        return cast("list[Decision]", verdicts)
+        decisions = cast("list[Decision | BackendError]", outcomes)
+        return [undecided(group, told) if isinstance(told, BackendError) else told for group, told in zip(groups, decisions, strict=True)]
 
     def _carry(self, conversation: Conversation[R], deadline_at: float) -> R:
         """Only a link on which all went well goes back to the idle ones."""

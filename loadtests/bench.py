@@ -2,8 +2,8 @@
 
 python loadtests/bench.py [--short] [--only library]
 
-A run that is not short puts its figures into docs/benchmarks.md. None passes judgement on a machine: a missed target is printed as
-missed, and the exit code is 0.
+A run that is not short puts its figures into README.md and docs/benchmarks.md. None passes judgement on a machine: a missed target is
+printed as missed, and the exit code is 0.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> None:
         print(f"\n{targets_table(targets)}")
     if not told.short:
         document.write(_sections(reports, where))
-        print(f"\nWritten to {document.DOCUMENT.name}.")
+        print(f"\nWritten to {' and '.join(path.name for path in document.DOCUMENTS)}.")
 
 
 def _arguments() -> argparse.Namespace:

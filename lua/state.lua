@@ -7,7 +7,7 @@
 -- is still the stored one, which is nearly always so, reads it as it stands; after an edit the limits are matched by tag (kind and name),
 -- so that each keeps its count wherever it now stands in the policy. What is of another layout counts for nothing.
 
-local call, unpack = redis.call, struct.unpack
+local unpack = struct.unpack
 local sub, byte, floor = string.sub, string.byte, math.floor
 local COUNTS = 32
 
@@ -34,9 +34,13 @@ local function parts_by_tag(blob)
   return parts
 end
 
--- A subject's state for a policy of another shape than the stored one, if there is one; all of it is to be written.
+-- A subject's state for a policy of another shape than the stored one, if there is one; all of it is to be written. Nothing, if the key
+-- holds no string.
 local function shape(key, policy)
-  local blob = call("GET", key)
+  local blob = redis.pcall("GET", key)
+  if type(blob) == "table" then
+    return nil
+  end
   local layout = floor((blob and byte(blob, -1) or 0) / COUNTS)
   local parts = layout == floor(byte(policy.tags, -1) / COUNTS) and parts_by_tag(blob) or {}
   local state, body = { key, policy, false, policy.shape }, ""

@@ -5,8 +5,8 @@
 --           limits: kind, shadow, tag, capacity, a, b, c, d (a..d are the kind's further arguments, in its file)
 -- ARGV[2]   "", or the time in microseconds (tests)
 -- ARGV[3]   the lines, packed: operation (+ 16 where a group begins), policy (from 0), cost
--- Reply     integers of 8 bytes, packed: the time, then for each group its verdict and, unless that is stale, for every limit of it
---           used, wait_us (0: there was room, -1: there never is) and reset_us
+-- Reply     integers of 8 bytes, packed: the time, then for each group its verdict and, if it is a denial or an allowance, for every
+--           limit of it used, wait_us (0: there was room, -1: there never is) and reset_us
 --
 -- A denial writes nothing. A clock that steps back loosens no limit: each kind sees to that.
 
@@ -14,9 +14,9 @@
 local PEEK, REFUND, GUARD = 1, 2, 3
 local LINE, NEW_GROUP = ">BI2d", 16
 local LIMIT = ">BBI4ddddd"
-local DENIED, ALLOWED, STALE_GENERATION, STALE_BOUNDS = 0, 1, 2, 3
+local DENIED, ALLOWED, STALE_GENERATION, STALE_BOUNDS, UNREADABLE = 0, 1, 2, 3, 4
 
-local call, spread = redis.call, unpack
+local call, attempt, spread = redis.call, redis.pcall, unpack
 local unpack, pack = struct.unpack, struct.pack
 
 local policies, packed = {}, ARGV[1]
@@ -76,7 +76,7 @@ while line <= lines do
       end
     else
       local policy = policies[index]
-      local head, state = call("GETRANGE", key, "0", policy.to), nil
+      local head, state = attempt("GETRANGE", key, "0", policy.to), nil
       if #head == policy.size then
         state = { key, policy, false, unpack(policy.fields, head) }
       end
@@ -88,8 +88,13 @@ while line <= lines do
       end
       peeks = operation == PEEK
 
-      local longest = 0
-      for i = 1, policy.limits do
+      local limits, longest = policy.limits, 0
+      if not state then
+        -- What stands there is nobody's state, and stays as it is.
+        verdict = verdict > ALLOWED and verdict or UNREADABLE
+        limits, cost = 0, 0
+      end
+      for i = 1, limits do
         local limit = policy[i]
         local used, wait, reset, left, later, past, total = limit[TAKE](limit, state, now, cost)
         if wait ~= 0 then

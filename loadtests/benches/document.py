@@ -1,23 +1,25 @@
-"""Puts what was measured into docs/benchmarks.md, between markers: a bench that was not run keeps what it had there."""
+"""Puts what was measured into README.md and docs/benchmarks.md, between markers: a bench that was not run keeps what it had there."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
+_ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = (_ROOT / "README.md", _ROOT / "docs" / "benchmarks.md")
 
 
 def write(sections: dict[str, str]) -> None:
-    text = DOCUMENT.read_text("utf-8")
     for name, content in sections.items():
-        text = _replaced(text, name, content)
-    DOCUMENT.write_text(text, "utf-8")
+        _write(name, content)
 
 
-def _replaced(text: str, name: str, content: str) -> str:
+def _write(name: str, content: str) -> None:
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     section = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    if not section.search(text):
-        raise SystemExit(f"{DOCUMENT.name} has no markers {begin} and {end}: put them where the figures are to go")
-    return section.sub(lambda _: f"{begin}\n\n{content}\n\n{end}", text)
+    for document in DOCUMENTS:
+        text, found = section.subn(lambda _: f"{begin}\n\n{content}\n\n{end}", document.read_text("utf-8"))
+        if found:
+            document.write_text(text, "utf-8")
+            return
+    raise SystemExit(f"No document has the markers {begin} and {end}: put them where the figures are to go")

@@ -225,13 +225,32 @@ def test_flushing_scripts_in_the_middle_of_traffic_reaches_no_caller(limiter, se
     assert sorted(used) == list(range(1, 501))
 
 
-def test_an_error_that_redis_answers_is_told_and_the_connection_serves_on(limiter, server, prefix):
+def test_what_is_no_count_at_a_key_fails_those_who_ask_for_it_and_nobody_else(limiter, server, prefix):
+    key = f"{prefix}:{{strange}}:strange:open"
     with server.client() as client:
-        client.lpush(f"{prefix}:{{key}}:key:plain", "not a state")
-        with pytest.raises(BackendError, match="Redis refused: WRONGTYPE"):
+        client.lpush(key, "not a state")
+        decisions = limiter.take_many([Charge(OPEN, subject) for subject in ("one", "strange", "two", "strange")])
+        assert [bool(decision.degraded) for decision in decisions] == [False, True, False, True]
+        assert all(decision.allowed for decision in decisions)
+        together = limiter.take([Charge(OPEN, "one"), Charge(OPEN, "strange")], account="strange")
+        assert together.degraded
+        assert not limiter.take(Policy("open", LIMITS, failure="closed"), "strange").allowed
+        with pytest.raises(BackendError, match=f"something at b'{key}' that is no count: .* prefix="):
+            limiter.take(Policy("open", LIMITS), "strange")
+        assert client.lrange(key, 0, -1) == [b"not a state"]
+        assert not client.exists(f"{prefix}:{{strange}}:one:open")
+        client.delete(key)
+    assert [decision.limits[0].used for decision in limiter.take_many([Charge(OPEN, "one"), Charge(OPEN, "strange")])] == [2, 1]
+
+
+def test_an_error_that_redis_answers_is_told_and_the_connection_serves_on(own_server, prefix, client):
+    with limiter_of(client, own_server.url, prefix=prefix) as limiter, own_server.client() as admin:
+        limiter.take(PLAIN, "key")
+        admin.execute_command("ACL", "SETUSER", "default", "-setrange")
+        with pytest.raises(BackendError, match=r"Redis refused: .* can't run this command"):
             limiter.take(PLAIN, "key")
-        client.delete(f"{prefix}:{{key}}:key:plain")
-    assert limiter.take(PLAIN, "key").allowed
+        admin.execute_command("ACL", "SETUSER", "default", "+setrange")
+        assert limiter.take(PLAIN, "key").limits[0].used == 2
 
 
 def test_a_full_redis_fails_as_the_policy_says(own_server, prefix, client):
