@@ -76,6 +76,7 @@ while line <= lines do
       end
     else
       local policy = policies[index]
+      -- Of a key that holds no string, an error: a table, of no length.
       local head, state = attempt("GETRANGE", key, "0", policy.to), nil
       if #head == policy.size then
         state = { key, policy, false, unpack(policy.fields, head) }

@@ -77,7 +77,7 @@ def fastapi_limiter(redis_url: str) -> ASGIApp:
 
 
 def proxy(upstream: str) -> ASGIApp:
-    from limiter.api.proxy import Proxy  # noqa: PLC0415
+    from limiter.api.proxy.app import Proxy  # noqa: PLC0415
 
     return Proxy(upstream, trusts=lambda _: False)
 
@@ -116,7 +116,7 @@ def main(name: str, port: str, redis_url: str, upstream: str) -> None:
     http: Any = "httptools"
     if name == "proxy":
         # The server's side that the proxy is made for, as in the sidecar.
-        from limiter.api.downstream import DownstreamProtocol  # noqa: PLC0415
+        from limiter.api.proxy.downstream import DownstreamProtocol  # noqa: PLC0415
 
         http = DownstreamProtocol
     uvicorn.run(makers[name](), port=int(port), loop="uvloop", http=http, ws="none", lifespan="off", log_level="warning", access_log=False)

@@ -75,7 +75,7 @@ class Servers:
         port = free_port()
         path = self._folder / f"{port}.yaml"
         path.write_text(config, "utf-8")
-        command = [sys.executable, "-m", "limiter.api.cli", "serve", "--config", str(path), "--redis", self._redis_url]
+        command = [sys.executable, "-m", "limiter.api.cli.main", "serve", "--config", str(path), "--redis", self._redis_url]
         return self._start([*command, "--port", str(port), "--admin-port", "0", *options], port)
 
     def _start(self, command: Sequence[str], port: int) -> Server:

@@ -15,7 +15,7 @@ GOOD = "policies:\n  standard: { limits: [5/minute] }\ntiers:\n  free: { key: st
 
 
 def limiter(*arguments, **environment):
-    command = [sys.executable, "-P", "-m", "limiter.api.cli", *map(str, arguments)]
+    command = [sys.executable, "-P", "-m", "limiter.api.cli.main", *map(str, arguments)]
     env = {name: value for name, value in os.environ.items() if name != "LIMITER_REDIS_URL"}
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env={**env, **environment})
 

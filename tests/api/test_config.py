@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from limiter.api.config import ConfigError, load, loads, starting_file
+from limiter.api.config.file import ConfigError, load, loads, starting_file
 from limiter.limits import Quota, SlidingWindow, TokenBucket
 
 DIGEST = "ab" * 32
@@ -174,5 +174,5 @@ def test_what_the_starting_file_leaves_out_is_right_too():
 
 
 def test_the_starting_file_is_what_stands_beside_the_code():
-    here = Path(__file__).parents[2] / "api" / "starting.yaml"
+    here = Path(__file__).parents[2] / "api" / "config" / "starting.yaml"
     assert starting_file() == here.read_text("utf-8")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from limiter.api import config_forms, config_limits
-from limiter.api.config import loads
+from limiter.api.config import forms as config_forms
+from limiter.api.config import limits as config_limits
+from limiter.api.config.file import loads
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text("utf-8")
 WHOLE = re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[1]

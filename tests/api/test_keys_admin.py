@@ -6,7 +6,7 @@ import json
 import pytest
 from fastapi import FastAPI
 
-from limiter.api.keys_admin import router
+from limiter.api.keys.admin import router
 from support.registry import world_of
 
 RAW = "ff_live_rkpxv2hx5drnmvfj4hnwq7k7axw4vzq6"

@@ -223,7 +223,7 @@ def test_the_command_line_goes_by_the_configuration(running, own_redis, tmp_path
     """Its Redis, its prefix, and the names that there are."""
 
     def limiter(*arguments):
-        command = [sys.executable, "-P", "-m", "limiter.api.cli", *arguments, "--config", tmp_path / "limiter.yaml", "--json"]
+        command = [sys.executable, "-P", "-m", "limiter.api.cli.main", *arguments, "--config", tmp_path / "limiter.yaml", "--json"]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("LIMITER_")}
         return subprocess.run([*command, "--redis", own_redis.url], capture_output=True, text=True, env=environment, check=False)
 
@@ -240,7 +240,8 @@ def test_the_command_line_goes_by_the_configuration(running, own_redis, tmp_path
 
 
 def test_a_pepper_that_is_too_short_is_no_pepper(tmp_path):
-    command = [sys.executable, "-P", "-m", "limiter.api.cli", "serve", "--port", "0", "--admin-port", "0", "--redis", "redis://127.0.0.1:1"]
+    command = [sys.executable, "-P", "-m", "limiter.api.cli.main", "serve", "--port", "0", "--admin-port", "0"]
+    command += ["--redis", "redis://127.0.0.1:1"]
     environment = {**os.environ, "LIMITER_PEPPER": "short"}
     ended = subprocess.run([*command, "--data", tmp_path], capture_output=True, text=True, env=environment, check=False, timeout=30)
     assert (ended.returncode, "LIMITER_PEPPER" in ended.stderr) == (2, True)

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from limiter.api.config import load
+from limiter.api.config.file import load
 from limiter.api.reload import Watched
 
 

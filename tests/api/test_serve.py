@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from limiter.api.engine import engine
+from limiter.api.server.engine import engine
 from support.load import load
 from support.redis_server import redis_server
 from support.sidecar import ask, digest, eventually, sidecar

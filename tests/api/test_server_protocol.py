@@ -9,9 +9,9 @@ import pytest
 from limiter import AsyncLimiter, Policy, SlidingWindow
 from limiter.api.answers import Answer
 from limiter.api.front import Front
-from limiter.api.listening import Listening, bind, config_for
 from limiter.api.rules import Rules, StaticKey, Tier
-from limiter.api.server_protocol import FrontProtocol
+from limiter.api.server.listening import Listening, bind, config_for
+from limiter.api.server.protocol import FrontProtocol
 from limiter.keys.form import sha256_of
 
 POLICY = Policy("standard", [SlidingWindow(1000, 60)])

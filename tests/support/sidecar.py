@@ -97,7 +97,8 @@ def lines_of(log: Path) -> list[dict]:
 @contextmanager
 def sidecar(folder: Path, config: str | None = None, *arguments: str, redis: str | None = None, env=None) -> Iterator[Sidecar]:
     """`config` is the text of its file, `limiter.yaml` in the folder; `redis` a URL, and without one it has its own."""
-    command = [sys.executable, "-P", "-m", "limiter.api.cli", "serve", "--port", "0", "--admin-port", "0", "--data", str(folder / "data")]
+    command = [sys.executable, "-P", "-m", "limiter.api.cli.main", "serve", "--port", "0", "--admin-port", "0"]
+    command += ["--data", str(folder / "data")]
     if config is not None:
         (folder / "limiter.yaml").write_text(config)
         command += ["--config", str(folder / "limiter.yaml")]

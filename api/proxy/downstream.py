@@ -17,9 +17,9 @@ from typing import Any
 from starlette.types import Message, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from limiter.api.cork import Cork
-from limiter.api.proxy_failures import ProxyFailure, RequestRefused, problem
-from limiter.api.proxy_headers import MAX_HEAD, head_size
+from limiter.api.proxy.cork import Cork
+from limiter.api.proxy.failures import ProxyFailure, RequestRefused, problem
+from limiter.api.proxy.headers import MAX_HEAD, head_size
 
 
 class DownstreamProtocol(HttpToolsProtocol):

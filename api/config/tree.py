@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 
 import yaml
 
-from limiter.api.config_mistakes import ConfigError, Mistake, shown
-from limiter.api.config_syntax import explained, unprintable
+from limiter.api.config.mistakes import ConfigError, Mistake, shown
+from limiter.api.config.syntax import explained, unprintable
 
 WHOLE_FILE = "file"
 

@@ -17,10 +17,10 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from limiter.api.answers import AT_ONCE, Answer, head_of
-from limiter.api.downstream import DownstreamProtocol
 from limiter.api.forwarded import PREFIX
 from limiter.api.front import Begun, Front
-from limiter.api.proxy_headers import MAX_HEAD
+from limiter.api.proxy.downstream import DownstreamProtocol
+from limiter.api.proxy.headers import MAX_HEAD
 from limiter.errors import BackendError
 from limiter.protocol import Verdict
 

@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
-from limiter.api.proxy_exchange import Exchange
-from limiter.api.proxy_failures import (
+from limiter.api.proxy.exchange import Exchange
+from limiter.api.proxy.failures import (
     ClientGone,
     ConnectionClosed,
     Headers,
@@ -24,8 +24,8 @@ from limiter.api.proxy_failures import (
     RequestRefused,
     send_failure,
 )
-from limiter.api.proxy_headers import NO_WEBSOCKET, Request, RequestTranslator
-from limiter.api.upstream import Address, Upstream
+from limiter.api.proxy.headers import NO_WEBSOCKET, Request, RequestTranslator
+from limiter.api.proxy.upstream import Address, Upstream
 
 logger = logging.getLogger("limiter.proxy")
 

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from limiter.api.accounts_cli import AccountId, Clear, Limits, PolicyName, accounts_app, cleared
-from limiter.api.audit_cli import audit_app
-from limiter.api.keys_command import Printed, command, listed, raw_key, seconds
-from limiter.api.keys_view import issued_view, key_view
+from limiter.api.cli.accounts import AccountId, Clear, Limits, PolicyName, accounts_app, cleared
+from limiter.api.cli.audit import audit_app
+from limiter.api.cli.command import Printed, command, listed, raw_key, seconds
+from limiter.api.keys.view import issued_view, key_view
 from limiter.keys import Issued, Key, Registry
 from limiter.keys.changes import KeyChange
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from limiter.api.config_fields import MISSING
-from limiter.api.config_forms import FileForm
-from limiter.api.config_known import Known
-from limiter.api.config_mistakes import ConfigError, Mistake, instead, shortened
-from limiter.api.config_yaml import Node, Parse, Step, dotted
+from limiter.api.config.fields import MISSING
+from limiter.api.config.forms import FileForm
+from limiter.api.config.known import Known
+from limiter.api.config.mistakes import ConfigError, Mistake, instead, shortened
+from limiter.api.config.tree import Node, Parse, Step, dotted
 
 _MOST = 1000
 _ELSEWHERE = {

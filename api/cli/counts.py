@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 from limiter import Limiter, LimitState, Policy
-from limiter.api.config import load
-from limiter.api.embedded import default_folder, url_of
+from limiter.api.config.file import load
 from limiter.api.failures import CannotStart, Misused
 from limiter.api.questions import limit_told
+from limiter.api.server.embedded import default_folder, url_of
 
 counts = typer.Typer()
 

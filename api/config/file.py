@@ -10,11 +10,11 @@ from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
-from limiter.api.config_check import checked
-from limiter.api.config_compile import compiled
-from limiter.api.config_mistakes import ConfigError, Mistake
-from limiter.api.config_warnings import warnings_about
-from limiter.api.config_yaml import WHOLE_FILE, Parse
+from limiter.api.config.check import checked
+from limiter.api.config.compile import compiled
+from limiter.api.config.mistakes import ConfigError, Mistake
+from limiter.api.config.tree import WHOLE_FILE, Parse
+from limiter.api.config.warnings import warnings_about
 from limiter.api.rules import Rules
 
 __all__ = ["LARGEST", "ConfigError", "Mistake", "decoded", "digest_of", "load", "loads", "read", "starting_file", "unreadable"]
@@ -69,7 +69,7 @@ def digest_of(content: bytes) -> str:
 
 def starting_file() -> str:
     """What `limiter init` writes."""
-    return files("limiter.api").joinpath("starting.yaml").read_text("utf-8")
+    return files("limiter.api.config").joinpath("starting.yaml").read_text("utf-8")
 
 
 def _too_large(name: str) -> ConfigError:

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
-from limiter.api.proxy_failures import ConnectTimedOut, Unreachable
-from limiter.api.upstream_connection import Connection
+from limiter.api.proxy.connection import Connection
+from limiter.api.proxy.failures import ConnectTimedOut, Unreachable
 
 PORTS = {"http": 80, "https": 443}
 

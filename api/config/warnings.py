@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from limiter.api.config_forms import FileForm
-from limiter.api.config_mistakes import Mistake
-from limiter.api.config_yaml import Node, Step, dotted
+from limiter.api.config.forms import FileForm
+from limiter.api.config.mistakes import Mistake
+from limiter.api.config.tree import Node, Step, dotted
 from limiter.api.routing import Route, Routes
 
 Warned = Iterator[tuple[tuple[Step, ...], str]]

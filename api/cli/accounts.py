@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from limiter.api.keys_command import Printed, command, listed
-from limiter.api.keys_view import account_view
+from limiter.api.cli.command import Printed, command, listed
+from limiter.api.keys.view import account_view
 from limiter.keys import Account, Registry
 from limiter.keys.changes import AccountChange
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from limiter.api.config_fields import (
+from limiter.api.config.fields import (
     MISSING,
     AccountName,
     Deadline,
@@ -39,9 +39,9 @@ from limiter.api.config_fields import (
     one_or_many,
     url_alone,
 )
-from limiter.api.config_known import known
-from limiter.api.config_limits import PolicyForm
-from limiter.api.config_mistakes import instead, shown
+from limiter.api.config.known import known
+from limiter.api.config.limits import PolicyForm
+from limiter.api.config.mistakes import instead, shown
 
 
 def _defined(name: str, names: frozenset[str], what: str) -> str:

@@ -13,8 +13,8 @@ import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from limiter.api.embedded import embedded_redis
 from limiter.api.failures import Misused
+from limiter.api.server.embedded import embedded_redis
 from limiter.connections import async_factory
 from limiter.errors import InvalidPolicy
 

@@ -10,8 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
-from limiter.api.keys_bodies import AccountPatch, Import, KeyPatch, NewAccount, NewKey, Presented, Rotation
-from limiter.api.keys_view import View, account_view, entry_view, issued_view, key_view
+from limiter.api.keys.bodies import AccountPatch, Import, KeyPatch, NewAccount, NewKey, Presented, Rotation
+from limiter.api.keys.view import View, account_view, entry_view, issued_view, key_view
 from limiter.errors import BackendError, InvalidPolicy, LimiterError
 from limiter.keys import Conflict, InvalidRecord, Key, Registry, UnknownAccount, UnknownKey
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from limiter.api.keys_command import Printed, command, listed
-from limiter.api.keys_view import entry_view
+from limiter.api.cli.command import Printed, command, listed
+from limiter.api.keys.view import entry_view
 from limiter.keys import Registry
 
 _COLUMNS = ("at", "action", "account", "key", "actor", "address", "count", "detail")

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Discriminator, Tag, model_validator
 
-from limiter.api.config_fields import FailureMode, Flag, Form, Length, LimitText, ListOf, Text, Unfit, Whole, possible
+from limiter.api.config.fields import FailureMode, Flag, Form, Length, LimitText, ListOf, Text, Unfit, Whole, possible
 from limiter.limits import Limit, Quota, SlidingWindow, TokenBucket
 from limiter.policy import Failure, Policy
 

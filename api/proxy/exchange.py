@@ -4,10 +4,10 @@ import asyncio
 
 from starlette.types import Message, Receive, Send
 
-from limiter.api.proxy_failures import ClientGone, ClientStalled, Headers, RequestRefused, UpstreamStalled
-from limiter.api.proxy_headers import IDEMPOTENT, Request, ResponseHead, response_headers
-from limiter.api.upstream import Upstream
-from limiter.api.upstream_connection import Connection
+from limiter.api.proxy.connection import Connection
+from limiter.api.proxy.failures import ClientGone, ClientStalled, Headers, RequestRefused, UpstreamStalled
+from limiter.api.proxy.headers import IDEMPOTENT, Request, ResponseHead, response_headers
+from limiter.api.proxy.upstream import Upstream
 
 
 class Exchange:

@@ -10,11 +10,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from limiter.api.cli_counts import counts
-from limiter.api.config import ConfigError, load, starting_file
-from limiter.api.embedded import default_folder
+from limiter.api.cli.counts import counts
+from limiter.api.cli.keys import accounts_app, audit_app, keys_app
+from limiter.api.config.file import ConfigError, load, starting_file
 from limiter.api.failures import CannotStart
-from limiter.api.keys_cli import accounts_app, audit_app, keys_app
+from limiter.api.server.embedded import default_folder
 from limiter.errors import LimiterError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="A Redis-backed rate limiter.")
@@ -44,7 +44,7 @@ def serve(
 ) -> None:
     """Run the sidecar until Ctrl-C."""
     # Here, so that the other commands do not wait for all that a server needs.
-    from limiter.api import serve as serving  # noqa: PLC0415
+    from limiter.api.server import serve as serving  # noqa: PLC0415
 
     token = _token(admin_token_file)
     folder = data or default_folder()

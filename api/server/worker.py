@@ -1,6 +1,6 @@
 """The front in a process: the rules it goes by, its limiter, its listener; alone, or as one of several workers.
 
-A worker is `python -m limiter.api.worker FD`. Its first line of input is what it is to do, as JSON; a later `reload` has it read the
+A worker is `python -m limiter.api.server.worker FD`. Its first line of input is what it is to do, as JSON; a later `reload` has it read the
 configuration again, and the end of the input is the end of its work: so it never outlives the process that started it.
 """
 
@@ -22,18 +22,18 @@ import structlog
 
 from limiter import keys
 from limiter.aio import AsyncLimiter
-from limiter.api import logs
-from limiter.api.access import logged
-from limiter.api.config import ConfigError, load
+from limiter.api.config.file import ConfigError, load
 from limiter.api.decisions import Decisions
 from limiter.api.failures import CannotStart
 from limiter.api.front import Application, Front
-from limiter.api.listening import Listening, config_for
-from limiter.api.proxy import Proxy
+from limiter.api.proxy.app import Proxy
 from limiter.api.registered import Registered
 from limiter.api.reload import Watched
 from limiter.api.rules import Rules
-from limiter.api.server_protocol import FrontProtocol
+from limiter.api.server import logs
+from limiter.api.server.access import logged
+from limiter.api.server.listening import Listening, config_for
+from limiter.api.server.protocol import FrontProtocol
 from limiter.keys.registry import connected
 
 STOP_S = 10.0
@@ -126,7 +126,7 @@ class WorkerProcess:
             # Whatever is called `limiter` in the folder that we were started from, it is not us.
             "-P",
             "-m",
-            "limiter.api.worker",
+            "limiter.api.server.worker",
             str(fd),
             str(number),
             stdin=asyncio.subprocess.PIPE,

@@ -19,10 +19,10 @@ from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
-from limiter.api.config import load
-from limiter.api.embedded import default_folder, url_of
-from limiter.api.keys_view import View
+from limiter.api.config.file import load
+from limiter.api.keys.view import View
 from limiter.api.registered import known_to
+from limiter.api.server.embedded import default_folder, url_of
 from limiter.durations import microseconds
 from limiter.errors import InvalidPolicy, LimiterError
 from limiter.keys import Conflict, Form, InvalidRecord, Known, Registry, UnknownAccount, UnknownKey

@@ -13,9 +13,9 @@ from typing import Annotated, Literal, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, ValidationInfo, model_validator
 from redis.connection import parse_url
 
-from limiter.api.config_known import known
-from limiter.api.config_mistakes import shown
-from limiter.api.config_yaml import Plain
+from limiter.api.config.known import known
+from limiter.api.config.mistakes import shown
+from limiter.api.config.tree import Plain
 from limiter.api.networks import Network, network
 from limiter.api.patterns import Pattern, parse_pattern
 from limiter.durations import microseconds

@@ -13,7 +13,7 @@ from limiter.aio import AsyncLimiter
 from limiter.api.failures import CannotStart
 from limiter.api.reload import Watched
 from limiter.api.rules import Rules
-from limiter.api.worker import STOP_S, Task, WorkerProcess
+from limiter.api.server.worker import STOP_S, Task, WorkerProcess
 
 _log = structlog.get_logger("limiter.workers")
 

@@ -22,20 +22,21 @@ import uvloop
 from starlette.types import ASGIApp
 
 from limiter.aio import AsyncLimiter
-from limiter.api import keys_admin, logs
 from limiter.api.admin import Control, admin_app
-from limiter.api.config import load
-from limiter.api.embedded import default_folder
-from limiter.api.engine import Engine, engine
+from limiter.api.config.file import load
+from limiter.api.config.sample import Sample, sample
 from limiter.api.failures import Misused
-from limiter.api.listening import Listening, bind, config_for, url_of
+from limiter.api.keys import admin as keys_admin
+from limiter.api.proxy.upstream import Address
 from limiter.api.registered import known_to
 from limiter.api.reload import Watched
 from limiter.api.rules import Rules
-from limiter.api.sample import Sample, sample
-from limiter.api.upstream import Address
-from limiter.api.worker import Task, Worker
-from limiter.api.workers import Workers
+from limiter.api.server import logs
+from limiter.api.server.embedded import default_folder
+from limiter.api.server.engine import Engine, engine
+from limiter.api.server.listening import Listening, bind, config_for, url_of
+from limiter.api.server.worker import Task, Worker
+from limiter.api.server.workers import Workers
 from limiter.keys import Form, InvalidRecord, Registry
 from limiter.keys.registry import connected
 

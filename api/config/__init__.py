@@ -1,0 +1,1 @@
+"""The configuration: from a YAML file to the rules in force."""
