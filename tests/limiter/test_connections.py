@@ -1,16 +1,18 @@
 """From a URL, or like those of a client that the caller has: whatever that is like, on connections of our own."""
 
 import asyncio
+import subprocess
 
 import pytest
 import redis
 import redis.asyncio
 
-from limiter import AsyncLimiter, BackendError, InvalidPolicy, Limiter, Policy, SlidingWindow
+from limiter import AsyncLimiter, BackendError, Charge, InvalidPolicy, Limiter, Policy, SlidingWindow
 from support.drivers import CLIENTS, limiter_of
-from support.redis_server import redis_server
+from support.redis_server import free_port, redis_server
 
 POLICY = Policy("standard", [SlidingWindow(100, 60)])
+LONG = Policy("long", [SlidingWindow(100, 60 + number, f"limit-{number}") for number in range(16)])
 PASSWORD = "correct horse / battery"  # noqa: S105 - of a server that lives as long as this test
 
 
@@ -80,6 +82,36 @@ def test_a_password_a_user_and_a_unix_socket_will_do(guarded, client):
     assert takes(client, f"unix://{guarded.socket}?password={quoted}")
     assert takes(client, client_of(client, port=guarded.port, username="limiter", password=PASSWORD))
     assert takes(client, client_of(client, unix_socket_path=str(guarded.socket), password=PASSWORD))
+
+
+@pytest.fixture(scope="module")
+def over_tls(tmp_path_factory):
+    """A server that speaks TLS on a second port, with a certificate of its own making."""
+    folder, port = tmp_path_factory.mktemp("tls"), free_port()
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    made += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out", str(cert), "-keyout", str(key)]
+    subprocess.run(made, check=True, capture_output=True)
+    tls = ("--tls-port", str(port), "--tls-cert-file", str(cert), "--tls-key-file", str(key), "--tls-ca-cert-file", str(cert))
+    with redis_server(options=(*tls, "--tls-auth-clients", "no")):
+        yield port, cert
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_redis_over_tls_will_do(over_tls, client, prefix):
+    port, cert = over_tls
+    assert takes(client, f"rediss://127.0.0.1:{port}?ssl_ca_certs={cert}")
+    assert takes(client, client_of(client, host="localhost", port=port, ssl=True, ssl_ca_certs=str(cert)))
+    with limiter_of(client, f"rediss://127.0.0.1:{port}?ssl_ca_certs={cert}", prefix=prefix) as limiter:
+        # Longer than a TLS record, and than what is read at once.
+        decisions = limiter.take_many([Charge(LONG, f"{number}-{'x' * 200}") for number in range(500)])
+        assert [decision.limits[0].used for decision in decisions] == [1] * 500
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_certificate_that_nobody_vouches_for_is_refused(over_tls, client):
+    with limiter_of(client, f"rediss://127.0.0.1:{over_tls[0]}") as limiter, pytest.raises(BackendError, match=r"(?i)certificate verify"):
+        limiter.take(POLICY, "key")
 
 
 @pytest.mark.parametrize("client", CLIENTS)

@@ -247,9 +247,11 @@ def test_an_error_that_redis_answers_is_told_and_the_connection_serves_on(own_se
     with limiter_of(client, own_server.url, prefix=prefix) as limiter, own_server.client() as admin:
         limiter.take(PLAIN, "key")
         admin.execute_command("ACL", "SETUSER", "default", "-setrange")
-        with pytest.raises(BackendError, match=r"Redis refused: .* can't run this command"):
-            limiter.take(PLAIN, "key")
-        admin.execute_command("ACL", "SETUSER", "default", "+setrange")
+        try:
+            with pytest.raises(BackendError, match=r"Redis refused: .* run (this|the 'setrange') command"):
+                limiter.take(PLAIN, "key")
+        finally:
+            admin.execute_command("ACL", "SETUSER", "default", "+setrange")
         assert limiter.take(PLAIN, "key").limits[0].used == 2
 
 
