@@ -14,7 +14,7 @@ import hiredis
 
 from limiter.errors import BackendError, shown
 from limiter.group import Group
-from limiter.protocol import Clock, Outcome, Stale, call_for
+from limiter.protocol import Clock, Outcome, call_for
 from limiter.resp import pack
 from limiter.server_clock import ServerClock
 
@@ -28,10 +28,9 @@ def converse(groups: Sequence[Group], guess: ServerClock, injected: Clock | None
     if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
         reply = yield call.command_with_source
     try:
-        now_us, verdicts = call.decode(accepted(reply))
+        now_us, verdicts, stale = call.decode(accepted(reply))
     except (TypeError, IndexError, struct.error):
         raise BackendError(f"Redis answered {shown(reply)}, which the script never does: is something else between?") from None
-    stale = [i for i, verdict in enumerate(verdicts) if verdict is Stale.BOUNDS]
     if stale:
         guess.learn(now_us)
         again = yield from converse([groups[i] for i in stale], guess, injected)

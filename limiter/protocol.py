@@ -78,21 +78,24 @@ class Call:
     def command_with_source(self) -> bytes:
         return pack(b"EVAL", SOURCE, *self._arguments)
 
-    def decode(self, reply: bytes) -> tuple[int, list[Outcome]]:
-        """Redis's time, and the verdicts in the order of the groups, or what kept one from being made."""
+    def decode(self, reply: bytes) -> tuple[int, list[Outcome], list[int]]:
+        """Redis's time; the verdicts in the order of the groups, or what kept one from being made; and which ask for other bounds."""
         numbers = unpack(f">{len(reply) // 8}q", reply)
         now_us, at = numbers[0], 1
         verdicts: list[Outcome] = []
+        stale: list[int] = []
         for group in self.groups:
             verdict = numbers[at]
             at += 1
             if verdict > _ALLOWED:
+                if verdict == _STALE_BOUNDS:
+                    stale.append(len(verdicts))
                 verdicts.append(Stale(verdict) if verdict < _UNREADABLE else _unreadable(group))
                 continue
             end = at + group.width
             verdicts.append(_new(Decision, (verdict == _ALLOWED, group.charges, numbers[at:end], now_us, "")))
             at = end
-        return now_us, verdicts
+        return now_us, verdicts, stale
 
 
 def _unreadable(group: Group) -> BackendError:

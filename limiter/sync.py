@@ -104,7 +104,11 @@ class Limiter(Verbs[Decision, list[Decision]]):
             return [undecided(group, error) for group in groups]
         # Without a guard, a group's verdict is a decision.
         decisions = cast("list[Decision | BackendError]", outcomes)
-        return [undecided(group, told) if isinstance(told, BackendError) else told for group, told in zip(groups, decisions, strict=True)]
+        if BackendError in map(type, decisions):
+            decisions = [
+                undecided(group, told) if isinstance(told, BackendError) else told for group, told in zip(groups, decisions, strict=True)
+            ]
+        return cast("list[Decision]", decisions)
 
     def _carry(self, conversation: Conversation[R], deadline_at: float) -> R:
         """Only a link on which all went well goes back to the idle ones."""
