@@ -9,12 +9,17 @@
 local FORMAT, COUNT, SIZE = "ddI4", 3, 20
 local INTERVAL, EXTRA, PARTS = A, B, C
 local SINCE, PART = 1, 2
+local FOREVER = 2 ^ 53
 
 -- When `units` are back that began to refill at (since, part): the first whole microsecond, and the very moment in two parts.
 local function refilled_at(units, since, part, interval, extra, parts)
   part = part + units * extra
   local rest = part % parts
   local time = since + units * interval + (part - rest) / parts
+  if time > FOREVER then
+    -- After an edit many units may be missing that come back one in a year: later than can be told.
+    time, rest = FOREVER, 0
+  end
   return rest > 0 and time + 1 or time, time, rest
 end
 

@@ -103,3 +103,13 @@ def test_a_clock_that_steps_back_after_a_refund_refills_nothing(limiter, clock):
     assert limiter.take(policy, subject, 10).allowed
     clock.now_us = NOON
     assert limiter.take(policy, subject).retry_after == 1.0
+
+
+def test_an_edit_that_leaves_more_to_refill_than_can_be_told_denies_for_very_long(limiter, clock):
+    subject, slow = a_subject(), Policy("edited", [TokenBucket(1, 1, 366 * 86_400)])
+    clock.now_us = NOON
+    limiter.take(Policy("edited", [TokenBucket(4 * 10**9, 4 * 10**9, "minute")]), subject, 4 * 10**9)
+    denied = limiter.take(slow, subject)
+    assert not denied.allowed
+    assert denied.retry_after > 100 * 366 * 86_400
+    assert limiter.refund(slow, subject).limits[0].used == 4 * 10**9 - 1
