@@ -35,17 +35,11 @@ bench: has-redis $(VENV)/.dev
 load: has-redis $(VENV)/.dev
 	$(BIN)/python loadtests/load.py $(ARGS)
 
-lint: has-luacheck $(VENV)/.dev build/typed
+lint: has-luacheck $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	MYPYPATH=build/typed $(BIN)/mypy -p limiter | sed -E 's#^build/typed/(limiter/(api|lua))?#\2#'
+	$(BIN)/mypy -p limiter
 	$(BIN)/python .ci/luacheck.py
-
-# mypy knows nothing of a package put together from three folders, so it is shown one.
-.PHONY: build/typed
-build/typed:
-	@rm -rf $@ && mkdir -p $@/limiter
-	@ln -s $(CURDIR)/limiter/* $(CURDIR)/lua $(CURDIR)/api $@/limiter
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

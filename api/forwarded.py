@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from starlette.types import Scope
 
-from limiter.api.networks import address
+from limiter.addresses import address
 
 PREFIX = "/authorize"
 NAMES = frozenset(

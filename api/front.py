@@ -15,19 +15,20 @@ from typing import NamedTuple, Protocol
 from starlette.types import Message, Receive, Scope, Send
 
 from limiter.aio import AsyncLimiter
-from limiter.api import forwarded, identify
+from limiter.api import forwarded
 from limiter.api.answers import AT_ONCE, Answer, Header
 from limiter.api.forwarded import PREFIX, ConflictingAccounts, Found, Original
-from limiter.api.identify import MISSING, Directory, Identity, Refusal, credential_in
+from limiter.api.identity import identify
+from limiter.api.identity.identify import MISSING, Directory, Identity, Refusal, credential_in
 from limiter.api.numbers import unavailable
 from limiter.api.outages import Outages
 from limiter.api.problems import ABNORMAL_USAGE, problem
-from limiter.api.routing import Route
+from limiter.api.routes.matching import Route
 from limiter.api.rules import Rules
 from limiter.api.view import Plan, View
-from limiter.batching import Answer as Place
 from limiter.errors import BackendError
-from limiter.protocol import Stale, Verdict
+from limiter.protocol.call import Stale, Verdict
+from limiter.transport.batching import Answer as Place
 
 OK, UNAUTHORIZED, FORBIDDEN, TOO_MANY = 200, 401, 403, 429
 _NAMES = forwarded.NAMES | identify.NAMES

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from limiter.api.networks import Network, Networks, address
-from limiter.api.routing import Route, Routes
+from limiter.addresses import Network, Networks, address
+from limiter.api.routes.matching import Route, Routes
 from limiter.headers import Reset
 from limiter.policy import Policy
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from limiter.api.forwarded import address_subject
-from limiter.api.identify import Directory, Identity
+from limiter.api.identity.identify import Directory, Identity
 from limiter.api.numbers import Numbers
-from limiter.api.routing import Route
+from limiter.api.routes.matching import Route
 from limiter.api.rules import Rules
 from limiter.charge import Charge
-from limiter.group import Group, state_key
 from limiter.policy import Policy
+from limiter.protocol.group import Group, state_key
 
 _MOST_ADDRESSES = 10_000
 

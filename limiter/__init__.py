@@ -1,7 +1,7 @@
 """A Redis-backed rate limiter and quota enforcer: one atomic decision over all limits of a request.
 
-The order to read in: `limits`, `policy`, `charge`, `decision` (what there is); `../lua/take.lua` and the kinds beside it (how it is
-decided); `protocol` and `conversation` (what is said to Redis, without any input or output); `sync` and `aio` (who says it).
+Read these four files to follow one decision: `limiter/policy.py` (what is enforced), `limiter/protocol/call.py` (how a call is encoded
+and its reply decoded), `lua/take.lua` (how it is decided) and `limiter/aio.py` (who asks).
 """
 
 from limiter.aio import AsyncLimiter
@@ -9,9 +9,9 @@ from limiter.charge import Charge
 from limiter.decision import Decision, LimitState
 from limiter.errors import BackendError, BackendTimeout, InvalidPolicy, LimiterError, LimitExceeded
 from limiter.limits import Limit, Quota, SlidingWindow, TokenBucket
+from limiter.limits.text import parse_limit
 from limiter.policy import Policy
 from limiter.sync import Limiter
-from limiter.text import parse_limit
 
 __all__ = [
     "AsyncLimiter",

@@ -10,17 +10,17 @@ from typing import ParamSpec, Self, TypeVar
 
 import redis.asyncio
 
-from limiter.batching import Answer, Batcher
-from limiter.connections import async_factory
-from limiter.conversation import Conversation, converse, erase
 from limiter.decision import Decision, LimitState
 from limiter.errors import BackendTimeout, LimiterError
-from limiter.group import Group
 from limiter.policy import Policy
-from limiter.protocol import Clock, Outcome, Verdict
-from limiter.server_clock import ServerClock
+from limiter.protocol.call import Clock, Outcome, Verdict
+from limiter.protocol.conversation import Conversation, converse, erase
+from limiter.protocol.group import Group
+from limiter.protocol.server_clock import ServerClock
 from limiter.settings import Settings, checked_seconds, pause, raised
-from limiter.streaming import AsyncLink
+from limiter.transport.async_link import AsyncLink
+from limiter.transport.batching import Answer, Batcher
+from limiter.transport.connections import async_factory
 from limiter.verbs import Verbs, What
 
 P = ParamSpec("P")

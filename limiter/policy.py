@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from limiter.errors import InvalidPolicy
-from limiter.limits import Limit, checked_name
-from limiter.text import parse_limit
-from limiter.wire import PolicyWire, tag
+from limiter.limits import Limit
+from limiter.limits.checks import checked_name
+from limiter.limits.text import parse_limit
+from limiter.limits.wire import PolicyWire, tag
 
 # What to answer when Redis does not: admit, refuse, or (None) raise BackendError.
 Failure = Literal["open", "closed"]

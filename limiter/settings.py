@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from limiter.decision import Decision
 from limiter.errors import InvalidPolicy, LimitExceeded, shown
-from limiter.limits import checked_name
-from limiter.protocol import Clock
+from limiter.limits.checks import checked_name
+from limiter.protocol.call import Clock
 
 # As long as poll(2) can wait.
 _MOST_SECONDS = 2_000_000

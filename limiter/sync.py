@@ -11,17 +11,17 @@ from typing import ParamSpec, Self, TypeVar, cast
 
 import redis
 
-from limiter.blocking import Link
-from limiter.connections import sync_factory
-from limiter.conversation import Conversation, converse, erase
 from limiter.decision import Decision, LimitState
 from limiter.errors import BackendError
-from limiter.failure import undecided
-from limiter.group import Group
 from limiter.policy import Policy
-from limiter.protocol import MOST_GROUPS, Clock
-from limiter.server_clock import ServerClock
+from limiter.protocol.call import MOST_GROUPS, Clock
+from limiter.protocol.conversation import Conversation, converse, erase
+from limiter.protocol.group import Group
+from limiter.protocol.server_clock import ServerClock
 from limiter.settings import Settings, checked_seconds, pause, raised
+from limiter.transport.connections import sync_factory
+from limiter.transport.failure import undecided
+from limiter.transport.link import Link
 from limiter.verbs import Verbs, What
 
 P = ParamSpec("P")

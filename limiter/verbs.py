@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import Generic, TypeVar
 
 from limiter.charge import Charge
-from limiter.group import Group, Operation, grouped
 from limiter.policy import Policy
+from limiter.protocol.group import Group, Operation, grouped
 from limiter.settings import Settings
 
 Answer = TypeVar("Answer")

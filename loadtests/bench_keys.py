@@ -21,13 +21,13 @@ from pathlib import Path
 
 import redis
 
-from limiter.keys import Directory, Identity, Known, Registry
-from limiter.keys.changes import new_key
-from limiter.keys.codec import encode
-from limiter.keys.pointers import pointing_at
-from limiter.keys.registry import connected
-from limiter.keys.scripts import source
-from limiter.keys.store import ACCOUNT
+from limiter.api.registry import Directory, Identity, Known, Registry
+from limiter.api.registry.changes import new_key
+from limiter.api.registry.codec import encode
+from limiter.api.registry.pointers import pointing_at
+from limiter.api.registry.registry import connected
+from limiter.api.registry.scripts import source
+from limiter.api.registry.store import ACCOUNT
 
 BATCH = 500
 CHANGE = {"name": "deploy", "scopes": ["asset:read", "asset:write"], "addresses": ["203.0.113.0/24"]}

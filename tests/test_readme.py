@@ -73,5 +73,7 @@ def test_what_the_readme_points_to_is_there():
 
 def test_the_order_to_read_in_names_real_modules():
     assert limiter.__doc__ is not None
-    for name in re.findall(r"`([a-z]+)`", limiter.__doc__):
-        assert (ROOT / "limiter" / f"{name}.py").exists(), name
+    named = re.findall(r"`([a-z_/]+\.(?:py|lua))`", limiter.__doc__)
+    assert named
+    for name in named:
+        assert (ROOT / name).exists(), name

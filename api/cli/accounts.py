@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from limiter.api.cli.command import Printed, command, listed
-from limiter.api.keys.view import account_view
-from limiter.keys import Account, Registry
-from limiter.keys.changes import AccountChange
+from limiter.api.registry import Account, Registry
+from limiter.api.registry.changes import AccountChange
+from limiter.api.registry.views import account_view
 
 accounts_app = typer.Typer(help="Accounts: whose keys there are, and at which tier.", no_args_is_help=True)
 

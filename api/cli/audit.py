@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from limiter.api.cli.command import Printed, command, listed
-from limiter.api.keys.view import entry_view
-from limiter.keys import Registry
+from limiter.api.registry import Registry
+from limiter.api.registry.views import entry_view
 
 _COLUMNS = ("at", "action", "account", "key", "actor", "address", "count", "detail")
 

@@ -20,13 +20,13 @@ from typing import Annotated, Any, NoReturn, get_type_hints
 import typer
 
 from limiter.api.config.file import load
-from limiter.api.keys.view import View
-from limiter.api.registered import known_to
+from limiter.api.identity.registered import known_to
+from limiter.api.registry import Conflict, Form, InvalidRecord, Known, Registry, UnknownAccount, UnknownKey
+from limiter.api.registry.registry import connected
+from limiter.api.registry.views import View
 from limiter.api.server.embedded import default_folder, url_of
-from limiter.durations import microseconds
 from limiter.errors import InvalidPolicy, LimiterError
-from limiter.keys import Conflict, Form, InvalidRecord, Known, Registry, UnknownAccount, UnknownKey
-from limiter.keys.registry import connected
+from limiter.limits.durations import microseconds
 
 FAILED, MISUSED, UNKNOWN, CONFLICT = 1, 2, 3, 4
 _CODES: dict[type[LimiterError], int] = {

@@ -13,8 +13,8 @@ import typer
 from limiter import Limiter, LimitState, Policy
 from limiter.api.config.file import load
 from limiter.api.failures import CannotStart, Misused
-from limiter.api.questions import limit_told
 from limiter.api.server.embedded import default_folder, url_of
+from limiter.api.v1.bodies import limit_told
 
 counts = typer.Typer()
 

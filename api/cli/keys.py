@@ -9,9 +9,9 @@ import typer
 from limiter.api.cli.accounts import AccountId, Clear, Limits, PolicyName, accounts_app, cleared
 from limiter.api.cli.audit import audit_app
 from limiter.api.cli.command import Printed, command, listed, raw_key, seconds
-from limiter.api.keys.view import issued_view, key_view
-from limiter.keys import Issued, Key, Registry
-from limiter.keys.changes import KeyChange
+from limiter.api.registry import Issued, Key, Registry
+from limiter.api.registry.changes import KeyChange
+from limiter.api.registry.views import issued_view, key_view
 
 __all__ = ["accounts_app", "audit_app", "keys_app"]
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from limiter.addresses import Networks
 from limiter.api.config.forms import AccountForm, FileForm, KeyForm, RouteForm, TierForm
-from limiter.api.networks import Networks
-from limiter.api.routing import Route, Routes
+from limiter.api.routes.matching import Route, Routes
 from limiter.api.rules import Account, Rules, StaticKey, Tier
 from limiter.policy import Policy
 

@@ -13,17 +13,18 @@ from typing import Annotated, Literal, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, ValidationInfo, model_validator
 from redis.connection import parse_url
 
+from limiter.addresses import Network, network
 from limiter.api.config.known import known
 from limiter.api.config.mistakes import shown
 from limiter.api.config.tree import Plain
-from limiter.api.networks import Network, network
-from limiter.api.patterns import Pattern, parse_pattern
-from limiter.durations import microseconds
-from limiter.keys import Form as ShapeOfKeys
-from limiter.keys import checks
-from limiter.limits import Limit, checked_name
+from limiter.api.registry import Form as ShapeOfKeys
+from limiter.api.registry import checks
+from limiter.api.routes.patterns import Pattern, parse_pattern
+from limiter.limits import Limit
+from limiter.limits.checks import checked_name
+from limiter.limits.durations import microseconds
+from limiter.limits.text import parse_limit
 from limiter.policy import Failure
-from limiter.text import parse_limit
 
 T = TypeVar("T")
 K = TypeVar("K")

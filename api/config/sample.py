@@ -9,7 +9,7 @@ from pathlib import Path
 
 from limiter.api.config.file import starting_file
 from limiter.api.failures import CannotStart
-from limiter.keys.form import Form
+from limiter.api.registry.form import Form
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from limiter.api.config.forms import FileForm
 from limiter.api.config.mistakes import Mistake
 from limiter.api.config.tree import Node, Step, dotted
-from limiter.api.routing import Route, Routes
+from limiter.api.routes.matching import Route, Routes
 
 Warned = Iterator[tuple[tuple[Step, ...], str]]
 

@@ -15,8 +15,8 @@ from redis.backoff import NoBackoff
 
 from limiter.api.failures import Misused
 from limiter.api.server.embedded import embedded_redis
-from limiter.connections import async_factory
 from limiter.errors import InvalidPolicy
+from limiter.transport.connections import async_factory
 
 _log = structlog.get_logger("limiter.engine")
 

@@ -22,7 +22,7 @@ from limiter.api.front import Begun, Front
 from limiter.api.proxy.downstream import DownstreamProtocol
 from limiter.api.proxy.headers import MAX_HEAD
 from limiter.errors import BackendError
-from limiter.protocol import Verdict
+from limiter.protocol.call import Verdict
 
 _PREFIX = PREFIX.encode()
 

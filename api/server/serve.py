@@ -22,23 +22,23 @@ import uvloop
 from starlette.types import ASGIApp
 
 from limiter.aio import AsyncLimiter
-from limiter.api.admin import Control, admin_app
 from limiter.api.config.file import load
 from limiter.api.config.sample import Sample, sample
+from limiter.api.control import registry_routes
+from limiter.api.control.app import Control, admin_app
 from limiter.api.failures import Misused
-from limiter.api.keys import admin as keys_admin
+from limiter.api.identity.registered import known_to
 from limiter.api.proxy.upstream import Address
-from limiter.api.registered import known_to
-from limiter.api.reload import Watched
+from limiter.api.registry import Form, InvalidRecord, Registry
+from limiter.api.registry.registry import connected
 from limiter.api.rules import Rules
 from limiter.api.server import logs
 from limiter.api.server.embedded import default_folder
 from limiter.api.server.engine import Engine, engine
 from limiter.api.server.listening import Listening, bind, config_for, url_of
+from limiter.api.server.reload import Watched
 from limiter.api.server.worker import Task, Worker
 from limiter.api.server.workers import Workers
-from limiter.keys import Form, InvalidRecord, Registry
-from limiter.keys.registry import connected
 
 _log = structlog.get_logger("limiter.serve")
 
@@ -92,7 +92,7 @@ async def _life(options: Options) -> None:
             actor="admin",
         )
         # Stopped in the opposite order: the front first, so that admin can tell of it, and Redis last.
-        await stack.enter_async_context(_listening(admin_app(control, token, [keys_admin.router(registry)]), admin_listener))
+        await stack.enter_async_context(_listening(admin_app(control, token, [registry_routes.router(registry)]), admin_listener))
         await stack.enter_async_context(_running(front))
         _log.info(
             "limiter serves",

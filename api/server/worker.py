@@ -20,21 +20,21 @@ from typing import Self
 
 import structlog
 
-from limiter import keys
 from limiter.aio import AsyncLimiter
+from limiter.api import registry as keys
 from limiter.api.config.file import ConfigError, load
-from limiter.api.decisions import Decisions
 from limiter.api.failures import CannotStart
 from limiter.api.front import Application, Front
+from limiter.api.identity.registered import Registered
 from limiter.api.proxy.app import Proxy
-from limiter.api.registered import Registered
-from limiter.api.reload import Watched
+from limiter.api.registry.registry import connected
 from limiter.api.rules import Rules
 from limiter.api.server import logs
 from limiter.api.server.access import logged
 from limiter.api.server.listening import Listening, config_for
 from limiter.api.server.protocol import FrontProtocol
-from limiter.keys.registry import connected
+from limiter.api.server.reload import Watched
+from limiter.api.v1.app import Decisions
 
 STOP_S = 10.0
 

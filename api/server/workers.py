@@ -11,8 +11,8 @@ import structlog
 
 from limiter.aio import AsyncLimiter
 from limiter.api.failures import CannotStart
-from limiter.api.reload import Watched
 from limiter.api.rules import Rules
+from limiter.api.server.reload import Watched
 from limiter.api.server.worker import STOP_S, Task, WorkerProcess
 
 _log = structlog.get_logger("limiter.workers")

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limiter import Charge, InvalidPolicy, Limiter, LimiterError, LimitExceeded, Policy, Quota, SlidingWindow, TokenBucket
-from limiter.group import state_key
+from limiter.protocol.group import state_key
 from support.clock import MINUTE, NOON, SECOND
 from support.drivers import a_subject, limiter_of
 from support.traffic import STARTS, assert_decided_as_promised, mixed, traffic

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limiter import Charge, Limiter, Policy, Quota, SlidingWindow, server_clock
+from limiter import Charge, Limiter, Policy, Quota, SlidingWindow
+from limiter.protocol import server_clock
 from support.clock import DAY, HOUR, SECOND
 from support.drivers import CLIENTS, a_subject, limiter_of
 from support.traffic import STARTS, assert_decided_as_promised, quotas, traffic

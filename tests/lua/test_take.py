@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limiter import Charge, Policy, Quota, SlidingWindow, TokenBucket
-from limiter.group import state_key
+from limiter.protocol.group import state_key
 from support.clock import DAY, HOUR, MINUTE, NOON, SECOND
 from support.drivers import a_subject
 from support.model import assert_ceiling, us

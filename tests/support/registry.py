@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from limiter.keys import Directory, Registry
-from limiter.keys.registry import connected
+from limiter.api.registry import Directory, Registry
+from limiter.api.registry.registry import connected
 
 
 class World:

@@ -1,0 +1,1 @@
+"""The control plane: health, limits in force, accounts and keys, for operators."""

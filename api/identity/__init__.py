@@ -1,0 +1,1 @@
+"""Identity: who sends a request, from its credential to the key and account behind it."""

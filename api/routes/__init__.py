@@ -1,0 +1,1 @@
+"""Routes: which rule of the configuration a request falls under."""

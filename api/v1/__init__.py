@@ -1,0 +1,1 @@
+"""The decision API: `POST /v1/take`, `/v1/peek` and `/v1/refund`."""

@@ -1,0 +1,9 @@
+"""The kinds of limit: `SlidingWindow`, `TokenBucket` and `Quota`. Each has a file here, and decides in the Lua file of the same name."""
+
+from limiter.limits.quota import Quota
+from limiter.limits.sliding_window import SlidingWindow
+from limiter.limits.token_bucket import TokenBucket
+
+Limit = SlidingWindow | TokenBucket | Quota
+
+__all__ = ["Limit", "Quota", "SlidingWindow", "TokenBucket"]

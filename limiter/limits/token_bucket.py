@@ -1,0 +1,54 @@
+"""A token bucket. `lua/token_bucket.lua` decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import gcd
+from typing import ClassVar
+
+from limiter.errors import InvalidPolicy
+from limiter.limits.checks import MOST_UNITS, checked_name, checked_units
+from limiter.limits.durations import Duration, microseconds
+
+# Doubles hold integers exactly up to this.
+_EXACT = 2**53
+_YEAR = 366 * 86400 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBucket:
+    """Up to `capacity` at once, refilled by `refill` units every `per`: `TokenBucket(capacity=50, refill=1200, per="minute")`.
+
+    In any time t at most capacity + t * refill / per are admitted: here 50 at once, then one every 50 ms.
+    """
+
+    kind: ClassVar[int] = 1
+
+    capacity: int
+    refill: int
+    per: Duration = "second"
+    name: str = "burst"
+    shadow: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        checked_units(self.capacity, "capacity", MOST_UNITS)
+        checked_units(self.refill, "refill", MOST_UNITS)
+        us = microseconds(self.per, "per")
+        object.__setattr__(self, "per", us / 1_000_000)
+        checked_name(self.name, "name")
+        full = self.capacity * us // self.refill
+        if not 1 <= us <= _YEAR or full > 10 * _YEAR:
+            raise InvalidPolicy(f"refill {self.refill} per {self.per:g}s fills {self.capacity} too slowly: at most 10 years will do")
+        if self.capacity * self.arguments()[2] > _EXACT:
+            raise InvalidPolicy(f"refill {self.refill} per {self.per:g}s cannot be counted exactly: use a rounder number")
+
+    @property
+    def seconds(self) -> int:
+        """How long an empty bucket takes to be full, in whole seconds, rounded up, for headers."""
+        return -(-self.capacity * microseconds(self.per, "per") // (self.refill * 1_000_000))
+
+    def arguments(self) -> tuple[int, int, int, int]:
+        us = microseconds(self.per, "per")
+        shared = gcd(us, self.refill)
+        parts = self.refill // shared
+        return us // self.refill, us // shared % parts, parts, 0

@@ -1,0 +1,1 @@
+"""The conversation with Redis as pure functions (sans-IO): encode a call, decode its reply."""

@@ -1,0 +1,123 @@
+"""The call to `lua/take.lua`, and its reply: no input, no output.
+
+`encode` packs groups into one EVALSHA, `decode` reads the integers that come back packed. What both sides must agree on, and does not stand
+in the Lua headers or in `wire.py`, stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from struct import Struct, unpack
+
+from limiter.decision import Decision
+from limiter.errors import BackendError, shown
+from limiter.lua import SHA, SOURCE
+from limiter.protocol.group import Group, Operation
+from limiter.protocol.resp import pack
+from limiter.protocol.server_clock import ServerClock
+
+# More would hold Redis too long in one go: 128 decisions take it about a millisecond.
+MOST_GROUPS = 128
+
+# A named tuple's own constructor does the same at twice the cost.
+_new = tuple.__new__
+
+_LINE = Struct(">BHd").pack
+_COUNT = Struct(">H").pack
+_GUARD, _NEW_GROUP = 3, 16
+_DENIED, _ALLOWED, _STALE_GENERATION, _STALE_BOUNDS, _UNREADABLE = range(5)
+
+
+class Stale(Enum):
+    """Not decided and nothing charged, because what the call went by is out of date."""
+
+    GENERATION = _STALE_GENERATION
+    BOUNDS = _STALE_BOUNDS
+
+
+Verdict = Decision | Stale
+Outcome = Verdict | BackendError
+
+# Times in microseconds, instead of Redis's.
+Clock = Callable[[], int]
+
+
+class Call:
+    """Groups on their way: the command to send, and the one to send if Redis does not have the script."""
+
+    __slots__ = ("_arguments", "command", "groups")
+
+    def __init__(self, groups: Sequence[Group], now_us: int, injected_us: int | None = None) -> None:
+        self.groups = groups
+        keys: list[bytes] = []
+        lines: list[bytes] = []
+        policies: dict[int, int] = {}
+        packed: list[bytes] = []
+        for group in groups:
+            first = _NEW_GROUP
+            if group.guard is not None:
+                keys.append(group.guard.key)
+                lines.append(_LINE(_GUARD + first, 0, group.guard.generation))
+                first = 0
+            keys += group.keys
+            operation = group.operation
+            for charge in group.charges:
+                policy = charge.policy
+                index = policies.get(id(policy))
+                if index is None:
+                    index = policies[id(policy)] = len(packed)
+                    packed.append(policy.wire.at(now_us))
+                lines.append(_LINE(operation + first, index, charge.cost))
+                first = 0
+        time = b"" if injected_us is None else b"%d" % injected_us
+        self._arguments = (b"%d" % len(keys), *keys, _COUNT(len(packed)) + b"".join(packed), time, b"".join(lines))
+        self.command = pack(b"EVALSHA", SHA, *self._arguments)
+
+    @property
+    def command_with_source(self) -> bytes:
+        return pack(b"EVAL", SOURCE, *self._arguments)
+
+    def decode(self, reply: bytes) -> tuple[int, list[Outcome], list[int]]:
+        """Redis's time; the verdicts in the order of the groups, or what kept one from being made; and which ask for other bounds."""
+        numbers = unpack(f">{len(reply) // 8}q", reply)
+        now_us, at = numbers[0], 1
+        verdicts: list[Outcome] = []
+        stale: list[int] = []
+        for group in self.groups:
+            verdict = numbers[at]
+            at += 1
+            if verdict > _ALLOWED:
+                if verdict == _STALE_BOUNDS:
+                    stale.append(len(verdicts))
+                verdicts.append(Stale(verdict) if verdict < _UNREADABLE else _unreadable(group))
+                continue
+            end = at + group.width
+            verdicts.append(_new(Decision, (verdict == _ALLOWED, group.charges, numbers[at:end], now_us, "")))
+            at = end
+        return now_us, verdicts, stale
+
+
+def _unreadable(group: Group) -> BackendError:
+    keys = " or ".join(shown(key) for key in group.keys)
+    return BackendError(f"Redis holds something at {keys} that is no count: does another program use our prefix? Choose another prefix=")
+
+
+def call_for(groups: Sequence[Group], guess: ServerClock, injected: Clock | None) -> Call:
+    """The call for these groups; of one alone whose policies say the same at all times, it is made once."""
+    if injected is not None:
+        injected_us = injected()
+        return Call(groups, injected_us, injected_us)
+    if len(groups) > 1:
+        return Call(groups, guess.now_us())
+    group = groups[0]
+    if group.lone:
+        call: Call = group.lone[0]
+        return call
+    call = Call(groups, guess.now_us())
+    if all(charge.policy.wire.is_constant for charge in group.charges):
+        group.lone.append(call)
+    return call
+
+
+__all__ = ["MOST_GROUPS", "Call", "Clock", "Operation", "Outcome", "Stale", "Verdict", "call_for"]

@@ -1,0 +1,51 @@
+"""What is said to Redis to have groups decided, whoever carries it: yields commands, is sent the replies, returns the verdicts.
+
+A command goes out again in two cases only, in both of which nothing was charged: Redis does not have the script, or the calendar
+bounds that a quota sent do not reach to Redis's time.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Generator, Sequence
+from typing import Any, TypeVar
+
+import hiredis
+
+from limiter.errors import BackendError, shown
+from limiter.protocol.call import Clock, Outcome, call_for
+from limiter.protocol.group import Group
+from limiter.protocol.resp import pack
+from limiter.protocol.server_clock import ServerClock
+
+T = TypeVar("T")
+Conversation = Generator[bytes, Any, T]
+
+
+def converse(groups: Sequence[Group], guess: ServerClock, injected: Clock | None) -> Conversation[list[Outcome]]:
+    call = call_for(groups, guess, injected)
+    reply = yield call.command
+    if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
+        reply = yield call.command_with_source
+    try:
+        now_us, verdicts, stale = call.decode(accepted(reply))
+    except (TypeError, IndexError, struct.error):
+        raise BackendError(f"Redis answered {shown(reply)}, which the script never does: is something else between?") from None
+    if stale:
+        guess.learn(now_us)
+        again = yield from converse([groups[i] for i in stale], guess, injected)
+        for i, verdict in zip(stale, again, strict=True):
+            verdicts[i] = verdict
+    return verdicts
+
+
+def erase(group: Group) -> Conversation[None]:
+    """Forget the states of a group."""
+    accepted((yield pack(b"DEL", *group.keys)))
+
+
+def accepted(reply: Any) -> Any:
+    """The reply, unless it is an error."""
+    if isinstance(reply, Exception):
+        raise BackendError(f"Redis refused: {reply}") from reply
+    return reply

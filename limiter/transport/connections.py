@@ -1,0 +1,83 @@
+"""Connections to Redis as a limiter needs them: made by redis-py, from a URL or like those of a client that the caller has.
+
+What differs from redis-py's own ways: nothing is retried (a command sent twice charges twice), and redis-py sees only to the socket
+(TLS, unix paths, Sentinel). The first words on it are ours, as `introduction`: so each of them is within the caller's deadline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.credentials import CredentialProvider, UsernamePasswordCredentialProvider
+from redis.retry import Retry
+
+from limiter.errors import InvalidPolicy
+from limiter.protocol.conversation import Conversation, accepted
+from limiter.protocol.resp import pack
+
+_OURS = {
+    "retry_on_timeout": False,
+    "retry_on_error": [],
+    "health_check_interval": 0,
+    "decode_responses": False,
+    "protocol": 2,
+    # Called instead of redis-py's own handshake.
+    "redis_connect_func": id,
+}
+
+
+def introduction(connection: Any, credentials: tuple[str, ...]) -> Conversation[None]:
+    """The first words on a connection: who we are, and which database we mean."""
+    if credentials:
+        accepted((yield pack("AUTH", *credentials)))
+    if connection.db:
+        accepted((yield pack("SELECT", str(connection.db))))
+
+
+def provider_of(connection: Any) -> CredentialProvider | None:
+    """Who knows the connection's name and password, if it has any."""
+    if connection.credential_provider:
+        provider: CredentialProvider = connection.credential_provider
+        return provider
+    if connection.username or connection.password:
+        return UsernamePasswordCredentialProvider(connection.username, connection.password)
+    return None
+
+
+def sync_factory(source: str | redis.Redis) -> Callable[[], redis.Connection]:
+    """What makes the connections of a Limiter."""
+    pool = _pool(source, redis.Redis, "redis.Redis")
+    return _factory(pool, Retry(NoBackoff(), 0))
+
+
+def async_factory(source: str | redis.asyncio.Redis) -> Callable[[], redis.asyncio.Connection]:
+    """What makes the connections of an AsyncLimiter."""
+    pool = _pool(source, redis.asyncio.Redis, "redis.asyncio.Redis")
+    return _factory(pool, AsyncRetry(NoBackoff(), 0))
+
+
+def _pool(source: Any, client: Any, name: str) -> Any:
+    if isinstance(source, str):
+        try:
+            return client.from_url(source).connection_pool
+        except ValueError as error:
+            raise InvalidPolicy(f"Redis URL {_without_password(source)!r}: {error}") from None
+    if isinstance(source, client):
+        return source.connection_pool
+    raise InvalidPolicy(f"{type(source).__name__} is no Redis to connect to: use a URL such as 'redis://localhost' or a {name}")
+
+
+def _without_password(url: str) -> str:
+    head, at, tail = url.rpartition("@")
+    return f"{head.partition('://')[0]}://***@{tail}" if at else url
+
+
+def _factory(pool: Any, retry: Any) -> Callable[[], Any]:
+    options = {**pool.connection_kwargs, **_OURS, "retry": retry}
+    make = pool.connection_class
+    return lambda: make(**options)

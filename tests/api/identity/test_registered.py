@@ -1,0 +1,248 @@
+"""The registry's keys on a started sidecar: what a request costs, what is told and kept, and which rules hold."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from hashlib import sha1
+
+import pytest
+
+from limiter.api.registry.scripts import source
+from support.provider import Provider
+from support.redis_server import RedisServer, redis_server
+from support.sidecar import digest, eventually, sidecar
+
+CONFIG = """
+policies:
+  reads: {{ limits: [{capacity}/minute] }}
+  account: {{ limits: [1000000/minute] }}
+tiers:
+  reader: {{ key: reads, account: account }}
+  {more}
+identify: {{ trusted_proxies: [127.0.0.1] }}
+routes:
+  - {{ path: /health, exempt: true }}
+  - {{ path: /write, scope: "files:write" }}
+redis: {{ prefix: lim, deadline: 5s }}
+keys:
+  - {{ name: of-the-file, digest: "sha256:{digest}", tier: reader }}
+"""
+FILE_KEY = "a-key-that-stands-in-the-file"
+
+
+def config(capacity=1_000_000, more=""):
+    return CONFIG.format(capacity=capacity, more=more, digest=digest(FILE_KEY))
+
+
+@pytest.fixture(scope="module")
+def own_redis():
+    """Whose commands are nobody else's, and which writes down in plain text whatever it is told to change."""
+    with redis_server(append_only=True, options=("--rdbcompression", "no")) as running:
+        yield running
+
+
+@pytest.fixture
+def running(tmp_path, own_redis: RedisServer):
+    with own_redis.client() as client:
+        client.flushall()
+    with sidecar(tmp_path, config(), "--access-log", redis=own_redis.url) as started:
+        yield Provider(started)
+
+
+@pytest.fixture
+def reload(running, tmp_path):
+    """Takes another configuration, and waits until it is in force."""
+
+    def reload(**changes):
+        before = running.done("GET", "/config")["digest"]
+        (tmp_path / "limiter.yaml").write_text(config(**changes))
+        running.sidecar.send(signal.SIGHUP)
+        eventually(lambda: running.done("GET", "/config")["digest"] != before, "the new configuration")
+
+    return reload
+
+
+def test_with_what_is_remembered_a_request_is_one_call_to_redis(running, own_redis):
+    """Of the key, the account's generation and both their limits: 50 requests, and MONITOR counts."""
+    running.account("acme", "reader")
+    key = running.issue("acme")["key"]
+    assert running.call("/", key).status == 200
+    flushing = sha1(source("used").encode()).hexdigest()  # noqa: S324 - Redis's name for a script
+    with own_redis.client() as client, client.monitor() as monitor:
+        assert running.statuses(50, "/", key) == [200] * 50
+        client.echo("the end")
+        sent = []
+        for command in monitor.listen():
+            if command["command"] == "ECHO the end":
+                break
+            # That of the test greets Redis as well.
+            if command["client_type"] != "lua" and flushing not in command["command"] and "HELLO" not in command["command"]:
+                sent.append(command["command"].split()[0])
+    assert Counter(sent) == {"EVALSHA": 50}
+
+
+def test_a_malformed_key_costs_redis_nothing_and_an_unknown_one_leaves_nothing(running, own_redis):
+    running.account("acme", "reader")
+    key = running.issue("acme")["key"]
+    with own_redis.client() as client:
+        before, commands = client.dbsize(), client.info("stats")["total_commands_processed"]
+        for wrong in (key[:-1] + "1", "ff_live_", "ff_test_" + key[8:], "x" * 600):
+            assert running.call("/", wrong).status == 401
+        assert client.info("stats")["total_commands_processed"] - commands <= 3
+        assert running.call("/", "a-foreign-key-that-nobody-has").status == 401
+        assert client.dbsize() == before
+
+
+def test_no_raw_key_is_kept_logged_or_told(running, own_redis, tmp_path):
+    """A run through all that can be done to keys and with them; then every place is searched."""
+    heard = []
+
+    def told(reply):
+        heard.append(reply.body)
+        heard.append(str(reply.headers).encode())
+        return reply
+
+    running.account("acme", "reader")
+    first = running.issue("acme", name="first", scopes=["files:write"], addresses=["203.0.113.0/24"])
+    path = f"/accounts/acme/keys/{first['id']}"
+    second = running.done("POST", f"{path}/rotate", {"overlap": 60})
+    foreign = "sk-a-foreign-key-of-some-length"
+    running.done("POST", "/accounts/acme/keys/import", {"key": foreign})
+    secrets = [first["key"], second["key"], foreign, FILE_KEY]
+    wrong = [first["key"][:-1], first["key"] + "x", "invented-by-an-attacker", "ff_live_" + "q" * 32, "z" * 10_000]
+    for key in secrets + wrong:
+        for where in ({"key": key}, {"headers": {"X-API-Key": key}}, {"address": "203.0.113.1", "key": key}):
+            told(running.call("/write", **where))
+        told(running.call(f"/write?api_key={key}", key))
+        told(running.admin("GET", f"/accounts/acme/keys/{key}"))
+        # Only of a key that looks like one can it be known that it is no account.
+        if key.startswith("ff_"):
+            told(running.admin("GET", f"/accounts/{key}"))
+            told(running.admin("POST", "/accounts", {"id": key, "tier": "reader"}))
+        told(running.admin("POST", "/keys/find", {"key": key}))
+        told(running.admin("POST", "/accounts/acme/keys/import", {"key": key, "scopes": "no list"}))
+    for asked in ("/audit", "/audit?refused=true", "/accounts/acme/keys", "/metrics", "/policies", "/config"):
+        told(running.admin("GET", asked))
+    running.done("POST", f"{path}/revoke")
+    told(running.call("/", first["key"]))
+    running.refusals("acme", 1)
+    running.sidecar.stop()
+    with own_redis.client() as client:
+        client.save()
+    kept = b"".join(file.read_bytes() for file in own_redis.folder.rglob("*") if file.is_file())
+    assert first["id"].encode() in kept, "the search would find what is there"
+    logged = (tmp_path / "log").read_bytes() + (tmp_path / "output").read_bytes()
+    for secret in (*secrets, *wrong):
+        for place, text in (("Redis", kept), ("the log", logged), ("an answer", b"".join(heard))):
+            assert secret.encode() not in text, f"{secret[:12]}… stands in {place}"
+            assert secret[12:].encode() not in text, f"the rest of {secret[:12]}… stands in {place}"
+
+
+def test_bad_input_is_refused_with_a_reason_and_nothing_half_done(running, own_redis):
+    running.account("acme", "reader")
+    key = running.issue("acme", scopes=["files:write"])
+    gone = running.issue("acme")
+    path = "/accounts/acme/keys"
+    running.done("POST", f"{path}/{gone['id']}/revoke")
+    before = running.done("GET", path)["keys"]
+    with own_redis.client() as client:
+        size = client.dbsize()
+        for method, asked, body, status, said in [
+            ("POST", path, {"scopes": ["file:write"]}, 422, "file:write"),
+            ("PATCH", f"{path}/{key['id']}", {"name": "new", "scopes": ["nonsense"]}, 422, "nonsense"),
+            ("PATCH", f"{path}/{key['id']}", {"name": "new", "addresses": ["203.0.113.0/33"]}, 422, "203.0.113.0/33"),
+            ("PATCH", f"{path}/{key['id']}", {"name": "new", "addresses": ["203.0.113.7/24"]}, 422, "did you mean"),
+            ("PATCH", f"{path}/{key['id']}", {"name": "new", "policy": "none-such"}, 422, "none-such"),
+            ("POST", f"{path}/{gone['id']}/rotate", {}, 409, "revoked"),
+            ("PATCH", "/accounts/acme", {"tier": "raeder"}, 422, "reader"),
+            ("POST", "/accounts", {"id": "globex", "tier": "none-such"}, 422, "none-such"),
+            ("DELETE", "/accounts/acme", None, 409, "has keys"),
+            ("POST", f"{path}/import", {"key": "k" * 10_000}, 422, "512"),
+        ]:
+            reply = running.admin(method, asked, body)
+            assert (reply.status, said in reply.json()["detail"]) == (status, True), reply.body
+        assert client.dbsize() == size
+    assert running.done("GET", path)["keys"] == before
+    assert running.call("/write", key["key"]).status == 200
+    for wrong in ("k" * 10_000, "ff_live_", "ff_live_" + "0" * 32, "a\tb", "\xe9"):
+        assert running.call("/", wrong).status == 401
+
+
+def test_a_key_of_the_file_is_the_files(running):
+    running.account("acme", "reader")
+    running.done("POST", "/accounts/acme/keys/import", {"key": FILE_KEY})
+    reply = running.call("/", FILE_KEY)
+    assert reply.status == 200
+    assert running.done("GET", "/usage?policy=reads&subject=of-the-file")["limits"][0]["remaining"] == 999_999
+
+
+def test_a_reload_changes_the_limits_of_remembered_keys(running, reload):
+    running.account("acme", "reader")
+    key = running.issue("acme")["key"]
+    assert running.call("/", key).headers["X-RateLimit-Limit"] == "1000000"
+    reload(capacity=2)
+    assert [running.call("/", key).status for _ in range(2)] == [200, 429]
+
+
+def test_a_tier_that_is_configured_no_more_lets_nobody_in_until_it_is_back(running, reload):
+    reload(more="trial: { key: reads }")
+    running.account("acme", "trial")
+    key = running.issue("acme")["key"]
+    assert running.call("/", key).status == 200
+    reload()
+    refused = running.call("/", key)
+    assert (refused.status, refused.json()["reason"]) == (403, "not-configured")
+    assert [line["missing"] for line in running.sidecar.log if "missing" in line] == ["tier 'trial'"]
+    reload(more="trial: { key: reads }")
+    assert running.call("/", key).status == 200
+
+
+def test_an_exempt_route_needs_no_key_and_does_not_look_at_one(running):
+    assert [running.call("/health", key).status for key in (None, "nonsense")] == [200, 200]
+
+
+def test_a_pepper_makes_other_digests_and_keys_of_another_are_unknown(tmp_path, server, prefix):
+    text = config().replace("prefix: lim", f"prefix: {prefix}")
+    keys = []
+    for pepper in ("one-pepper-of-some-length", "another-pepper-as-long"):
+        with sidecar(tmp_path, text, redis=server.url, env={"LIMITER_PEPPER": pepper}) as started:
+            running = Provider(started)
+            running.account(f"acme-{len(keys)}", "reader")
+            keys.append(running.issue(f"acme-{len(keys)}")["key"])
+            assert [running.call("/", key).status for key in keys] == [401] * (len(keys) - 1) + [200]
+    with server.client() as client:
+        pointers = client.keys(f"{prefix}:key:*")
+    assert len(pointers) == 2
+    assert not any(json.dumps(digest(key)).encode() in b"".join(pointers) for key in keys)
+
+
+def test_the_command_line_goes_by_the_configuration(running, own_redis, tmp_path):
+    """Its Redis, its prefix, and the names that there are."""
+
+    def limiter(*arguments):
+        command = [sys.executable, "-P", "-m", "limiter.api.cli.main", *arguments, "--config", tmp_path / "limiter.yaml", "--json"]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("LIMITER_")}
+        return subprocess.run([*command, "--redis", own_redis.url], capture_output=True, text=True, env=environment, check=False)
+
+    assert limiter("accounts", "create", "acme", "reader").returncode == 0
+    unknown = limiter("accounts", "create", "globex", "raeder")
+    assert (unknown.returncode, "use one of reader" in unknown.stderr) == (2, True)
+    key = json.loads(limiter("keys", "issue", "acme").stdout)
+    assert running.call("/", key["key"]).status == 200
+    assert limiter("keys", "revoke", "acme", key["id"]).returncode == 0
+    assert running.call("/", key["key"]).status == 401
+    told = json.loads(limiter("audit", "--account", "acme").stdout)["entries"]
+    assert [each["action"] for each in told] == ["keys.revoke", "keys.issue", "accounts.create"]
+    assert told[0]["actor"].startswith("cli:")
+
+
+def test_a_pepper_that_is_too_short_is_no_pepper(tmp_path):
+    command = [sys.executable, "-P", "-m", "limiter.api.cli.main", "serve", "--port", "0", "--admin-port", "0"]
+    command += ["--redis", "redis://127.0.0.1:1"]
+    environment = {**os.environ, "LIMITER_PEPPER": "short"}
+    ended = subprocess.run([*command, "--data", tmp_path], capture_output=True, text=True, env=environment, check=False, timeout=30)
+    assert (ended.returncode, "LIMITER_PEPPER" in ended.stderr) == (2, True)
+    assert "Traceback" not in ended.stderr

@@ -1,0 +1,150 @@
+"""The short ways past the server leave a connection as the server would: its idle time, its order, its end."""
+
+import asyncio
+import socket
+import time
+
+import pytest
+
+from limiter import AsyncLimiter, Policy, SlidingWindow
+from limiter.api.answers import Answer
+from limiter.api.front import Front
+from limiter.api.registry.form import sha256_of
+from limiter.api.rules import Rules, StaticKey, Tier
+from limiter.api.server.listening import Listening, bind, config_for
+from limiter.api.server.protocol import FrontProtocol
+
+POLICY = Policy("standard", [SlidingWindow(1000, 60)])
+KEY = StaticKey("key-1", sha256_of("one-key").hex(), "account-1", Tier("free", POLICY))
+IDLE_S = 0.3
+
+
+class Watched:
+    def __init__(self, prefix):
+        self.rules = Rules({POLICY.name: POLICY}, keys={KEY.digest: KEY}, prefix=prefix, deadline=10)
+
+
+def asked(method="GET", path="/authorize/items", lines="", body=""):
+    return f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer one-key\r\n{lines}\r\n{body}".encode()
+
+
+def with_front(server, prefix, talk):
+    """What `talk(reader, writer, front)` returns, on a connection to a front that gives idle ones 0.3 s."""
+
+    async def scenario():
+        async with AsyncLimiter(server.url, prefix=prefix, deadline=10) as limiter:
+            listener = bind("127.0.0.1", 0, "--port")
+            front = Front(Watched(prefix), limiter)
+            listening = Listening(config_for(front, http=FrontProtocol, timeout_keep_alive=IDLE_S), listener)
+            await listening.start()
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            try:
+                async with asyncio.timeout(20):
+                    return await talk(reader, writer, front)
+            finally:
+                writer.close()
+                await listening.stop(1)
+
+    return asyncio.run(scenario())
+
+
+async def answer(reader):
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    length = int(head.partition("content-length: ")[2].partition("\r\n")[0])
+    await reader.readexactly(length)
+    return head
+
+
+def remaining(head):
+    return int(head.partition("x-ratelimit-remaining: ")[2].partition("\r\n")[0])
+
+
+def test_a_connection_is_closed_when_it_was_idle_for_the_time_that_it_has(server, prefix):
+    """Real time is the subject: from the last answer on, however many there were before."""
+
+    async def talk(reader, writer, _):
+        for _ in range(4):
+            await asyncio.sleep(IDLE_S * 0.6)
+            writer.write(asked())
+            await answer(reader)
+        last = time.monotonic()
+        assert await reader.read() == b""
+        return time.monotonic() - last
+
+    assert IDLE_S * 0.9 < with_front(server, prefix, talk) < IDLE_S + 5
+
+
+def test_a_request_that_is_not_all_here_yet_is_not_idle(server, prefix):
+    async def talk(reader, writer, _):
+        writer.write(asked())
+        await answer(reader)
+        writer.write(asked()[:30])
+        await asyncio.sleep(IDLE_S * 2.5)
+        writer.write(asked()[30:])
+        return await answer(reader)
+
+    assert with_front(server, prefix, talk).startswith("http/1.1 200")
+
+
+def test_requests_sent_ahead_are_answered_in_their_order(server, prefix):
+    async def talk(reader, writer, _):
+        writer.write(
+            asked() * 3 + asked(path="/nowhere") + asked("HEAD") + asked("POST", lines="Content-Length: 4\r\n", body="body") + asked()
+        )
+        heads = [await answer(reader) for _ in range(4)]
+        # Its length is that of the answer to a GET, and no body follows.
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode().lower())
+        heads += [await answer(reader) for _ in range(2)]
+        return heads
+
+    heads = with_front(server, prefix, talk)
+    assert [head[9:12] for head in heads] == ["200", "200", "200", "404", "200", "200", "200"]
+    assert [remaining(head) for head in heads if "200" in head[:12]] == [999, 998, 997, 996, 995, 994]
+
+
+@pytest.mark.parametrize("lines", ["Content-Length: 5\r\n", "Content-Length: 5\r\nExpect: 100-continue\r\n"])
+def test_a_body_that_comes_late_is_passed_over(server, prefix, lines):
+    async def talk(reader, writer, _):
+        writer.write(asked("POST", lines=lines))
+        first = await answer(reader)
+        writer.write(b"GET /" + asked())
+        return first, await answer(reader)
+
+    assert [head[:12] for head in with_front(server, prefix, talk)] == ["http/1.1 200"] * 2
+
+
+def test_a_client_that_wants_the_connection_closed_has_it_closed(server, prefix):
+    async def talk(reader, writer, _):
+        writer.write(asked(lines="Connection: close\r\n"))
+        return await reader.read()
+
+    told = with_front(server, prefix, talk)
+    assert told.startswith(b"HTTP/1.1 200")
+    assert b"connection: close\r\n" in told
+
+
+def test_a_client_that_leaves_disturbs_nobody(server, prefix):
+    async def talk(reader, writer, _):
+        with socket.create_connection(writer.get_extra_info("peername")) as other:
+            other.sendall(asked())
+        writer.write(asked())
+        return await answer(reader)
+
+    assert with_front(server, prefix, talk).startswith("http/1.1 200")
+
+
+def test_an_answer_that_cannot_be_told_ends_its_own_connection_alone(server, prefix):
+    async def talk(reader, writer, front):
+        broken, front.end = front.end, lambda *_: Answer(1000)
+        writer.write(asked())
+        lost = await reader.read()
+        front.end = broken
+        others, writing = await asyncio.open_connection(*writer.get_extra_info("peername"))
+        writing.write(asked())
+        head = await answer(others)
+        writing.close()
+        return lost, head
+
+    lost, head = with_front(server, prefix, talk)
+    assert lost == b""
+    assert remaining(head) == 998
