@@ -12,13 +12,11 @@ from the first was made up by a client: such a request is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from ipaddress import IPv6Address, IPv6Network
 from typing import NamedTuple
 
 from starlette.types import Scope
 
-from limiter.addresses import address
+from limiter.addresses import normalize, parse_address
 
 PREFIX = "/authorize"
 NAMES = frozenset(
@@ -71,7 +69,7 @@ def proxied(scope: Scope, found: Found, trusts: Trusts) -> Original:
 
 def peer_of(scope: Scope) -> str:
     client = scope.get("client")
-    return normalized(client[0]) if client else ""
+    return normalize(client[0]) if client else ""
 
 
 def _told(method: str, below: str, found: Found) -> tuple[str, str]:
@@ -119,7 +117,7 @@ def _hop(text: str) -> str | None:
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
-    found = address(text)
+    found = parse_address(text)
     return None if found is None else str(found)
 
 
@@ -129,19 +127,3 @@ def _scheme(scope: Scope, found: Found) -> str:
         return str(scope["scheme"])
     # Of several hops the first faced the client, but only the last was told by the peer that is trusted.
     return told.decode("latin-1").rpartition(",")[2].strip().lower()
-
-
-@lru_cache(maxsize=4096)
-def normalized(text: str) -> str:
-    """An IPv4 address written as IPv6 (`::ffff:203.0.113.7`) is that IPv4 address."""
-    found = address(text)
-    return text if found is None else str(found)
-
-
-@lru_cache(maxsize=4096)
-def address_subject(text: str) -> str:
-    """Whom a limit by address is applied to: an IPv4 address, or the /64 that one IPv6 customer has all of."""
-    found = address(text)
-    if isinstance(found, IPv6Address):
-        return str(IPv6Network((int(found) >> 64 << 64, 64)))
-    return "unknown" if found is None else str(found)

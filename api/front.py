@@ -22,11 +22,12 @@ from limiter.api.identity import identify
 from limiter.api.identity.identify import MISSING, Directory, Identity, Refusal, credential_in
 from limiter.api.numbers import unavailable
 from limiter.api.outages import Outages
-from limiter.api.problems import ABNORMAL_USAGE, problem
+from limiter.api.problems import problem
 from limiter.api.routes.matching import Route
 from limiter.api.rules import Rules
 from limiter.api.view import Plan, View
 from limiter.errors import BackendError
+from limiter.problems import ABNORMAL_USAGE
 from limiter.protocol.call import Stale, Verdict
 from limiter.transport.batching import Answer as Place
 

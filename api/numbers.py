@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from limiter.api.answers import NO_STORE, Answer, head_of
-from limiter.api.problems import CONTENT_TYPE, QUOTA_EXCEEDED, REDUCED_CAPACITY, problem
+from limiter.api.problems import PROBLEM_TYPE, problem
 from limiter.api.rules import Rules
 from limiter.decision import Decision
 from limiter.headers import Row, plan_of
 from limiter.policy import Policy
+from limiter.problems import QUOTA_EXCEEDED, REDUCED_CAPACITY
 
 _NEVER = -1
 _SECOND = 1_000_000
 _LOOSE = 2**63
-_DENIAL = head_of([CONTENT_TYPE, NO_STORE])
+_DENIAL = head_of([PROBLEM_TYPE, NO_STORE])
 _OPEN = head_of([(b"x-ratelimit-degraded", b"open")])
 # A client that obeys us would wait longer than people do, so it is told to give up instead.
 _PATIENCE_S = 60

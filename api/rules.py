@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from limiter.addresses import Network, Networks, address
+from limiter.addresses import Network, Networks
 from limiter.api.routes.matching import Route, Routes
 from limiter.headers import Reset
 from limiter.policy import Policy
@@ -54,13 +54,6 @@ class StaticKey:
     policy: Policy | None = None
     state: Literal["active", "revoked"] = "active"
     peppered: bool = False
-
-    def admits(self, ip: str) -> bool:
-        """Whether the key may be used from this address."""
-        if not self.addresses:
-            return True
-        found = address(ip)
-        return found is not None and any(found in one for one in self.addresses)
 
     def may(self, scope: str) -> bool:
         """Whether the key holds the scope and its tier lets it."""

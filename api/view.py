@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from limiter.api.forwarded import address_subject
+from limiter.addresses import subject_of
 from limiter.api.identity.identify import Directory, Identity
 from limiter.api.numbers import Numbers
 from limiter.api.routes.matching import Route
@@ -36,7 +36,7 @@ class View:
 
     def anonymous(self, ip: str, policy: Policy) -> Identity:
         """A caller known by address alone."""
-        subject = address_subject(ip)
+        subject = subject_of(ip)
         known = self._addresses.get((subject, id(policy)))
         if known is None:
             if len(self._addresses) >= _MOST_ADDRESSES:

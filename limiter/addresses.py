@@ -1,4 +1,9 @@
-"""Addresses and the networks they are in, as proxies, allow-lists and log lines spell them."""
+"""IP addresses and networks. Everything that parses, compares or counts by an address uses this module.
+
+An IPv4 address written as IPv6 (`::ffff:203.0.113.7`) is that IPv4 address everywhere.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -7,17 +12,19 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-_KEPT = 1024
-# An IPv6 address with an IPv4 tail and a zone; whatever is longer is none.
-_LONGEST = 64
-_MAPPED_BITS = 96
+# An IPv6 address with an IPv4 tail and a zone fits; anything longer is not an address.
+_MAX_TEXT = 64
 _MAPPED = IPv6Network("::ffff:0:0/96")
+# One customer usually holds a whole /64, so limits count it as one subject.
+_CUSTOMER_BITS = 64
+
+_CACHED = 4096
 
 
-def address(text: str) -> Address | None:
-    """`::ffff:203.0.113.7` is 203.0.113.7, whoever says it; None for what is no address."""
+def parse_address(text: str) -> Address | None:
+    """None if the text is not an address."""
     try:
-        found = ip_address(text) if len(text) <= _LONGEST else None
+        found = ip_address(text) if len(text) <= _MAX_TEXT else None
     except ValueError:
         return None
     if isinstance(found, IPv6Address):
@@ -25,27 +32,43 @@ def address(text: str) -> Address | None:
     return found
 
 
-def network(text: str) -> Network:
-    """`203.0.113.0/24`, or one address; ValueError for what is neither, or has bits beyond its mask."""
+def parse_network(text: str) -> Network:
+    """`203.0.113.0/24` or a single address. Raises ValueError for anything else, and for bits set outside the mask."""
     found = ip_network(text)
     if isinstance(found, IPv6Network) and found.subnet_of(_MAPPED):
         tail = found.network_address.ipv4_mapped
-        return IPv4Network((int(tail or 0), found.prefixlen - _MAPPED_BITS))
+        return IPv4Network((int(tail or 0), found.prefixlen - _MAPPED.prefixlen))
     return found
 
 
-class Networks:
-    """`"10.1.2.3" in Networks([...])`, at the price of a dictionary for an address seen before."""
+@lru_cache(_CACHED)
+def normalize(text: str) -> str:
+    """The canonical spelling of an address; text that is not an address is returned unchanged."""
+    found = parse_address(text)
+    return text if found is None else str(found)
 
-    __slots__ = ("_kept", "listed")
+
+@lru_cache(_CACHED)
+def subject_of(text: str) -> str:
+    """The subject of a limit by address: an IPv4 address, the /64 network of an IPv6 address, or `unknown`."""
+    found = parse_address(text)
+    if isinstance(found, IPv6Address):
+        return str(IPv6Network((found, _CUSTOMER_BITS), strict=False))
+    return "unknown" if found is None else str(found)
+
+
+class Networks:
+    """A list of networks: `"10.1.2.3" in Networks([...])`. An empty one contains nothing. Results are cached by address."""
+
+    __slots__ = ("_cached", "listed")
 
     def __init__(self, listed: Iterable[Network] = ()) -> None:
         self.listed = tuple(listed)
-        self._kept = lru_cache(_KEPT)(self._holds)
+        self._cached = lru_cache(_CACHED)(self._contains)
 
     def __contains__(self, text: str) -> bool:
-        return bool(self.listed) and len(text) <= _LONGEST and self._kept(text)
+        return bool(self.listed) and len(text) <= _MAX_TEXT and self._cached(text)
 
-    def _holds(self, text: str) -> bool:
-        found = address(text)
-        return found is not None and any(found in one for one in self.listed)
+    def _contains(self, text: str) -> bool:
+        found = parse_address(text)
+        return found is not None and any(found in network for network in self.listed)

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, ValidationInfo, model_validator
 from redis.connection import parse_url
 
-from limiter.addresses import Network, network
+from limiter.addresses import Network, parse_network
 from limiter.api.config.known import known
 from limiter.api.config.mistakes import shown
 from limiter.api.config.tree import Plain
@@ -150,7 +150,7 @@ def _digest(value: object) -> tuple[str, bool]:
 
 
 def _network(value: object) -> Network:
-    return network(checks.addresses([text(value)])[0])
+    return parse_network(checks.addresses([text(value)])[0])
 
 
 def _limit_text(value: object) -> Limit:

@@ -20,10 +20,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from limiter.aio import AsyncLimiter
 from limiter.api.control.openapi import front_document
 from limiter.api.front import RulesNow
-from limiter.api.problems import CONTENT_TYPE, problem
+from limiter.api.problems import problem
 from limiter.api.v1.bodies import LimitTold, Subject, limit_told
 from limiter.errors import BackendError, InvalidPolicy
 from limiter.policy import Policy
+from limiter.problems import CONTENT_TYPE
 
 T = TypeVar("T")
 
@@ -41,7 +42,7 @@ class ProblemTold(BaseModel):
 
 
 def _documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    content = {CONTENT_TYPE[1].decode(): {"schema": ProblemTold.model_json_schema()}}
+    content = {CONTENT_TYPE: {"schema": ProblemTold.model_json_schema()}}
     return {status: {"description": "Refused", "content": content} for status in (401, *statuses)}
 
 
@@ -187,7 +188,7 @@ async def _validation_problem(_: Request, error: Exception) -> Response:
 
 def _response(status: int, detail: str, headers: Any) -> Response:
     answer = problem(status, detail)
-    return Response(answer.body, status, headers, CONTENT_TYPE[1].decode())
+    return Response(answer.body, status, headers, CONTENT_TYPE)
 
 
 class TokenRequired:

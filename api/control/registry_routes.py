@@ -7,26 +7,26 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from limiter.api.control.registry_bodies import AccountPatch, Import, KeyPatch, NewAccount, NewKey, Presented, Rotation
 from limiter.api.registry import Conflict, InvalidRecord, Key, Registry, UnknownAccount, UnknownKey
 from limiter.api.registry.views import View, account_view, entry_view, issued_view, key_view
 from limiter.errors import BackendError, InvalidPolicy, LimiterError
+from limiter.problems import CONTENT_TYPE, problem_body
 
-_STATUSES: dict[type[LimiterError], tuple[int, str]] = {
-    InvalidRecord: (422, "Unprocessable Content"),
-    InvalidPolicy: (422, "Unprocessable Content"),
-    UnknownAccount: (404, "Not Found"),
-    UnknownKey: (404, "Not Found"),
-    Conflict: (409, "Conflict"),
-    BackendError: (503, "Service Unavailable"),
+_STATUSES: dict[type[LimiterError], int] = {
+    InvalidRecord: 422,
+    InvalidPolicy: 422,
+    UnknownAccount: 404,
+    UnknownKey: 404,
+    Conflict: 409,
+    BackendError: 503,
 }
 _NO_STORE = {"Cache-Control": "no-store"}
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"description": meaning, "content": {"application/problem+json": {}}}
+    status: {"description": meaning, "content": {CONTENT_TYPE: {}}}
     for status, meaning in (
         (400, "No text in UTF-8"),
         (401, "Without the token"),
@@ -50,10 +50,10 @@ class ProblemRoute(APIRoute):
             try:
                 response = await handler(request)
             except RequestValidationError as error:
-                return _problem(422, "Unprocessable Content", "; ".join(map(_told, error.errors())))
+                return _problem(422, "; ".join(map(_told, error.errors())))
             except LimiterError as error:
-                status, title = next((told for kind, told in _STATUSES.items() if isinstance(error, kind)), (500, "Internal Server Error"))
-                return _problem(status, title, str(error))
+                status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 500)
+                return _problem(status, str(error))
             response.headers.update(_NO_STORE)
             return response
 
@@ -163,6 +163,5 @@ def _told(error: Any) -> str:
     return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
 
 
-def _problem(status: int, title: str, detail: str) -> JSONResponse:
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return JSONResponse(body, status, _NO_STORE, "application/problem+json")
+def _problem(status: int, detail: str) -> Response:
+    return Response(problem_body(status, detail), status, _NO_STORE, CONTENT_TYPE)

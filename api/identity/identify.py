@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from limiter.addresses import Network, address
+from limiter.addresses import Network, parse_address
 from limiter.api.rules import Account, Rules, StaticKey
 from limiter.policy import Policy
 from limiter.protocol.group import Guard
@@ -54,7 +54,7 @@ class Identity:
         return None if scope is None or scope in self.scopes else lacking(scope)
 
     def _admits(self, ip: str) -> bool:
-        found = address(ip)
+        found = parse_address(ip)
         return found is not None and any(found in network for network in self.addresses)
 
 

@@ -18,8 +18,9 @@ from starlette.types import Message, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from limiter.api.proxy.cork import Cork
-from limiter.api.proxy.failures import ProxyFailure, RequestRefused, problem
+from limiter.api.proxy.failures import ProxyFailure, RequestRefused
 from limiter.api.proxy.headers import MAX_HEAD, head_size
+from limiter.problems import problem_body
 
 
 class DownstreamProtocol(HttpToolsProtocol):
@@ -69,7 +70,7 @@ class DownstreamProtocol(HttpToolsProtocol):
             self.transport.close()
             return
         refusal = self._refusal or RequestRefused(msg)
-        body = problem(refusal.status, refusal.detail)
+        body = problem_body(refusal.status, refusal.detail)
         head = b"content-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
         self.transport.write(STATUS_LINE[refusal.status] + head + body)
         self.transport.close()

@@ -14,12 +14,13 @@
 No message names upstream's address: the client has no business with it.
 """
 
-import json
 from collections.abc import Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 
 from starlette.types import Send
+
+from limiter.problems import problem_body
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -74,15 +75,9 @@ class UpstreamStalled(ProxyFailure):
     error = "http_response_timeout"
 
 
-def problem(status: int, detail: str) -> bytes:
-    """An RFC 9457 body; its type is about:blank, so its title is that of the status."""
-    title = HTTPStatus(status).phrase
-    return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail}).encode()
-
-
 async def send_failure(send: Send, failure: ProxyFailure, extra: Headers) -> None:
     """Answer with the failure. `Proxy-Status` tells it from an error that upstream answered itself."""
-    body = problem(failure.status, failure.detail)
+    body = problem_body(failure.status, failure.detail)
     headers = [
         (b"content-type", b"application/problem+json"),
         (b"content-length", b"%d" % len(body)),

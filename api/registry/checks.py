@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable
 
+from limiter.addresses import parse_network
 from limiter.api.registry.errors import InvalidRecord
 from limiter.api.registry.form import ENVIRONMENTS, LONGEST_KEY, Environment, Form
 from limiter.api.registry.records import own_policy
@@ -132,8 +133,7 @@ def _network(value: str) -> str:
     network = stated.network
     if stated.ip != network.network_address:
         raise InvalidRecord(f"address {shown(value)} has bits set behind its prefix: did you mean {network} or {stated.ip}?")
-    mapped = getattr(network.network_address, "ipv4_mapped", None)
-    return f"{mapped}/{network.prefixlen - 96}" if mapped and network.prefixlen >= 96 else str(network)  # noqa: PLR2004  # ::ffff:0:0/96
+    return str(parse_network(str(network)))
 
 
 def _listed(values: Iterable[str], what: str, example: str) -> tuple[str, ...]:

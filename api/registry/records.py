@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Generic, Literal, TypeVar
 
+from limiter.addresses import Network, parse_address, parse_network
 from limiter.api.registry.form import Environment
 from limiter.policy import Failure, Policy
 
 State = Literal["active", "suspended"]
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 T = TypeVar("T")
 
@@ -102,14 +101,10 @@ def own_policy(limits: tuple[str, ...], failure: Failure | None = None, name: st
 
 @lru_cache(4096)
 def networks(addresses: tuple[str, ...]) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(address) for address in addresses)
+    return tuple(parse_network(address) for address in addresses)
 
 
 @lru_cache(4096)
 def _is_in(address: str, addresses: tuple[str, ...]) -> bool:
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    plain = getattr(found, "ipv4_mapped", None) or found
-    return any(plain in network for network in networks(addresses))
+    found = parse_address(address)
+    return found is not None and any(found in network for network in networks(addresses))

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from ipaddress import ip_address
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from limiter.addresses import parse_address
 from limiter.aio import AsyncLimiter
 from limiter.api.answers import Answer
 from limiter.api.forwarded import client_address, peer_of
@@ -90,10 +90,8 @@ def _may_ask(scope: Scope, headers: dict[bytes, bytes], rules: Rules) -> bool:
 
 
 def _is_loopback(ip: str) -> bool:
-    try:
-        return ip_address(ip).is_loopback
-    except ValueError:
-        return False
+    found = parse_address(ip)
+    return found is not None and found.is_loopback
 
 
 def _is_json(content_type: bytes) -> bool:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limiter.api.forwarded import ConflictingAccounts, Original, address_subject, client_address, original
+from limiter.api.forwarded import ConflictingAccounts, Original, client_address, original
 
 PROXIES = {"10.0.0.1", "10.0.0.2"}
 trusts = PROXIES.__contains__
@@ -68,11 +68,3 @@ def test_the_client_is_the_rightmost_that_is_no_trusted_proxy(told, address):
 def test_what_a_client_writes_itself_never_counts(hearsay, address):
     told = f"{hearsay}, {address}, 10.0.0.2".encode("latin-1", "replace")
     assert client_address("10.0.0.1", {b"x-forwarded-for": told}, trusts) == address
-
-
-@pytest.mark.parametrize(
-    ("address", "subject"),
-    [("203.0.113.7", "203.0.113.7"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("::ffff:203.0.113.7", "203.0.113.7"), ("", "unknown")],
-)
-def test_whom_a_limit_by_address_is_applied_to(address, subject):
-    assert address_subject(address) == subject

@@ -1,11 +1,13 @@
 """A file as its author means it: what each field is, and what it is when left out."""
 
 import ipaddress
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from limiter.api.config.file import ConfigError, load, loads, starting_file
+from limiter.api.identity.identify import StaticDirectory
 from limiter.limits import Quota, SlidingWindow, TokenBucket
 
 DIGEST = "ab" * 32
@@ -86,8 +88,10 @@ keys:
     [("203.0.113.7", True), ("::ffff:203.0.113.7", True), ("203.0.114.7", False), ("2001:db8::1", True), ("nonsense", False), ("", False)],
 )
 def test_a_key_is_used_from_its_addresses_only(ip, admitted):
-    rules = loads(POLICY + f'keys: [{{name: k, digest: {DIGEST}, tier: free, addresses: [203.0.113.0/24, "2001:db8::/32"]}}]')
-    assert rules.keys[DIGEST].admits(ip) is admitted
+    digest = sha256(b"the-key").hexdigest()
+    rules = loads(POLICY + f'keys: [{{name: k, digest: {digest}, tier: free, addresses: [203.0.113.0/24, "2001:db8::/32"]}}]')
+    found = StaticDirectory(rules).recall("the-key", None, ip)
+    assert (found is not None) is admitted
 
 
 @pytest.mark.parametrize(
