@@ -18,8 +18,7 @@ from limiter.aio import AsyncLimiter
 from limiter.api import forwarded
 from limiter.api.answers import AT_ONCE, Answer, Header
 from limiter.api.forwarded import PREFIX, ConflictingAccounts, Found, Original
-from limiter.api.identity import identify
-from limiter.api.identity.identify import MISSING, Directory, Identity, Refusal, credential_in
+from limiter.api.identity import CREDENTIAL_HEADERS, MISSING, Directory, Identity, Refusal, credential_in
 from limiter.api.numbers import unavailable
 from limiter.api.outages import Outages
 from limiter.api.problems import problem
@@ -32,7 +31,7 @@ from limiter.protocol.call import Stale, Verdict
 from limiter.transport.batching import Answer as Place
 
 OK, UNAUTHORIZED, FORBIDDEN, TOO_MANY = 200, 401, 403, 429
-_NAMES = forwarded.NAMES | identify.NAMES
+_NAMES = forwarded.NAMES | CREDENTIAL_HEADERS
 # An account that changes this often within one request is somebody's program running wild.
 _TRIES = 5
 # Charges nothing.
@@ -69,7 +68,7 @@ class Front:
         self,
         watched: RulesNow,
         limiter: AsyncLimiter,
-        directory_of: Callable[[Rules], Directory] = identify.StaticDirectory,
+        directory_of: Callable[[Rules], Directory] = Directory,
         *,
         decisions: Application | None = None,
         proxy: Proxying | None = None,
@@ -111,7 +110,7 @@ class Front:
         if isinstance(credential, Refusal) or route.exempt or rules.require_tls:
             return None
         identity = view.directory.recall(credential, route.scope, request.address)
-        if identity is None:
+        if not isinstance(identity, Identity):
             return None
         return Begun(view, request, found, view.plan(identity, route))
 
@@ -175,7 +174,7 @@ class Front:
     async def _for_key(self, view: View, request: Original, route: Route, credential: str) -> Answer | None:
         """The answer; None if what was known of the key was out of date, and is forgotten."""
         try:
-            identity = await view.directory.find(credential, route.scope, request.address)
+            identity = await view.directory.look_up(credential, route.scope, request.address)
         except BackendError as error:
             return self._undecided(error)
         if isinstance(identity, Refusal):

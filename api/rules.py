@@ -1,27 +1,28 @@
-"""The rules in force, compiled from the configuration: all that the data plane needs to know, and nothing to change."""
+"""The rules in force, compiled from the configuration file: everything that the data plane needs, and immutable."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
 from limiter.addresses import Network, Networks
+from limiter.api.registry.validation import Catalog
 from limiter.api.routes.matching import Route, Routes
 from limiter.headers import Reset
 from limiter.policy import Policy
 
-__all__ = ["Account", "Route", "Rules", "StaticKey", "Tier"]
+__all__ = ["FileAccount", "FileKey", "Route", "Rules", "Tier"]
 
-NONE: Mapping[str, Any] = MappingProxyType({})
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """What a key of an account in this tier is held to, and the account as a whole, in the same decision.
+    """The policies of a key and of its account, which are applied in the same decision.
 
-    `scopes`: the most that a key of this tier may do, whatever scopes it holds; None: no such bound.
+    `scopes` are the most that a key of this tier may use, whatever scopes it has. None: no such bound.
     """
 
     name: str
@@ -29,10 +30,14 @@ class Tier:
     account: Policy | None = None
     scopes: frozenset[str] | None = None
 
+    def allowed(self, scopes: Iterable[str]) -> frozenset[str]:
+        """Those of a key's scopes that it may use."""
+        return frozenset(scopes) if self.scopes is None else self.scopes.intersection(scopes)
+
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """An account of the file. Its `policy` takes the place of its tier's."""
+class FileAccount:
+    """An account of the configuration file. Its `policy` replaces that of the tier."""
 
     name: str
     tier: Tier | None = None
@@ -41,8 +46,12 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class StaticKey:
-    """A key of the file. `digest` is hexadecimal; of the HMAC with the pepper where `peppered`. No `addresses`: from anywhere."""
+class FileKey:
+    """A key of the configuration file.
+
+    `digest` is hexadecimal; if `peppered`, it is the HMAC made with the pepper. `expires` is in seconds since 1970. A key without
+    `addresses` may be used from everywhere.
+    """
 
     name: str
     digest: str
@@ -55,24 +64,20 @@ class StaticKey:
     state: Literal["active", "revoked"] = "active"
     peppered: bool = False
 
-    def may(self, scope: str) -> bool:
-        """Whether the key holds the scope and its tier lets it."""
-        return scope in self.scopes and (self.tier.scopes is None or scope in self.tier.scopes)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rules:
-    """Everything of a file, by name. `digest` tells one file's content from another's; `warnings` are for a person to read."""
+    """The contents of a file, by name. `digest` identifies them; `warnings` are for people to read. `keys` are by digest."""
 
     policies: Mapping[str, Policy]
-    tiers: Mapping[str, Tier] = field(default_factory=lambda: NONE)
+    tiers: Mapping[str, Tier] = field(default_factory=lambda: _EMPTY)
     order: tuple[str, ...] = ("bearer", "x-api-key")
     anonymous: Policy | None = None
     guard: Policy | None = None
     trusted_proxies: Networks = field(default_factory=Networks)
     routes: Routes = field(default_factory=Routes)
-    keys: Mapping[str, StaticKey] = field(default_factory=lambda: NONE)
-    accounts: Mapping[str, Account] = field(default_factory=lambda: NONE)
+    keys: Mapping[str, FileKey] = field(default_factory=lambda: _EMPTY)
+    accounts: Mapping[str, FileAccount] = field(default_factory=lambda: _EMPTY)
     reset: Reset = "delta"
     retry_after_ms: bool = False
     should_retry: bool = False
@@ -83,15 +88,20 @@ class Rules:
     key_prefix: str = "ff"
     environments: frozenset[str] = frozenset({"live", "test"})
     require_tls: bool = False
-    # All that the file speaks of.
+    # All scopes that routes, tiers and keys of the file name.
     scopes: frozenset[str] = frozenset()
     digest: str = ""
     warnings: tuple[str, ...] = ()
 
     def trusts(self, ip: str) -> bool:
-        """Whether the peer at this address is believed about whom it speaks for."""
+        """Whether the peer at this address may state the address of its client."""
         return ip in self.trusted_proxies
 
     def route(self, method: str, path: str) -> Route:
-        """The first route that matches a path as it stands on the wire; one of cost 1 where none does."""
+        """The first route that matches a path as sent by the client; a route of cost 1 if none does."""
         return self.routes.find(method, path)
+
+    @property
+    def catalog(self) -> Catalog:
+        """The names that accounts and keys of the registry may use. If the file names no scopes, any scope may be used."""
+        return Catalog(frozenset(self.tiers), frozenset(self.policies), self.scopes or None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from limiter.addresses import subject_of
-from limiter.api.identity.identify import Directory, Identity
+from limiter.api.identity import Directory, Identity
 from limiter.api.numbers import Numbers
 from limiter.api.routes.matching import Route
 from limiter.api.rules import Rules

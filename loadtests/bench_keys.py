@@ -21,15 +21,17 @@ from pathlib import Path
 
 import redis
 
-from limiter.api.registry import Directory, Identity, Known, Registry
+from limiter import Policy
+from limiter.api.identity import Directory, Identity, RegisteredKeys
+from limiter.api.registry import Catalog, Registry, connected
 from limiter.api.registry.changes import new_key
-from limiter.api.registry.codec import encode
-from limiter.api.registry.pointers import pointing_at
-from limiter.api.registry.registry import connected
-from limiter.api.registry.scripts import source
-from limiter.api.registry.store import ACCOUNT
+from limiter.api.registry.records import encode
+from limiter.api.registry.store import ACCOUNT, script_source
+from limiter.api.rules import Rules, Tier
 
 BATCH = 500
+POLICY = Policy("standard", ["1000/minute"])
+RULES = Rules({POLICY.name: POLICY}, {"standard": Tier("standard", POLICY)})
 CHANGE = {"name": "deploy", "scopes": ["asset:read", "asset:write"], "addresses": ["203.0.113.0/24"]}
 
 
@@ -59,26 +61,27 @@ def wait_for(path: Path) -> None:
 
 
 def generated(registry: Registry, account: str, number: int, now_us: int) -> list[tuple[str, object]]:
-    form = registry.form
-    raws = [form.generate() for _ in range(number)]
-    blank = new_key(account, "live", CHANGE, Known(), now_us)
-    ids = [new_key(account, "live", {}, Known(), now_us).id for _ in raws]
-    return [(raw, replace(blank, id=each, digest=form.digest(raw), shown=form.shown(raw))) for raw, each in zip(raws, ids, strict=True)]
+    key_format = registry.key_format
+    raws = [key_format.generate() for _ in range(number)]
+    blank = new_key(account, "live", CHANGE, Catalog(), now_us)
+    ids = [new_key(account, "live", {}, Catalog(), now_us).id for _ in raws]
+    digests, shown = map(key_format.digest, raws), map(key_format.shown, raws)
+    issued = zip(raws, ids, digests, shown, strict=True)
+    return [(raw, replace(blank, id=each, digest=digest, shown=start)) for raw, each, digest, start in issued]
 
 
 async def load(registry: Registry, client: redis.asyncio.Redis, account: str, number: int) -> list[str]:
     """The raw keys."""
-    names, reading = registry.names, await registry.store.read(account)
-    own = [names.generation(account), names.records(account), names.ids(account), names.used(account), names.audit]
-    script = client.register_script(source("change"))
-    raws = []
+    reading = await registry.store.read(account)
+    script = client.register_script(script_source("change"))
+    raws, record = [], reading.records[ACCOUNT]
     for start in range(0, number, BATCH):
         pipe = client.pipeline(transaction=False)
         for raw, key in generated(registry, account, min(BATCH, number - start), reading.now_us + start):
-            pipe.set(names.pointer(key.digest), pointing_at(key), nx=True)
-            told = ["action", "keys.issue", "account", account, "key", key.id]
-            written = [ACCOUNT, reading.account, reading.account, key.id, "", encode(key)]
-            await script(keys=own, args=["", "", 100_000, 2, *written, *told], client=pipe)
+            pipe.set(registry.names.pointer(key.digest), key.pointer, nx=True)
+            entry = ["action", "keys.issue", "account", account, "key", key.id]
+            written = [ACCOUNT, record, record, key.id, "", encode(key)]
+            await script(keys=registry.store.keys_of(account), args=["", "", 100_000, 2, *written, *entry], client=pipe)
             raws.append(raw)
         await pipe.execute()
     return raws
@@ -113,20 +116,21 @@ async def bench(url: str, keys: int, accounts: int) -> None:
 
 
 async def measure(registry: Registry, tenants: list[str], raws: list[str]) -> None:
-    directory = Directory(registry, deadline=30)
+    registered = RegisteredKeys(registry, deadline=30)
+    directory = Directory(RULES, registered)
     number = len(raws) // 5
     await timed("issue, one at a time", number, (registry.keys.issue(random.choice(tenants), **CHANGE) for _ in range(number)))
-    needs = {"scope": "asset:read", "address": "203.0.113.9"}
-    await timed("look-up, not remembered", len(raws), (directory.identify(raw, **needs) for raw in raws))
-    await timed("identify, remembered", len(raws), (directory.identify(raw, **needs) for raw in raws))
+    needs = "asset:read", "203.0.113.9"
+    await timed("lookup, not remembered", len(raws), (directory.look_up(raw, *needs) for raw in raws))
+    await timed("lookup, remembered", len(raws), (directory.look_up(raw, *needs) for raw in raws))
     started = time.perf_counter()
-    assert all(isinstance(directory.recall(raw, **needs), Identity) for raw in raws)
+    assert all(isinstance(directory.recall(raw, *needs), Identity) for raw in raws)
     spent = (time.perf_counter() - started) / len(raws)
     print(f"{'recall, remembered':<46} {1 / spent:>10,.0f}/s {spent * 1e6:>10,.1f} us each")
     mistyped = [f"{raw[:-1]}{'a' if raw[-1] != 'a' else 'b'}" for raw in raws]
-    await timed("identify, mistyped", len(raws), (directory.identify(raw) for raw in mistyped))
+    await timed("lookup, mistyped", len(raws), (directory.look_up(raw, *needs) for raw in mistyped))
     started = time.perf_counter()
-    await directory.flush()
+    await registered.flush()
     print(f"{f'last uses of {len(raws):,} keys written':<46} {(time.perf_counter() - started) * 1e3:>10,.1f} ms")
     await timed("list a page of 100", 50, (registry.keys.list(random.choice(tenants), count=100) for _ in range(50)))
 
@@ -136,9 +140,9 @@ def main() -> None:
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--accounts", type=int, default=1000)
     parser.add_argument("--short", action="store_true", help="only show that it works")
-    told = parser.parse_args()
+    options = parser.parse_args()
     with private_redis() as url:
-        asyncio.run(bench(url, 5000 if told.short else told.keys, 50 if told.short else told.accounts))
+        asyncio.run(bench(url, 5000 if options.short else options.keys, 50 if options.short else options.accounts))
 
 
 if __name__ == "__main__":

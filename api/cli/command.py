@@ -13,16 +13,13 @@ import os
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
 from limiter.api.config.file import load
-from limiter.api.identity.registered import known_to
-from limiter.api.registry import Conflict, Form, InvalidRecord, Known, Registry, UnknownAccount, UnknownKey
-from limiter.api.registry.registry import connected
+from limiter.api.registry import Catalog, Conflict, InvalidRecord, KeyFormat, Registry, UnknownAccount, UnknownKey, connected
 from limiter.api.registry.views import View
 from limiter.api.server.embedded import default_folder, url_of
 from limiter.errors import InvalidPolicy, LimiterError
@@ -66,11 +63,12 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Awaitable[Pr
 
             async def work() -> Printed:
                 url = redis or (rules and rules.redis_url) or url_of(data or default_folder())
-                form = Form.from_environment(key_prefix or (rules.key_prefix if rules else "ff"))
+                key_format = KeyFormat.from_environment(key_prefix or (rules.key_prefix if rules else "ff"))
                 space = prefix or (rules.prefix if rules else "lim")
                 async with connected(url) as client:
-                    known = partial(known_to, rules) if rules else Known
-                    return await function(Registry(client, prefix=space, form=form, known=known, actor=_actor()), **own)
+                    catalog = rules.catalog if rules else Catalog()
+                    registry = Registry(client, prefix=space, key_format=key_format, catalog=lambda: catalog, actor=_actor())
+                    return await function(registry, **own)
 
             _show(_told(work, redis), as_json=as_json)
 

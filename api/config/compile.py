@@ -9,7 +9,7 @@ from types import MappingProxyType
 from limiter.addresses import Networks
 from limiter.api.config.forms import AccountForm, FileForm, KeyForm, RouteForm, TierForm
 from limiter.api.routes.matching import Route, Routes
-from limiter.api.rules import Account, Rules, StaticKey, Tier
+from limiter.api.rules import FileAccount, FileKey, Rules, Tier
 from limiter.policy import Policy
 
 
@@ -17,7 +17,7 @@ from limiter.policy import Policy
 class _Names:
     policies: Mapping[str, Policy]
     tiers: Mapping[str, Tier]
-    accounts: Mapping[str, Account]
+    accounts: Mapping[str, FileAccount]
 
     def policy(self, name: str | None) -> Policy | None:
         return None if name is None else self.policies[name]
@@ -63,9 +63,9 @@ def _tier(name: str, form: TierForm, policies: Mapping[str, Policy]) -> Tier:
     return Tier(name, policies[form.key], account, None if form.scopes is None else frozenset(form.scopes))
 
 
-def _account(name: str, form: AccountForm, policies: Mapping[str, Policy], tiers: Mapping[str, Tier]) -> Account:
+def _account(name: str, form: AccountForm, policies: Mapping[str, Policy], tiers: Mapping[str, Tier]) -> FileAccount:
     tier = tiers[form.tier] if form.tier is not None else None
-    return Account(name, tier, form.state, policies[form.policy] if form.policy is not None else None)
+    return FileAccount(name, tier, form.state, policies[form.policy] if form.policy is not None else None)
 
 
 def _scopes(form: FileForm) -> frozenset[str]:
@@ -73,12 +73,12 @@ def _scopes(form: FileForm) -> frozenset[str]:
     return frozenset(of_routes.union(*(each.scopes or () for each in form.tiers.values()), *(each.scopes for each in form.keys)))
 
 
-def _key(form: KeyForm, names: _Names) -> StaticKey:
+def _key(form: KeyForm, names: _Names) -> FileKey:
     account = form.account or form.name
     tier = names.tiers[form.tier] if form.tier is not None else names.accounts[account].tier
     assert tier is not None  # noqa: S101 - a key without a tier, of an account without one, is refused by its form
     digest, peppered = form.digest
-    return StaticKey(
+    return FileKey(
         name=form.name,
         digest=digest,
         account=account,

@@ -17,8 +17,7 @@ from limiter.addresses import Network, parse_network
 from limiter.api.config.known import known
 from limiter.api.config.mistakes import shown
 from limiter.api.config.tree import Plain
-from limiter.api.registry import Form as ShapeOfKeys
-from limiter.api.registry import checks
+from limiter.api.registry import KeyFormat, validation
 from limiter.api.routes.patterns import Pattern, parse_pattern
 from limiter.limits import Limit
 from limiter.limits.checks import checked_name
@@ -150,7 +149,7 @@ def _digest(value: object) -> tuple[str, bool]:
 
 
 def _network(value: object) -> Network:
-    return parse_network(checks.addresses([text(value)])[0])
+    return parse_network(validation.addresses([text(value)])[0])
 
 
 def _limit_text(value: object) -> Limit:
@@ -166,11 +165,11 @@ def possible(build: Callable[[], T]) -> T:
 
 
 def _scope(value: object) -> str:
-    return checks.scopes([text(value)])[0]
+    return validation.scopes([text(value)])[0]
 
 
 def _key_prefix(value: object) -> str:
-    return ShapeOfKeys(text(value)).prefix
+    return KeyFormat(text(value)).prefix
 
 
 def _method(value: object) -> str:
@@ -207,7 +206,7 @@ def _said(value: object) -> str:
 
 
 def _account(value: object) -> str:
-    return checks.account_id(text(value))
+    return validation.account_id(text(value))
 
 
 class Form(BaseModel):

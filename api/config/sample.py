@@ -9,7 +9,7 @@ from pathlib import Path
 
 from limiter.api.config.file import starting_file
 from limiter.api.failures import CannotStart
-from limiter.api.registry.form import Form
+from limiter.api.registry import KeyFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ def sample(folder: Path) -> Sample:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not kept.exists():
-            _write(kept, Form().generate("test"))
+            _write(kept, KeyFormat().generate("test"))
         key = kept.read_text("ascii").strip()
         if not config.exists():
             _write(config, _with_key(starting_file(), key))

@@ -1,35 +1,33 @@
-"""Accounts and their keys, in Redis: who may call, and at which tier.
+"""The registry of accounts and their keys, in Redis.
 
-The order to read in: `records` (what there is), `form` (what a key looks like, and its digest), `names` and `store` (where it stands in
-Redis; `../lua/registry_change.lua` is the heart), `registry` (the verbs), `directory` (what a sidecar asks on every request).
+Read in this order: `records` (what is stored), `key_format` (what a key looks like, and its digest), `store` (where records are stored,
+with `lua/registry_change.lua` at its heart), and `registry` (what can be done). `limiter.api.identity` asks it for the key of a request.
 """
 
+from limiter.api.registry.activity import Activity
 from limiter.api.registry.audit import Audit, AuditEntry
-from limiter.api.registry.directory import Directory
-from limiter.api.registry.errors import Conflict, InvalidRecord, RegistryError, UnknownAccount, UnknownKey
-from limiter.api.registry.form import Form
-from limiter.api.registry.identity import Identity, Refusal, Refused
-from limiter.api.registry.known import Known
+from limiter.api.registry.key_format import KeyFormat
 from limiter.api.registry.records import Account, Issued, Key, Page
-from limiter.api.registry.registry import Registry
+from limiter.api.registry.registry import Lookup, Registry, connected
+from limiter.api.registry.registry_errors import Conflict, InvalidRecord, RegistryError, UnknownAccount, UnknownKey
+from limiter.api.registry.validation import Catalog
 
 __all__ = [
     "Account",
+    "Activity",
     "Audit",
     "AuditEntry",
+    "Catalog",
     "Conflict",
-    "Directory",
-    "Form",
-    "Identity",
     "InvalidRecord",
     "Issued",
     "Key",
-    "Known",
+    "KeyFormat",
+    "Lookup",
     "Page",
-    "Refusal",
-    "Refused",
     "Registry",
     "RegistryError",
     "UnknownAccount",
     "UnknownKey",
+    "connected",
 ]

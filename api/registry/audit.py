@@ -1,4 +1,4 @@
-"""The audit: what was changed, and who was refused. Two streams with a bound each, so that no flood of refusals washes changes away."""
+"""The audit: two bounded streams, of changes and of refused requests, so that a flood of refusals does not displace changes."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from limiter.api.registry import checks
-from limiter.api.registry.codec import APART
-from limiter.api.registry.errors import InvalidRecord
-from limiter.api.registry.names import Names
-from limiter.api.registry.records import Account, Key, Page
-from limiter.api.registry.scripts import backend, text
+from limiter.api.registry import validation
+from limiter.api.registry.records import STORED_APART, Account, Key, Page
+from limiter.api.registry.registry_errors import InvalidRecord
+from limiter.api.registry.store import Names, backend, text
+from limiter.errors import shown
 
-_SECRET = {"digest"}
+_UNCOMPARED = STORED_APART | {"digest"}
 _CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """`at_us` by Redis's clock; `count` is how often within a few seconds, of refusals."""
+    """`count` says how many equal refusals there were within a few seconds."""
 
     id: str
     at_us: int
@@ -33,12 +32,14 @@ class AuditEntry:
 
 
 class Audit:
+    """Changes are added by the scripts that make them. The last `refusals` refusals are kept, or a few more."""
+
     def __init__(self, client: Any, names: Names, *, refusals: int = 10_000) -> None:
         self._client, self._names, self._refusals = client, names, refusals
 
     async def read(self, cursor: str = "", count: int = 100, *, account: str = "", refused: bool = False) -> Page[AuditEntry]:
-        """The latest first; of one account only, if named."""
-        checks.page(count)
+        """The latest entries first; only those of one account, if given."""
+        validation.page(count)
         found: list[AuditEntry] = []
         while len(found) < count:
             entries = await self._chunk(self._names.refused if refused else self._names.audit, cursor)
@@ -52,7 +53,7 @@ class Audit:
                 break
         return Page(tuple(found))
 
-    async def refused(self, entries: Iterable[Mapping[str, str]]) -> None:
+    async def add_refusals(self, entries: Iterable[Mapping[str, str]]) -> None:
         with backend():
             pipe = self._client.pipeline(transaction=False)
             for entry in entries:
@@ -70,14 +71,14 @@ def difference(before: Account | Key, after: Account | Key) -> str:
     changed = []
     for each in fields(after):
         old, new = getattr(before, each.name), getattr(after, each.name)
-        if old != new and each.name not in APART | _SECRET:
+        if old != new and each.name not in _UNCOMPARED:
             changed.append(f"{each.name}: {old!r} -> {new!r}")
     return "; ".join(changed)
 
 
 def _checked(cursor: str) -> str:
     if not all(part.isdecimal() and part.isascii() for part in cursor.split("-", 1)):
-        raise InvalidRecord("this is no cursor: use the one that the page before came with")
+        raise InvalidRecord(f"cursor must be the one that the previous page returned, not {shown(cursor)}")
     return cursor
 
 

@@ -1,23 +1,24 @@
-"""What stands in the registry: accounts and their keys. Times are Redis's, in microseconds."""
+"""The records of the registry, accounts and their keys, and their text form in Redis. Times are Redis's, in microseconds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Generic, Literal, TypeVar
+import json
+from dataclasses import dataclass, field, fields
+from typing import Any, Generic, Literal, TypeVar
 
-from limiter.addresses import Network, parse_address, parse_network
-from limiter.api.registry.form import Environment
-from limiter.policy import Failure, Policy
+from limiter.api.registry.key_format import Environment
 
 State = Literal["active", "suspended"]
 
 T = TypeVar("T")
 
+# Fields that the text of a record omits: where the record is stored says them, or they are stored elsewhere.
+STORED_APART = frozenset({"id", "account", "last_used_us"})
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A tenant. It is limited by its tier's policy, by another of the configuration's (`policy`), or by `limits` of its own."""
+    """A customer. Its tier's policy limits it, unless it has `limits` of its own or names another policy of the configuration."""
 
     id: str
     tier: str = ""
@@ -29,9 +30,9 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key of an account, as far as it is known: by its digest. `id` tells it apart from the account's others.
+    """A key of an account. The raw key is not stored, only its digest.
 
-    Nothing in `scopes` allows only what needs none; nothing in `addresses` allows all of them.
+    A key without `scopes` may use only routes that need none; a key without `addresses` may be used from everywhere.
     """
 
     id: str
@@ -47,29 +48,27 @@ class Key:
     created_us: int = 0
     expires_us: int | None = None
     revoked_us: int | None = None
-    # The key that took this one's place, and the first of the row of keys that this one stands in.
+    # The id of the key that replaced this one, and of the key that a chain of rotations began with.
     rotated_to: str | None = None
     first: str | None = None
     last_used_us: int | None = None
 
     @property
     def subject(self) -> str:
-        """Whom to charge: the same for a key and all that it is rotated to, so that a rotation does not give fresh limits."""
+        """The subject that is charged: the same for all keys of a chain of rotations, so that rotating does not reset any limit."""
         return self.first or self.id
 
-    def allows_scope(self, scope: str) -> bool:
-        return not scope or scope in self.scopes
-
-    def allows_address(self, address: str) -> bool:
-        """Whether `address` (IPv4, IPv6, or IPv4 mapped into it) is in one of the key's networks."""
-        return not self.addresses or _is_in(address, self.addresses)
+    @property
+    def pointer(self) -> str:
+        """What the digest points at in Redis."""
+        return f"{self.account} {self.id}"
 
     def ended_by(self, time_us: int) -> bool:
         ends = [each for each in (self.expires_us, self.revoked_us) if each is not None]
         return bool(ends) and min(ends) <= time_us
 
     def state(self, now_us: int) -> str:
-        """For people: `active`, `rotated` (and still valid), `expired` or `revoked`."""
+        """For display: `active`, `rotated` (replaced, and still valid), `expired` or `revoked`."""
         if self.revoked_us is not None:
             return "revoked"
         if self.expires_us is not None and self.expires_us <= now_us:
@@ -79,7 +78,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A new key; `raw` is to be had here and never again."""
+    """A new key and, only here, its raw form."""
 
     raw: str = field(repr=False)
     key: Key
@@ -87,24 +86,29 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some of a list, and the cursor to go on with; "" when that was the last."""
+    """Part of a list, and the cursor that continues it; "" after the last page."""
 
     items: tuple[T, ...]
     cursor: str = ""
 
 
-@lru_cache(4096)
-def own_policy(limits: tuple[str, ...], failure: Failure | None = None, name: str = "own") -> Policy:
-    """The policy that `limits` of an account or key mean: its counts are kept when the numbers change."""
-    return Policy(name, limits, failure=failure)
+def encode(record: Account | Key) -> str:
+    """JSON of the fields that differ from their defaults, in the order of the fields: equal records have equal text."""
+    stored = {
+        each.name: getattr(record, each.name)
+        for each in fields(record)
+        if each.name not in STORED_APART and getattr(record, each.name) != each.default
+    }
+    return json.dumps(stored, ensure_ascii=False, separators=(",", ":"))
 
 
-@lru_cache(4096)
-def networks(addresses: tuple[str, ...]) -> tuple[Network, ...]:
-    return tuple(parse_network(address) for address in addresses)
+def decode_account(account: str, text: str) -> Account:
+    return Account(account, **_decoded(text))
 
 
-@lru_cache(4096)
-def _is_in(address: str, addresses: tuple[str, ...]) -> bool:
-    found = parse_address(address)
-    return found is not None and any(found in network for network in networks(addresses))
+def decode_key(account: str, key: str, text: str, last_used: str = "") -> Key:
+    return Key(key, account, last_used_us=int(last_used) if last_used else None, **_decoded(text))
+
+
+def _decoded(text: str) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(text).items()}

@@ -27,10 +27,8 @@ from limiter.api.config.sample import Sample, sample
 from limiter.api.control import registry_routes
 from limiter.api.control.app import Control, admin_app
 from limiter.api.failures import Misused
-from limiter.api.identity.registered import known_to
 from limiter.api.proxy.upstream import Address
-from limiter.api.registry import Form, InvalidRecord, Registry
-from limiter.api.registry.registry import connected
+from limiter.api.registry import InvalidRecord, KeyFormat, Registry, connected
 from limiter.api.rules import Rules
 from limiter.api.server import logs
 from limiter.api.server.embedded import default_folder
@@ -76,7 +74,7 @@ async def _life(options: Options) -> None:
     _check(options)
     listener, admin_listener = bind(options.host, options.port, "--port"), bind(options.admin_host, options.admin_port, "--admin-port")
     front_url, admin_url = url_of(listener, tls=options.tls_cert is not None), url_of(admin_listener)
-    form = _form(rules)
+    key_format = _key_format(rules)
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(engine(options.redis or rules.redis_url, options.data))
         task = _task(options, path, redis, rules)
@@ -87,8 +85,8 @@ async def _life(options: Options) -> None:
         registry = Registry(
             await stack.enter_async_context(connected(redis.url)),
             prefix=rules.prefix,
-            form=form,
-            known=lambda: known_to(front.watched.rules),
+            key_format=key_format,
+            catalog=lambda: front.watched.rules.catalog,
             actor="admin",
         )
         # Stopped in the opposite order: the front first, so that admin can tell of it, and Redis last.
@@ -182,9 +180,9 @@ def _check(options: Options) -> None:
         raise Misused("--tls-cert and --tls-key go together")
 
 
-def _form(rules: Rules) -> Form:
+def _key_format(rules: Rules) -> KeyFormat:
     try:
-        return Form.from_environment(rules.key_prefix)
+        return KeyFormat.from_environment(rules.key_prefix)
     except InvalidRecord as error:
         raise Misused(f"LIMITER_PEPPER: {error}") from None
 

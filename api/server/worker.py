@@ -21,13 +21,12 @@ from typing import Self
 import structlog
 
 from limiter.aio import AsyncLimiter
-from limiter.api import registry as keys
 from limiter.api.config.file import ConfigError, load
 from limiter.api.failures import CannotStart
 from limiter.api.front import Application, Front
-from limiter.api.identity.registered import Registered
+from limiter.api.identity import Directory, RegisteredKeys
 from limiter.api.proxy.app import Proxy
-from limiter.api.registry.registry import connected
+from limiter.api.registry import KeyFormat, Registry, connected
 from limiter.api.rules import Rules
 from limiter.api.server import logs
 from limiter.api.server.access import logged
@@ -62,14 +61,14 @@ class Worker:
         self.watched = Watched(Path(task.config), rules, on_swap=_swapped, on_refusal=_refused)
         self.limiter = AsyncLimiter(task.redis, prefix=task.prefix, deadline=rules.deadline)
         self._proxy = Proxy(task.upstream, trusts=self._trusts) if task.upstream else None
-        self._registry = connected(task.redis)
-        # One for all files that this worker will ever read: who is known stays known.
-        form = keys.Form.from_environment(task.key_prefix)
-        self._keys = keys.Directory(keys.Registry(self._registry, prefix=task.prefix, form=form), deadline=rules.deadline)
+        self._redis = connected(task.redis)
+        registry = Registry(self._redis, prefix=task.prefix, key_format=KeyFormat.from_environment(task.key_prefix))
+        # Shared by the directories of all files that this worker reads, so that keys stay in memory through a reload.
+        self._keys = RegisteredKeys(registry, deadline=rules.deadline)
         self._front = Front(
             self.watched,
             self.limiter,
-            partial(Registered, self._keys),
+            partial(Directory, registered=self._keys),
             decisions=Decisions(self.watched, self.limiter),
             proxy=self._proxy,
         )
@@ -91,7 +90,7 @@ class Worker:
                 await task
         if self._proxy:
             await self._proxy.close()
-        await self._registry.aclose()
+        await self._redis.aclose()
         await self.limiter.close()
 
     def reload(self) -> None:

@@ -1,19 +1,29 @@
-"""A guess at Redis's time, for the calendar periods that a quota sends along: Redis chooses among them by its own clock.
+"""An estimate of Redis's time, made from the local monotonic clock, so that changes of the local wall clock do not matter.
 
-A guess that is too far off is answered with Redis's time, and learnt from; so no clock but Redis's ever matters.
+A quota sends calendar periods that contain the estimate, and Redis picks among them by its own clock; if none contains its time, the reply
+says that time, from which the estimate is corrected. The sidecar uses the estimate to see whether a key has expired.
 """
+
+from __future__ import annotations
 
 import time
 
 
 class ServerClock:
+    """Says the local wall clock's time until `learn` is called."""
+
     __slots__ = ("_ahead_us",)
 
     def __init__(self) -> None:
-        self._ahead_us = 0
+        self._ahead_us = time.time_ns() // 1000 - self.ticks_us()
+
+    def ticks_us(self) -> int:
+        """The monotonic clock, for `learn`."""
+        return time.monotonic_ns() // 1000
 
     def now_us(self) -> int:
-        return time.time_ns() // 1000 + self._ahead_us
+        return time.monotonic_ns() // 1000 + self._ahead_us
 
-    def learn(self, server_us: int) -> None:
-        self._ahead_us = server_us - time.time_ns() // 1000
+    def learn(self, server_us: int, asked_at: int | None = None) -> None:
+        """`asked_at` is in ticks, before Redis was asked: the estimate is then ahead by the time that the reply took, and never behind."""
+        self._ahead_us = server_us - (self.ticks_us() if asked_at is None else asked_at)

@@ -63,7 +63,7 @@ def test_a_client_whose_clock_is_off_counts_in_the_period_of_the_server(server, 
     policy = Policy("off", [Quota.daily(9, timezone="Europe/Berlin"), Quota.monthly(9, anchor=31), SlidingWindow(9, 3600)])
     with Limiter(server.url, prefix=prefix, deadline=10) as right:
         right.take(policy, "key", 2)
-    monkeypatch.setattr(server_clock, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + off * 1000))
+    monkeypatch.setattr(server_clock, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + off * 1000, monotonic_ns=time.monotonic_ns))
     with limiter_of(client, server.url, prefix=prefix) as wrong:
         decision = wrong.take(policy, "key")
         assert decision.allowed
@@ -73,7 +73,9 @@ def test_a_client_whose_clock_is_off_counts_in_the_period_of_the_server(server, 
 
 
 def test_a_client_whose_clock_is_off_learns_and_then_asks_once_a_decision(server, client, prefix, monkeypatch):
-    monkeypatch.setattr(server_clock, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + CENTURIES * 1000))
+    monkeypatch.setattr(
+        server_clock, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + CENTURIES * 1000, monotonic_ns=time.monotonic_ns)
+    )
     policy = Policy("learns", [Quota.daily(100)])
     with Limiter(server.url, prefix=prefix, deadline=10) as wrong:
         wrong.take(policy, "key")
@@ -85,7 +87,9 @@ def test_a_client_whose_clock_is_off_learns_and_then_asks_once_a_decision(server
 
 
 def test_a_stale_group_is_asked_again_alone_and_the_others_are_charged_once(server, prefix, monkeypatch):
-    monkeypatch.setattr(server_clock, "time", SimpleNamespace(time_ns=lambda: time.time_ns() - CENTURIES * 1000))
+    monkeypatch.setattr(
+        server_clock, "time", SimpleNamespace(time_ns=lambda: time.time_ns() - CENTURIES * 1000, monotonic_ns=time.monotonic_ns)
+    )
     window, quota = Policy("window", [SlidingWindow(9, 60)]), Policy("quota", [Quota.daily(9)])
     with Limiter(server.url, prefix=prefix, deadline=10) as wrong:
         requests = [Charge(window, "a"), [Charge(quota, "a"), Charge(window, "b")], Charge(window, "a"), Charge(quota, "b")]

@@ -4,8 +4,13 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from limiter.api.registry import Directory, Registry
-from limiter.api.registry.registry import connected
+from limiter import Policy
+from limiter.api.identity import Directory, RegisteredKeys
+from limiter.api.registry import Registry, connected
+from limiter.api.rules import Rules, Tier
+
+TIERS = {name: Tier(name, Policy(name, ["1000000/minute"])) for name in ("standard", "pro", "free")}
+RULES = Rules({tier.name: tier.key for tier in TIERS.values()}, TIERS)
 
 
 class World:
@@ -16,14 +21,15 @@ class World:
         self.client = connected(url)
         self.registry = Registry(self.client, prefix=prefix, **options)
         self.accounts, self.keys, self.audit = self.registry.accounts, self.registry.keys, self.registry.audit
-        self.directory = self.other_directory()
+        self.registered = RegisteredKeys(self.registry, deadline=5.0)
+        self.directory = Directory(RULES, self.registered)
 
     def __call__(self, coroutine):
         return self.run(coroutine)
 
-    def other_directory(self, **options) -> Directory:
-        """Another sidecar's, on a client of its own; patient, for busy machines."""
-        return Directory(self.registry, **{"deadline": 5.0, **options})
+    def other_directory(self, *, deadline=5.0, **options) -> Directory:
+        """Another sidecar's, with a memory of its own. The long deadline is for busy machines."""
+        return Directory(RULES, RegisteredKeys(self.registry, deadline=deadline, **options))
 
     def together(self, *coroutines):
         async def gathered():
@@ -32,7 +38,7 @@ class World:
         return self.run(gathered())
 
     def names(self) -> set[str]:
-        """Of all keys in Redis that are this test's."""
+        """All names in Redis that this test has written."""
 
         async def scanned():
             return {name.decode().removeprefix(self.prefix) async for name in self.client.scan_iter(f"{self.prefix}*", count=1000)}

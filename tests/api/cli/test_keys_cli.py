@@ -95,7 +95,7 @@ def test_a_list_says_how_to_go_on(limiter):
         (("keys", "issue", "acme", "--scope", "a scope"), 2, "'a scope'"),
         (("keys", "issue", "acme", "--expires", "soon"), 2, "'soon'"),
         (("keys", "issue", "acme", "--env", "prod"), 2, "'prod'"),
-        (("keys", "rotate", "acme", "ff_live_rkpxv2hx5drnmvfj4hnwq7k7axw4vzq6"), 2, "no id of a key"),
+        (("keys", "rotate", "acme", "ff_live_rkpxv2hx5drnmvfj4hnwq7k7axw4vzq6"), 2, "key id must be"),
         (("keys", "set", "acme", "0" * 20, "--clear", "everything"), 2, "everything"),
         (("accounts", "create", "acme", "pro"), 4, "already"),
     ],

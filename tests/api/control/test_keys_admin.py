@@ -111,7 +111,7 @@ def test_a_key_is_imported_raw_or_by_its_digest(http):
     [
         ("GET", "/accounts/nobody", None, 404, "no account 'nobody'"),
         ("GET", "/accounts/acme/keys/" + "0" * 20, None, 404, "no key"),
-        ("GET", f"/accounts/acme/keys/{RAW}", None, 422, "no id of a key"),
+        ("GET", f"/accounts/acme/keys/{RAW}", None, 422, "key id must be"),
         ("POST", "/accounts", {"id": "acme", "tier": "pro"}, 409, "already"),
         ("POST", "/accounts", {"id": "with blank", "tier": "pro"}, 422, "with blank"),
         ("POST", "/accounts/acme/keys", {"addresses": ["203.0.113.0/33"]}, 422, "203.0.113.0/33"),
@@ -122,8 +122,8 @@ def test_a_key_is_imported_raw_or_by_its_digest(http):
         ("POST", "/accounts/acme/keys/import", {"key": RAW[:-1]}, 422, "wrong checksum"),
         ("POST", "/accounts/acme/keys/import", {"kee": RAW}, 422, "body.kee"),
         ("POST", "/accounts/acme/keys/import", b'{"key": "' + RAW.encode(), 422, "body"),
-        ("GET", "/accounts?count=0", None, 422, "a page of 0"),
-        ("GET", "/audit?cursor=x", None, 422, "no cursor"),
+        ("GET", "/accounts?count=0", None, 422, "count must be a whole number from 1 to 1,000, not 0"),
+        ("GET", "/audit?cursor=x", None, 422, "cursor must be the one that the previous page returned"),
     ],
 )
 def test_errors_are_problems_that_say_what_is_wrong_and_repeat_no_key(http, method, path, body, status, said):

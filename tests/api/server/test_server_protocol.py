@@ -9,13 +9,13 @@ import pytest
 from limiter import AsyncLimiter, Policy, SlidingWindow
 from limiter.api.answers import Answer
 from limiter.api.front import Front
-from limiter.api.registry.form import sha256_of
-from limiter.api.rules import Rules, StaticKey, Tier
+from limiter.api.registry.key_format import sha256_of
+from limiter.api.rules import FileKey, Rules, Tier
 from limiter.api.server.listening import Listening, bind, config_for
 from limiter.api.server.protocol import FrontProtocol
 
 POLICY = Policy("standard", [SlidingWindow(1000, 60)])
-KEY = StaticKey("key-1", sha256_of("one-key").hex(), "account-1", Tier("free", POLICY))
+KEY = FileKey("key-1", sha256_of("one-key").hex(), "account-1", Tier("free", POLICY))
 IDLE_S = 0.3
 
 

@@ -1,4 +1,4 @@
-"""The registry's keys on a started sidecar: what a request costs, what is told and kept, and which rules hold."""
+"""The registry's keys on a running sidecar: what a request costs, what is stored and logged, and which rules apply."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from hashlib import sha1
 
 import pytest
 
-from limiter.api.registry.scripts import source
+from limiter.api.registry.store import script_source
 from support.provider import Provider
 from support.redis_server import RedisServer, redis_server
 from support.sidecar import digest, eventually, sidecar
@@ -39,7 +39,7 @@ def config(capacity=1_000_000, more=""):
 
 @pytest.fixture(scope="module")
 def own_redis():
-    """Whose commands are nobody else's, and which writes down in plain text whatever it is told to change."""
+    """Serves only these tests, and writes every change to its log as plain text."""
     with redis_server(append_only=True, options=("--rdbcompression", "no")) as running:
         yield running
 
@@ -54,7 +54,7 @@ def running(tmp_path, own_redis: RedisServer):
 
 @pytest.fixture
 def reload(running, tmp_path):
-    """Takes another configuration, and waits until it is in force."""
+    """Writes another configuration, and waits until it is in force."""
 
     def reload(**changes):
         before = running.done("GET", "/config")["digest"]
@@ -65,12 +65,12 @@ def reload(running, tmp_path):
     return reload
 
 
-def test_with_what_is_remembered_a_request_is_one_call_to_redis(running, own_redis):
-    """Of the key, the account's generation and both their limits: 50 requests, and MONITOR counts."""
+def test_a_request_with_a_remembered_key_is_one_call_to_redis(running, own_redis):
+    """The call checks the generation, and the limits of the key and the account. MONITOR counts the calls of 50 requests."""
     running.account("acme", "reader")
     key = running.issue("acme")["key"]
     assert running.call("/", key).status == 200
-    flushing = sha1(source("used").encode()).hexdigest()  # noqa: S324 - Redis's name for a script
+    flushing = sha1(script_source("used").encode()).hexdigest()  # noqa: S324 - Redis's name for a script
     with own_redis.client() as client, client.monitor() as monitor:
         assert running.statuses(50, "/", key) == [200] * 50
         client.echo("the end")
@@ -78,7 +78,7 @@ def test_with_what_is_remembered_a_request_is_one_call_to_redis(running, own_red
         for command in monitor.listen():
             if command["command"] == "ECHO the end":
                 break
-            # That of the test greets Redis as well.
+            # The test's own client sends HELLO.
             if command["client_type"] != "lua" and flushing not in command["command"] and "HELLO" not in command["command"]:
                 sent.append(command["command"].split()[0])
     assert Counter(sent) == {"EVALSHA": 50}
@@ -96,11 +96,11 @@ def test_a_malformed_key_costs_redis_nothing_and_an_unknown_one_leaves_nothing(r
         assert client.dbsize() == before
 
 
-def test_no_raw_key_is_kept_logged_or_told(running, own_redis, tmp_path):
-    """A run through all that can be done to keys and with them; then every place is searched."""
+def test_no_raw_key_is_stored_logged_or_answered(running, own_redis, tmp_path):
+    """Does everything that can be done to keys and with them, then searches every place."""
     heard = []
 
-    def told(reply):
+    def heard_from(reply):
         heard.append(reply.body)
         heard.append(str(reply.headers).encode())
         return reply
@@ -115,33 +115,33 @@ def test_no_raw_key_is_kept_logged_or_told(running, own_redis, tmp_path):
     wrong = [first["key"][:-1], first["key"] + "x", "invented-by-an-attacker", "ff_live_" + "q" * 32, "z" * 10_000]
     for key in secrets + wrong:
         for where in ({"key": key}, {"headers": {"X-API-Key": key}}, {"address": "203.0.113.1", "key": key}):
-            told(running.call("/write", **where))
-        told(running.call(f"/write?api_key={key}", key))
-        told(running.admin("GET", f"/accounts/acme/keys/{key}"))
-        # Only of a key that looks like one can it be known that it is no account.
+            heard_from(running.call("/write", **where))
+        heard_from(running.call(f"/write?api_key={key}", key))
+        heard_from(running.admin("GET", f"/accounts/acme/keys/{key}"))
+        # Only text that looks like an issued key is known not to be an account.
         if key.startswith("ff_"):
-            told(running.admin("GET", f"/accounts/{key}"))
-            told(running.admin("POST", "/accounts", {"id": key, "tier": "reader"}))
-        told(running.admin("POST", "/keys/find", {"key": key}))
-        told(running.admin("POST", "/accounts/acme/keys/import", {"key": key, "scopes": "no list"}))
+            heard_from(running.admin("GET", f"/accounts/{key}"))
+            heard_from(running.admin("POST", "/accounts", {"id": key, "tier": "reader"}))
+        heard_from(running.admin("POST", "/keys/find", {"key": key}))
+        heard_from(running.admin("POST", "/accounts/acme/keys/import", {"key": key, "scopes": "no list"}))
     for asked in ("/audit", "/audit?refused=true", "/accounts/acme/keys", "/metrics", "/policies", "/config"):
-        told(running.admin("GET", asked))
+        heard_from(running.admin("GET", asked))
     running.done("POST", f"{path}/revoke")
-    told(running.call("/", first["key"]))
+    heard_from(running.call("/", first["key"]))
     running.refusals("acme", 1)
     running.sidecar.stop()
     with own_redis.client() as client:
         client.save()
     kept = b"".join(file.read_bytes() for file in own_redis.folder.rglob("*") if file.is_file())
-    assert first["id"].encode() in kept, "the search would find what is there"
+    assert first["id"].encode() in kept, "the search finds what is stored"
     logged = (tmp_path / "log").read_bytes() + (tmp_path / "output").read_bytes()
     for secret in (*secrets, *wrong):
         for place, text in (("Redis", kept), ("the log", logged), ("an answer", b"".join(heard))):
-            assert secret.encode() not in text, f"{secret[:12]}… stands in {place}"
-            assert secret[12:].encode() not in text, f"the rest of {secret[:12]}… stands in {place}"
+            assert secret.encode() not in text, f"{secret[:12]}… is in {place}"
+            assert secret[12:].encode() not in text, f"the rest of {secret[:12]}… is in {place}"
 
 
-def test_bad_input_is_refused_with_a_reason_and_nothing_half_done(running, own_redis):
+def test_invalid_input_is_refused_with_a_reason_and_changes_nothing(running, own_redis):
     running.account("acme", "reader")
     key = running.issue("acme", scopes=["files:write"])
     gone = running.issue("acme")
@@ -171,7 +171,7 @@ def test_bad_input_is_refused_with_a_reason_and_nothing_half_done(running, own_r
         assert running.call("/", wrong).status == 401
 
 
-def test_a_key_of_the_file_is_the_files(running):
+def test_a_key_of_the_file_takes_precedence_over_the_registry(running):
     running.account("acme", "reader")
     running.done("POST", "/accounts/acme/keys/import", {"key": FILE_KEY})
     reply = running.call("/", FILE_KEY)
@@ -187,7 +187,7 @@ def test_a_reload_changes_the_limits_of_remembered_keys(running, reload):
     assert [running.call("/", key).status for _ in range(2)] == [200, 429]
 
 
-def test_a_tier_that_is_configured_no_more_lets_nobody_in_until_it_is_back(running, reload):
+def test_keys_of_a_tier_that_is_no_longer_configured_are_refused_until_it_is_back(running, reload):
     reload(more="trial: { key: reads }")
     running.account("acme", "trial")
     key = running.issue("acme")["key"]
@@ -200,11 +200,11 @@ def test_a_tier_that_is_configured_no_more_lets_nobody_in_until_it_is_back(runni
     assert running.call("/", key).status == 200
 
 
-def test_an_exempt_route_needs_no_key_and_does_not_look_at_one(running):
+def test_an_exempt_route_ignores_the_key(running):
     assert [running.call("/health", key).status for key in (None, "nonsense")] == [200, 200]
 
 
-def test_a_pepper_makes_other_digests_and_keys_of_another_are_unknown(tmp_path, server, prefix):
+def test_keys_issued_with_another_pepper_are_unknown(tmp_path, server, prefix):
     text = config().replace("prefix: lim", f"prefix: {prefix}")
     keys = []
     for pepper in ("one-pepper-of-some-length", "another-pepper-as-long"):
@@ -219,8 +219,8 @@ def test_a_pepper_makes_other_digests_and_keys_of_another_are_unknown(tmp_path, 
     assert not any(json.dumps(digest(key)).encode() in b"".join(pointers) for key in keys)
 
 
-def test_the_command_line_goes_by_the_configuration(running, own_redis, tmp_path):
-    """Its Redis, its prefix, and the names that there are."""
+def test_the_command_line_uses_the_configuration(running, own_redis, tmp_path):
+    """Its Redis, its prefix, and the names that it defines."""
 
     def limiter(*arguments):
         command = [sys.executable, "-P", "-m", "limiter.api.cli.main", *arguments, "--config", tmp_path / "limiter.yaml", "--json"]
@@ -229,17 +229,17 @@ def test_the_command_line_goes_by_the_configuration(running, own_redis, tmp_path
 
     assert limiter("accounts", "create", "acme", "reader").returncode == 0
     unknown = limiter("accounts", "create", "globex", "raeder")
-    assert (unknown.returncode, "use one of reader" in unknown.stderr) == (2, True)
+    assert (unknown.returncode, "(reader)" in unknown.stderr) == (2, True)
     key = json.loads(limiter("keys", "issue", "acme").stdout)
     assert running.call("/", key["key"]).status == 200
     assert limiter("keys", "revoke", "acme", key["id"]).returncode == 0
     assert running.call("/", key["key"]).status == 401
-    told = json.loads(limiter("audit", "--account", "acme").stdout)["entries"]
-    assert [each["action"] for each in told] == ["keys.revoke", "keys.issue", "accounts.create"]
-    assert told[0]["actor"].startswith("cli:")
+    entries = json.loads(limiter("audit", "--account", "acme").stdout)["entries"]
+    assert [each["action"] for each in entries] == ["keys.revoke", "keys.issue", "accounts.create"]
+    assert entries[0]["actor"].startswith("cli:")
 
 
-def test_a_pepper_that_is_too_short_is_no_pepper(tmp_path):
+def test_serve_does_not_start_with_a_short_pepper(tmp_path):
     command = [sys.executable, "-P", "-m", "limiter.api.cli.main", "serve", "--port", "0", "--admin-port", "0"]
     command += ["--redis", "redis://127.0.0.1:1"]
     environment = {**os.environ, "LIMITER_PEPPER": "short"}

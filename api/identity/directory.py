@@ -1,0 +1,91 @@
+"""Finds the identity behind a credential, on every request."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import time
+
+from limiter.api.identity.identity import UNKNOWN, Identity, Refusal
+from limiter.api.identity.registered_keys import RegisteredKeys
+from limiter.api.identity.translation import Translator
+from limiter.api.registry.key_format import sha256_of
+from limiter.api.rules import Rules
+
+
+class Directory:
+    """The keys of one configuration file and, with `registered`, those of the registry. A key of the file takes precedence."""
+
+    def __init__(self, rules: Rules, registered: RegisteredKeys | None = None) -> None:
+        self._rules, self._registered, self._translator = rules, registered, Translator(rules)
+        peppered = any(key.peppered for key in rules.keys.values())
+        self._pepper = os.environ.get("LIMITER_PEPPER", "").encode() if peppered else b""
+        # By SHA-256, filled on first use. Bounded by the keys of the file, and dropped with its rules.
+        self._of_file: dict[bytes, Identity] = {}
+
+    def recall(self, credential: str, scope: str | None, address: str) -> Identity | Refusal | None:
+        """The answer from memory, without waiting; None if `look_up` has to give it. Refuses only keys of the file."""
+        identity = self._known(sha256_of(credential))
+        if identity is None:
+            return None
+        refusal = identity.refusal(scope, address, 0 if identity.expires_us is None else self._now_us(identity))
+        if self._registered is None or identity.source is None:
+            return identity if refusal is None else refusal.of(identity)
+        if refusal is not None:
+            return None
+        self._registered.use(identity)
+        return identity
+
+    async def look_up(self, credential: str, scope: str | None, address: str) -> Identity | Refusal:
+        """The answer, from Redis unless memory has it. Raises BackendError if Redis does not answer within the deadline."""
+        recalled = self.recall(credential, scope, address)
+        if recalled is not None or self._registered is None:
+            return recalled or UNKNOWN
+        sha256 = sha256_of(credential)
+        found = await self._registered.look_up(credential, sha256)
+        if isinstance(found, Refusal):
+            self._registered.activity.refused(found.audit, address)
+            return found
+        identity = self._translator.of_registry(found, sha256)
+        self._registered.remember(identity)
+        refusal = identity.refusal(scope, address, found.read_us)
+        if refusal is not None:
+            self._registered.activity.refused(refusal.audit, address, found.key)
+            return refusal.of(identity)
+        self._registered.use(identity)
+        return identity
+
+    def forget(self, identity: Identity) -> None:
+        """Drops an identity that a guarded decision found out of date. One that was looked up since stays."""
+        if self._registered is not None:
+            self._registered.forget(identity)
+
+    def _known(self, sha256: bytes) -> Identity | None:
+        identity = self._of_file.get(sha256)
+        if identity is not None:
+            return identity
+        remembered = self._registered.recall(sha256) if self._registered is not None else None
+        if remembered is not None and remembered.rules is self._rules:
+            return remembered
+        return self._in_file(sha256) or self._renewed(remembered)
+
+    def _in_file(self, sha256: bytes) -> Identity | None:
+        key = self._rules.keys.get(sha256.hex())
+        if key is None and self._pepper:
+            key = self._rules.keys.get(hmac.digest(self._pepper, sha256, "sha256").hex())
+        if key is None:
+            return None
+        identity = self._of_file[sha256] = self._translator.of_file(key)
+        return identity
+
+    def _renewed(self, remembered: Identity | None) -> Identity | None:
+        """What was remembered under the rules of another file, under those of this one."""
+        if remembered is None or remembered.source is None or self._registered is None:
+            return None
+        identity = self._translator.of_registry(remembered.source, remembered.sha256)
+        self._registered.remember(identity)
+        return identity
+
+    def _now_us(self, identity: Identity) -> int:
+        """The local time for keys of the file, which work without Redis; Redis's time for keys of the registry."""
+        return time.time_ns() // 1000 if self._registered is None or identity.source is None else self._registered.now_us()

@@ -1,0 +1,114 @@
+"""An identity, and the judge: the one place that decides whether a key may be used for a request."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from limiter.addresses import Network, parse_address
+from limiter.api.registry import Lookup
+from limiter.api.rules import Rules
+from limiter.policy import Policy
+from limiter.protocol.group import Guard
+
+_FORBIDDEN = 403
+
+# Placeholder policy of identities that are always refused because theirs is not configured.
+NO_POLICY = Policy("none", ["1/second"])
+
+_MAX_ADMITTED = 64
+
+
+@dataclass(slots=True, eq=False)
+class Identity:
+    """A key with its account and the policies of both.
+
+    `scopes` are those that the key may use; without `networks` it may be used from everywhere. `barred` is a refusal that does not depend
+    on the request. With a `guard`, Redis refuses decisions once the account has changed.
+    """
+
+    subject: str
+    account: str
+    policy: Policy
+    account_policy: Policy | None = None
+    scopes: frozenset[str] = frozenset()
+    networks: tuple[Network, ...] = ()
+    expires_us: int | None = None
+    barred: Refusal | None = None
+    guard: Guard | None = None
+    # Of a key of the registry: what was read, the rules under which it became this identity, and the SHA-256 of the raw key.
+    source: Lookup | None = field(default=None, repr=False)
+    rules: Rules | None = field(default=None, repr=False)
+    sha256: bytes = field(default=b"", repr=False)
+    # Addresses that are in the networks: checking one again saves 2 us. Bounded by _MAX_ADMITTED, dropped with the identity.
+    admitted: AbstractSet[str] = field(default=frozenset(), repr=False)
+    # The plans that the front has made for it, by cost and policy of the route; dropped with the identity.
+    plans: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def refusal(self, scope: str | None, address: str, now_us: int) -> Refusal | None:
+        """The judge: why a request that needs `scope` and comes from `address` is refused. None if it may pass."""
+        if self.expires_us is not None and self.expires_us <= now_us and self.barred is not REVOKED:
+            return EXPIRED
+        if self.barred is not None:
+            return self.barred
+        if self.networks and not self._admits(address):
+            return WRONG_ADDRESS
+        return None if scope is None or scope in self.scopes else missing_scope(scope)
+
+    def _admits(self, address: str) -> bool:
+        if address in self.admitted:
+            return True
+        found = parse_address(address)
+        if found is None or not any(found in network for network in self.networks):
+            return False
+        self.admitted = {address} if len(self.admitted) >= _MAX_ADMITTED else {address, *self.admitted}
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request is refused.
+
+    `audit` is the reason in the registry's audit. `attempt`: somebody may be guessing keys, which is limited by address. `scope` is the
+    missing one. The answer shows the numbers of `holder`.
+    """
+
+    status: int
+    reason: str
+    detail: str
+    audit: str = ""
+    attempt: bool = False
+    scope: str | None = None
+    holder: Identity | None = field(default=None, repr=False, compare=False)
+
+    def of(self, holder: Identity) -> Refusal:
+        """With the holder, if the answer may show their numbers: for a key that is valid, and has a policy."""
+        return replace(self, holder=holder) if self.status == _FORBIDDEN and holder.policy is not NO_POLICY else self
+
+
+MISSING = Refusal(401, "no-credential", "This request needs an API key.")
+MALFORMED = Refusal(401, "invalid-credential", "The API key is not valid.", "malformed", attempt=True)
+# In the same words, so that nobody learns whether a well-formed key exists.
+UNKNOWN = replace(MALFORMED, audit="unknown")
+REVOKED = Refusal(401, "revoked-key", "The API key was revoked.", "revoked")
+EXPIRED = Refusal(401, "expired-key", "The API key has expired.", "expired")
+SUSPENDED = Refusal(403, "account-suspended", "The account is suspended.", "suspended")
+WRONG_ENVIRONMENT = Refusal(401, "wrong-environment", "The API key belongs to another environment.", "environment")
+NOT_CONFIGURED = Refusal(403, "not-configured", "The tier or the policy of the account is not configured here.", "unconfigured")
+WRONG_ADDRESS = Refusal(403, "address-not-allowed", "The API key may not be used from this address.", "address")
+
+
+def missing_scope(scope: str) -> Refusal:
+    return Refusal(403, "missing-scope", f"The API key lacks the scope {scope!r}.", "scope", scope=scope)
+
+
+def barred(*, revoked: bool, suspended: bool, elsewhere: bool = False, configured: bool = True) -> Refusal | None:
+    """The refusal that does not depend on the request. If several apply, the first of these."""
+    if revoked:
+        return REVOKED
+    if suspended:
+        return SUSPENDED
+    if elsewhere:
+        return WRONG_ENVIRONMENT
+    return None if configured else NOT_CONFIGURED

@@ -1,0 +1,85 @@
+"""The registry's keys in one process: those used last are in memory, the others are looked up. It outlives reloads of the configuration.
+
+A remembered identity is only used for decisions under its guard: Redis refuses the decision once the account has changed, and the key is
+looked up again. A refusal never rests on memory: the key is looked up first, so that one that was activated, widened or prolonged works on
+its next request. Keys that do not exist are not remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from contextlib import suppress
+
+from limiter.api.identity.identity import MALFORMED, UNKNOWN, Identity, Refusal
+from limiter.api.registry.activity import Activity
+from limiter.api.registry.registry import Lookup, Registry
+from limiter.api.registry.store import backend
+from limiter.errors import BackendError
+from limiter.protocol.server_clock import ServerClock
+
+
+class RegisteredKeys:
+    """Remembers the `most` identities that were used last, by the SHA-256 of their keys. Lookups take at most `deadline` seconds."""
+
+    def __init__(self, registry: Registry, *, most: int = 20_000, deadline: float = 0.05) -> None:
+        self._registry, self._format = registry, registry.key_format
+        self._most, self._deadline = most, deadline
+        # By the SHA-256 without the pepper, which would be slow and protects only what is stored. Bounded by `most`; an entry is dropped
+        # when a guarded decision finds it out of date, or a lookup finds no key.
+        self._remembered: OrderedDict[bytes, Identity] = OrderedDict()
+        self._clock = ServerClock()
+        self.now_us = registry.store.clock or self._clock.now_us
+        self.activity = Activity(registry.store, registry.audit)
+        self.recall = self._remembered.get
+
+    def use(self, identity: Identity) -> None:
+        """Notes that a remembered key is used now."""
+        self._remembered.move_to_end(identity.sha256)
+        if identity.source is not None:
+            self.activity.used(identity.source.key)
+
+    def remember(self, identity: Identity) -> None:
+        self._remembered[identity.sha256] = identity
+        self._remembered.move_to_end(identity.sha256)
+        if len(self._remembered) > self._most:
+            self._remembered.popitem(last=False)
+
+    def forget(self, identity: Identity) -> None:
+        """Unless the key was looked up again since."""
+        remembered = self._remembered.get(identity.sha256)
+        if remembered is not None and remembered.source is identity.source:
+            del self._remembered[identity.sha256]
+
+    async def look_up(self, credential: str, sha256: bytes) -> Lookup | Refusal:
+        """Raises BackendError, or BackendTimeout after the deadline."""
+        if not self._format.may_be_known(credential):
+            return MALFORMED
+        asked_at = self._clock.ticks_us()
+        with backend():
+            async with asyncio.timeout(self._deadline):
+                found = await self._registry.look_up(self._format.digest_of_sha256(sha256))
+        if found is None:
+            self._remembered.pop(sha256, None)
+            return UNKNOWN
+        self._clock.learn(found.read_us, asked_at)
+        return found
+
+    async def flush(self) -> None:
+        """Writes the last uses and the refusals to the registry."""
+        asked_at = self._clock.ticks_us()
+        server_us = await self.activity.write_uses()
+        if server_us is not None:
+            self._clock.learn(server_us, asked_at)
+        await self.activity.write_refusals(self.now_us())
+
+    async def run(self, every: float = 5.0) -> None:
+        """Flushes every so many seconds until cancelled, and then once more. What Redis does not accept is lost."""
+        try:
+            while True:
+                await asyncio.sleep(every)
+                with suppress(BackendError):
+                    await self.flush()
+        finally:
+            with suppress(BackendError):
+                await self.flush()
