@@ -14,7 +14,7 @@ from limiter.protocol.group import Guard
 
 _FORBIDDEN = 403
 
-# Placeholder policy of identities that are always refused because theirs is not configured.
+# Placeholder policy for identities that are always refused, because the policy of their key or account is not configured.
 NO_POLICY = Policy("none", ["1/second"])
 
 _MAX_ADMITTED = 64
@@ -24,8 +24,8 @@ _MAX_ADMITTED = 64
 class Identity:
     """A key with its account and the policies of both.
 
-    `scopes` are those that the key may use; without `networks` it may be used from everywhere. `barred` is a refusal that does not depend
-    on the request. With a `guard`, Redis refuses decisions once the account has changed.
+    `scopes` are those that the key may use. A key without `networks` may be used from everywhere. `barred` is why every request is
+    refused. With a `guard`, Redis refuses decisions once the account has changed.
     """
 
     subject: str
@@ -103,8 +103,8 @@ def missing_scope(scope: str) -> Refusal:
     return Refusal(403, "missing-scope", f"The API key lacks the scope {scope!r}.", "scope", scope=scope)
 
 
-def barred(*, revoked: bool, suspended: bool, elsewhere: bool = False, configured: bool = True) -> Refusal | None:
-    """The refusal that does not depend on the request. If several apply, the first of these."""
+def reason_to_bar(*, revoked: bool, suspended: bool, elsewhere: bool = False, configured: bool = True) -> Refusal | None:
+    """The first reason that applies, of those that do not depend on the request."""
     if revoked:
         return REVOKED
     if suspended:

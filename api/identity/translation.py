@@ -8,14 +8,14 @@ from typing import TypeVar
 import structlog
 
 from limiter.addresses import parse_network
-from limiter.api.identity.identity import NO_POLICY, Identity, barred
+from limiter.api.identity.identity import NO_POLICY, Identity, reason_to_bar
 from limiter.api.registry import Account, Key, Lookup
 from limiter.api.rules import FileKey, Rules
 from limiter.policy import Failure, Policy
 
 _log = structlog.get_logger("limiter.api.registry")
 
-# The names of policies made of a record's own limits. They are part of the names of the counts in Redis.
+# The names of policies that are made of a record's own limits. They are part of the names of the counts in Redis.
 _KEY_LIMITS, _ACCOUNT_LIMITS = "own", "account-own"
 
 T = TypeVar("T")
@@ -39,61 +39,60 @@ class Translator:
             key.account,
             key.policy or key.tier.key,
             own or key.tier.account,
-            key.tier.allowed(key.scopes),
-            key.addresses,
-            None if key.expires is None else int(key.expires * 1_000_000),
-            barred(revoked=key.state == "revoked", suspended=account is not None and account.state == "suspended"),
+            scopes=key.tier.allowed(key.scopes),
+            networks=key.addresses,
+            expires_us=None if key.expires is None else int(key.expires * 1_000_000),
+            barred=reason_to_bar(revoked=key.state == "revoked", suspended=account is not None and account.state == "suspended"),
         )
 
     def of_registry(self, found: Lookup, sha256: bytes = b"") -> Identity:
         key, account = found.key, found.account
-        policies = self._policies(key, account)
-        policy, account_policy, scopes = policies or (NO_POLICY, None, frozenset())
+        configured = self._configuration(key, account)
+        policy, account_policy, scopes = configured or (NO_POLICY, None, frozenset())
         return Identity(
             key.subject,
             key.account,
             policy,
             account_policy,
-            scopes,
-            tuple(parse_network(each) for each in key.addresses),
-            key.expires_us,
-            barred(
+            scopes=scopes,
+            networks=tuple(parse_network(each) for each in key.addresses),
+            expires_us=key.expires_us,
+            barred=reason_to_bar(
                 revoked=key.revoked_us is not None,
                 suspended=account.state != "active",
                 elsewhere=key.environment not in self._rules.environments,
-                configured=policies is not None,
+                configured=configured is not None,
             ),
-            found.guard,
-            found,
-            self._rules,
-            sha256,
+            guard=found.guard,
+            source=found,
+            rules=self._rules,
+            sha256=sha256,
         )
 
-    def _policies(self, key: Key, account: Account) -> tuple[Policy, Policy | None, frozenset[str]] | None:
-        """The policies of the key and the account, and the scopes. None if one is not configured: no request passes without a policy."""
+    def _configuration(self, key: Key, account: Account) -> tuple[Policy, Policy | None, frozenset[str]] | None:
+        """The policies of the key and of the account, and the scopes that the tier allows. None if the file does not define them."""
         try:
-            tier = self._configured("tier", account.tier, self._rules.tiers)
-            account_failure = (tier.account or tier.key).failure
-            of_key = self._own(key, _KEY_LIMITS, tier.key.failure) or tier.key
-            of_account = self._own(account, _ACCOUNT_LIMITS, account_failure) or tier.account
+            tier = self._defined("tier", account.tier, self._rules.tiers)
+            of_key = self._own_policy(key, _KEY_LIMITS, tier.key.failure) or tier.key
+            of_account = self._own_policy(account, _ACCOUNT_LIMITS, (tier.account or tier.key).failure) or tier.account
         except _NotConfigured as missing:
             self._report(str(missing))
             return None
         return of_key, of_account, tier.allowed(key.scopes)
 
-    def _own(self, record: Key | Account, name: str, failure: Failure | None) -> Policy | None:
-        """The policy that the record's own limits make, or that it names."""
+    def _own_policy(self, record: Key | Account, name: str, failure: Failure | None) -> Policy | None:
+        """The policy that the record's own limits make, or that it names. None: that of the tier applies."""
         if record.limits:
             return Policy(name, record.limits, failure=failure)
-        return self._configured("policy", record.policy, self._rules.policies) if record.policy else None
+        return self._defined("policy", record.policy, self._rules.policies) if record.policy else None
 
-    def _configured(self, what: str, name: str, defined: Mapping[str, T]) -> T:
-        if name not in defined:
+    def _defined(self, what: str, name: str, definitions: Mapping[str, T]) -> T:
+        if name not in definitions:
             raise _NotConfigured(f"{what} {name!r}")
-        return defined[name]
+        return definitions[name]
 
     def _report(self, missing: str) -> None:
-        """Logs it once for each configuration."""
+        """Logs it once for each version of the file."""
         if missing not in self._reported:
             self._reported.add(missing)
             _log.warning("the registry uses a tier or policy that the configuration does not define; its keys are refused", missing=missing)

@@ -15,11 +15,13 @@ from limiter.api.identity import Directory, Identity, Refusal, RegisteredKeys
 from limiter.api.identity.identity import EXPIRED, MALFORMED, REVOKED, SUSPENDED, UNKNOWN, WRONG_ADDRESS, missing_scope
 from limiter.api.identity.translation import Translator
 from limiter.api.registry import KeyFormat, Registry, connected
+from limiter.api.registry.key_format import sha256_of
+from limiter.api.rules import FileKey
 from limiter.protocol.call import Stale
 from limiter.protocol.group import grouped
 from support.clock import DAY, HOUR, SECOND, Clock
 from support.redis_server import redis_server
-from support.registry import RULES, world_of
+from support.registry import RULES, TIERS, world_of
 
 NOBODY = "redis://127.0.0.1:1"
 
@@ -375,6 +377,15 @@ def test_forgetting_an_identity_keeps_one_that_was_looked_up_since(world):
     assert directory.recall(raw, None, "") is new is not old
     directory.forget(new)
     assert directory.recall(raw, None, "") is None
+
+
+def test_a_key_that_a_new_file_lists_is_no_longer_the_registrys(world):
+    raw = world(world.keys.issue("acme")).raw
+    assert world(world.directory.look_up(raw, None, "")).account == "acme"
+    listed = FileKey("listed", sha256_of(raw).hex(), "of-the-file", TIERS["pro"])
+    directory = Directory(replace(RULES, keys={listed.digest: listed}), world.registered)
+    assert directory.recall(raw, None, "").account == "of-the-file"
+    assert world.directory.recall(raw, None, "").account == "acme"
 
 
 def test_a_forgotten_key_is_looked_up_again(world):

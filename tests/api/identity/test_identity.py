@@ -5,7 +5,7 @@ import pytest
 from limiter import Policy
 from limiter.addresses import parse_network
 from limiter.api.identity import Identity
-from limiter.api.identity.identity import EXPIRED, NOT_CONFIGURED, REVOKED, SUSPENDED, WRONG_ADDRESS, WRONG_ENVIRONMENT, barred
+from limiter.api.identity.identity import EXPIRED, REVOKED, SUSPENDED, WRONG_ADDRESS, WRONG_ENVIRONMENT, reason_to_bar
 from limiter.api.registry import validation
 
 POLICY = Policy("standard", ["100/minute"])
@@ -49,11 +49,15 @@ def test_the_addresses_that_an_identity_remembers_are_bounded():
     assert len(bound.admitted) <= 64
 
 
-def test_of_several_reasons_the_gravest_is_given():
-    everything = {"revoked": True, "suspended": True, "elsewhere": True, "configured": False}
-    for reason, no_longer in ((REVOKED, "revoked"), (SUSPENDED, "suspended"), (WRONG_ENVIRONMENT, "elsewhere"), (NOT_CONFIGURED, None)):
-        refusal = identity("203.0.113.0/24", expires_us=10, barred=barred(**everything)).refusal("asset:read", "nonsense", 10)
-        assert refusal is (REVOKED if reason is REVOKED else EXPIRED)
-        assert identity("203.0.113.0/24", barred=barred(**everything)).refusal("asset:read", "nonsense", 10) is reason
-        everything.pop(no_longer, None)
-        everything |= {"revoked": everything.get("revoked", False), "suspended": everything.get("suspended", False)}
+REASONS = {"revoked": REVOKED, "suspended": SUSPENDED, "elsewhere": WRONG_ENVIRONMENT}
+
+
+@pytest.mark.parametrize("first", range(3))
+def test_if_several_reasons_apply_the_first_one_is_given(first):
+    """Revoked, expired, suspended, another environment, not configured, address, scope."""
+    applying = {name: place >= first for place, name in enumerate(REASONS)}
+    bar = reason_to_bar(**applying, configured=False)
+    assert bar is list(REASONS.values())[first]
+    assert identity("10.0.0.0/8", barred=bar).refusal("asset:read", "nonsense", 0) is bar
+    assert identity("10.0.0.0/8", barred=bar, expires_us=7).refusal(None, "", 7) is (REVOKED if bar is REVOKED else EXPIRED)
+    assert identity("10.0.0.0/8").refusal("asset:read", "nonsense", 0) is WRONG_ADDRESS
