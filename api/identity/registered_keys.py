@@ -31,7 +31,9 @@ class RegisteredKeys:
         self._clock = ServerClock()
         self.now_us = registry.store.clock or self._clock.now_us
         self.activity = Activity(registry.store, registry.audit)
-        self.recall = self._remembered.get
+
+    def recall(self, sha256: bytes) -> Identity | None:
+        return self._remembered.get(sha256)
 
     def use(self, identity: Identity) -> None:
         """Notes that a remembered key is used now."""

@@ -73,7 +73,7 @@ class Accounts:
             entry = self._entry("delete", account, f"{len(keys)} keys")
             deleted = await self._store.delete(account, reading.records[ACCOUNT], _ANY_NUMBER if with_keys else 0, entry)
             if deleted < 0:
-                raise Conflict(f"account {account!r} has keys, if only revoked ones: delete them with the account")
+                raise Conflict(f"account {account!r} has keys, possibly revoked ones: delete them with the account")
             return keys if deleted else None
 
         await self._clean_up(account, await self._store.retry(account, attempt))

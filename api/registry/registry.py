@@ -2,7 +2,7 @@
 
 Each change is one script call, which raises the account's generation. What leads to a record from elsewhere, the pointer to a key or the
 list of accounts, is written before the record and deleted after it. If a process dies in between, it leads to no record: a lookup then
-finds nothing, and the next one who needs the place takes it over.
+finds nothing, and the next import or account of the same name takes its place.
 """
 
 from __future__ import annotations

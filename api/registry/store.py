@@ -152,7 +152,7 @@ class Store:
             result = await attempt()
             if result is not None:
                 return result
-        raise Conflict(f"account {account!r} is changed by others all the time: try again")
+        raise Conflict(f"account {account!r} was changed by others during each of {_ATTEMPTS} attempts: try again")
 
     async def now_us(self) -> int:
         with backend():

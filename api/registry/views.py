@@ -1,4 +1,4 @@
-"""Accounts, keys and audit entries as JSON, for the command line and for HTTP. Digests are never shown, raw keys only when issued."""
+"""Accounts, keys and audit entries as JSON, the same from the command line and over HTTP. Never a digest; a raw key only when issued."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def account_view(account: Account) -> View:
 
 
 def key_view(key: Key, now_us: int) -> View:
-    """`key_prefix` is the beginning of the raw key, by which people tell keys apart."""
+    """`key_prefix` is the beginning of the raw key, for people to tell keys apart by."""
     return {
         "id": key.id,
         "account": key.account,
@@ -44,12 +44,12 @@ def key_view(key: Key, now_us: int) -> View:
 
 
 def issued_view(issued: Issued) -> View:
-    """With the raw key, which is shown only once."""
+    """With the raw key, which is not to be had again."""
     return {"key": issued.raw, **key_view(issued.key, issued.key.created_us)}
 
 
 def entry_view(entry: AuditEntry) -> View:
-    stated = {
+    told = {
         "at": moment(entry.at_us),
         "action": entry.action,
         "account": entry.account,
@@ -58,7 +58,7 @@ def entry_view(entry: AuditEntry) -> View:
         "address": entry.address,
         "detail": entry.detail,
     }
-    return {name: value for name, value in stated.items() if value} | {"count": entry.count}
+    return {name: value for name, value in told.items() if value} | {"count": entry.count}
 
 
 def moment(us: int | None) -> str | None:

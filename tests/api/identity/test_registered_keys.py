@@ -30,7 +30,7 @@ redis: {{ prefix: lim, deadline: 5s }}
 keys:
   - {{ name: of-the-file, digest: "sha256:{digest}", tier: reader }}
 """
-FILE_KEY = "a-key-that-stands-in-the-file"
+FILE_KEY = "a-key-of-the-file"
 
 
 def config(capacity=1_000_000, more=""):
