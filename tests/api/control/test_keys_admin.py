@@ -4,9 +4,10 @@ import hashlib
 import json
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter
 
-from limiter.api.control.registry_routes import router
+from limiter.api.control.admin import control_app
+from limiter.api.control.registry_routes import registry_router
 from support.registry import world_of
 
 RAW = "ff_live_rkpxv2hx5drnmvfj4hnwq7k7axw4vzq6"
@@ -16,8 +17,7 @@ class Http:
     """`http("POST", "/accounts", {...})` is the status and the body; on the loop that the registry's connections belong to."""
 
     def __init__(self, world) -> None:
-        self._world, self._app = world, FastAPI()
-        self._app.include_router(router(world.registry))
+        self._world, self._app = world, control_app("0", APIRouter(), [registry_router(world.registry)])
         self.headers = {}
 
     def __call__(self, method, target, body=None):
@@ -117,7 +117,7 @@ def test_a_key_is_imported_raw_or_by_its_digest(http):
         ("POST", "/accounts/acme/keys", {"addresses": ["203.0.113.0/33"]}, 422, "203.0.113.0/33"),
         ("POST", "/accounts/acme/keys", {"scope": ["asset:read"]}, 422, "scope"),
         ("POST", "/accounts/acme/keys", {"scopes": "asset:read"}, 422, "scopes"),
-        ("POST", "/accounts/acme/keys/import", {}, 422, "nothing to import"),
+        ("POST", "/accounts/acme/keys/import", {}, 422, "key or sha256"),
         ("POST", "/accounts/acme/keys/import", {"key": [RAW]}, 422, "body.key"),
         ("POST", "/accounts/acme/keys/import", {"key": RAW[:-1]}, 422, "wrong checksum"),
         ("POST", "/accounts/acme/keys/import", {"kee": RAW}, 422, "body.kee"),
