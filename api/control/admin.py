@@ -14,7 +14,7 @@ from limiter.aio import AsyncLimiter
 from limiter.api.control.admin_token import BEARER, TokenRequired
 from limiter.api.control.configuration_routes import configuration_router
 from limiter.api.control.counter_routes import counter_router
-from limiter.api.control.docs_page import DOCS, docs_page
+from limiter.api.control.docs_page import DOCS, add_docs_page
 from limiter.api.control.health_routes import health_router
 from limiter.api.control.problem_handlers import Problem, add_problem_handlers
 from limiter.api.front import RulesNow
@@ -58,7 +58,7 @@ def control_app(version: str, health: APIRouter, guarded: Iterable[APIRouter]) -
     app.include_router(health)
     for router in guarded:
         app.include_router(router, dependencies=[Depends(BEARER), Depends(_forbid_storing)])
-    app.mount(DOCS, docs_page())
+    add_docs_page(app)
     return app
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from starlette.responses import Response
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 DOCS = "/docs"
@@ -22,8 +24,14 @@ _HEADERS = {
 }
 
 
-def docs_page() -> StaticFiles:
-    return _Hardened(directory=_FOLDER, html=True)
+def add_docs_page(app: Starlette) -> None:
+    app.add_route(DOCS, _enter_folder)
+    app.mount(DOCS, _Hardened(directory=_FOLDER, html=True))
+
+
+async def _enter_folder(_: Request) -> Response:
+    # A relative URL keeps the scheme, the host and the prefix of a reverse proxy.
+    return RedirectResponse("docs/")
 
 
 class _Hardened(StaticFiles):

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from limiter.api.control.problem_handlers import Problem
+from limiter.api.control.schema_defaults import describe_defaults
 from limiter.api.rules import Rules
 from limiter.api.v1.bodies import DecisionsTold, DecisionTold, ManyAsked, OneAsked, TogetherAsked
 from limiter.problems import CONTENT_TYPE
@@ -54,6 +55,8 @@ def front_document(rules: Rules, server: str, version: str) -> dict[str, Any]:
     _, schemas = models_json_schema([(model, "validation") for model in _MODELS], ref_template=_REF)
     definitions = schemas["$defs"]
     definitions["Problem"]["properties"] |= _PROBLEM_MEMBERS
+    for definition in definitions.values():
+        describe_defaults(definition)
     for name in ("ChargeAsked", "OneAsked"):
         definitions[name]["properties"]["policy"]["enum"] = sorted(rules.policies)
     return {
@@ -90,7 +93,7 @@ def _authorize(rules: Rules) -> dict[str, Any]:
         "operationId": "authorize",
         "tags": ["gateways"],
         "summary": "Authorize and charge a request",
-        "description": "For the forward-auth of a gateway. Every method, and every path below this one, is handled the same way.",
+        "description": "For gateways with forward-auth. Every method, and every path below this one, is handled the same way.",
         "security": [{name: []} for name in rules.order] + anonymous,
         "responses": {"200": {"description": "Pass the request on. The headers say how the limits stand."}, **_problems(_DENIALS)},
     }

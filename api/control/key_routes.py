@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from limiter.api.control.registry_bodies import Count, Cursor, Import, KeyPage, KeyPatch, NewKey, PresentedKey, Rotation
+from limiter.api.control.registry_bodies import Count, Cursor, ImportedKey, KeyPage, KeyPatch, NewKey, PresentedKey, Rotation
 from limiter.api.registry import InvalidRecord, Key, Registry
 from limiter.api.registry.views import IssuedKeyView, KeyView, issued_view, key_view
 
@@ -24,7 +24,7 @@ def add_key_routes(router: APIRouter, registry: Registry) -> None:
         return issued_view(await keys.issue(account, body.environment, **body.change()))
 
     @router.post("/accounts/{account}/keys/import", tags=["keys"], status_code=201)
-    async def import_key(account: str, body: Import) -> KeyView:
+    async def import_key(account: str, body: ImportedKey) -> KeyView:
         """Adds an existing key, given either as `key` or as its `sha256`."""
         if body.sha256 is not None:
             adopted = await keys.adopt_digest(account, body.sha256, body.environment, **body.change())

@@ -8,6 +8,7 @@ from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from typing_extensions import TypedDict
 
+from limiter.api.control.schema_defaults import describe_defaults
 from limiter.api.registry.changes import AccountChange, KeyChange
 from limiter.api.registry.views import AccountView, AuditEntryView, KeyView
 
@@ -20,7 +21,7 @@ Limits = Annotated[list[str], Field(description="Limits which replace those of t
 
 class _Body(BaseModel):
     # An error never repeats the input, which may hold a raw key.
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, json_schema_extra=describe_defaults)
 
     def _given(self, *apart: str) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.model_fields_set if name not in apart}
@@ -53,10 +54,10 @@ class KeyPatch(_Body):
 
 
 class NewKey(KeyPatch):
-    environment: str = Field("live", description="`live` or `test`. By default, a test key expires after 7 days.")
+    environment: str = Field("live", description="`live` or `test`. A test key expires after 7 days, unless `lifetime` says otherwise.")
 
 
-class Import(NewKey):
+class ImportedKey(NewKey):
     key: SecretStr | None = Field(None, description="The raw key, of at most 512 bytes. It is not stored.")
     sha256: str | None = Field(None, description="The SHA-256 of the raw key, as 64 hexadecimal digits.")
 

@@ -4,9 +4,12 @@
 const STORED = "limiter-admin-token";
 const CONTROL_PLANE = "../openapi.json";
 
-const [login, field, message, chooser, choice, logout, operations] = ["login", "token", "message", "chooser", "document", "logout", "operations"].map(
-  (id) => document.getElementById(id),
-);
+const [login, field, message] = elements("login", "token", "message");
+const [chooser, choice, logout, operations] = elements("chooser", "document", "logout", "operations");
+
+function elements(...ids) {
+  return ids.map((id) => document.getElementById(id));
+}
 
 function authorized(request) {
   request.headers.Authorization = `Bearer ${sessionStorage.getItem(STORED)}`;
