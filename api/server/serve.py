@@ -211,4 +211,5 @@ def _invite(trying: Sample | None, front: str, admin: str, made_token: str | Non
         lines.append(f"No --config, so a sample is served: {trying.config}; edit it while this runs.")
         lines.append(f'Try it:  curl -i -H "Authorization: Bearer {trying.key}" {front}/authorize')
     lines.append(f"Health:  curl {admin}/readyz")
+    lines.append(f"API documentation, for browsers: {admin}/docs")
     print(*lines, sep="\n", flush=True)  # noqa: T201 - to a person
