@@ -35,8 +35,9 @@ async function show() {
   }
   login.hidden = true;
   chooser.hidden = logout.hidden = false;
+  operations.replaceChildren(document.createElement("div"));
   window.SwaggerUIBundle({
-    domNode: operations,
+    domNode: operations.firstChild,
     spec,
     requestInterceptor: authorized,
     // The curl command on the page does not contain the token.

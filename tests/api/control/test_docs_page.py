@@ -116,6 +116,8 @@ def test_the_front_listeners_document_is_shown_without_calls(page):
     page.click("#operations-decisions-take button")
     page.see(".opblock-description", "A denial charges nothing.")
     assert page.count(".try-out") == 0
+    Select(page.see("#document")).select_by_visible_text("Control plane")
+    page.see("#operations-health-check_health")
     assert page.errors == []
 
 
