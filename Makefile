@@ -22,7 +22,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin
 # Other Pythons to test on: those of pyenv, from 3.11 on.
 PYTHONS := $(wildcard $(HOME)/.pyenv/versions/3.1[1-9]*/bin/python)
 
-.PHONY: help serve test pythons lint bench load clean has-redis has-nginx has-cc has-openssl has-luacheck
+.PHONY: help serve test pythons lint bench load clean has-redis has-nginx has-cc has-openssl has-luacheck has-chromium has-npm
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -30,7 +30,7 @@ help:
 serve: has-redis $(VENV)/.serve
 	$(BIN)/limiter serve $(ARGS)
 
-test: has-redis has-nginx has-cc has-openssl $(VENV)/.dev
+test: has-redis has-nginx has-cc has-openssl has-chromium has-npm $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
 
 pythons: has-redis
@@ -84,6 +84,13 @@ has-cc:
 
 has-openssl:
 	$(call install-unless,command -v openssl,openssl,openssl)
+
+# A browser opens the page of the admin API, and generated clients are compiled.
+has-chromium:
+	$(call install-unless,command -v chromium && command -v chromedriver,Chromium with its driver,chromium chromium-driver)
+
+has-npm:
+	$(call install-unless,command -v npm,npm,nodejs npm)
 
 has-luacheck:
 	$(call install-unless,command -v luacheck,luacheck,lua-check)
