@@ -18,9 +18,9 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from limiter.aio import AsyncLimiter
+from limiter.api.answers import problem
 from limiter.api.control.openapi import front_document
 from limiter.api.front import RulesNow
-from limiter.api.problems import problem
 from limiter.api.v1.bodies import LimitTold, Subject, limit_told
 from limiter.errors import BackendError, InvalidPolicy
 from limiter.policy import Policy

@@ -20,7 +20,7 @@ from limiter.policy import Policy
 from limiter.protocol.group import Guard
 
 FORBIDDEN = 403
-NAMES = frozenset({b"authorization", b"x-api-key"})
+CREDENTIAL_HEADERS = frozenset({b"authorization", b"x-api-key"})
 
 # A longer one, or one with blanks or control characters in it, is refused before anything is made of it.
 _CREDENTIAL = re.compile(rb"[\x21-\x7e]{1,512}").fullmatch
@@ -92,11 +92,11 @@ def lacking(scope: str) -> Refusal:
 class Directory(Protocol):
     """Knows identities by credential; may keep them, as long as it forgets when told."""
 
-    def recall(self, credential: str, scope: str | None, ip: str) -> Identity | None:
-        """As `find`, from what is at hand; None where that does not let in, or nothing is at hand."""
+    def recall(self, credential: str, scope: str | None, address: str) -> Identity | Refusal | None:
+        """From memory, without waiting. None if the credential needs `look_up`."""
 
-    async def find(self, credential: str, scope: str | None, ip: str) -> Identity | Refusal:
-        """Who may do what needs `scope` from the address `ip`. Raises BackendError where that cannot be known now."""
+    async def look_up(self, credential: str, scope: str | None, address: str) -> Identity | Refusal:
+        """Raises BackendError if Redis has to be asked and does not answer."""
 
     def forget(self, identity: Identity) -> None:
         """What was found is out of date: the identity's guard says so."""
@@ -119,7 +119,7 @@ def _bearer(found: Mapping[bytes, bytes]) -> bytes | None:
     return header[7:].strip()
 
 
-class StaticDirectory:
+class FileDirectory:
     """The keys of a configuration file, by digest."""
 
     def __init__(self, rules: Rules) -> None:
@@ -127,12 +127,11 @@ class StaticDirectory:
         self._pepper = os.environ.get("LIMITER_PEPPER", "").encode()
         self._known: dict[bytes, tuple[StaticKey, Identity]] = {}
 
-    def recall(self, credential: str, scope: str | None, ip: str) -> Identity | None:
-        found = self._found(credential, scope, ip)
-        return found if isinstance(found, Identity) else None
+    def recall(self, credential: str, scope: str | None, address: str) -> Identity | Refusal:
+        return self._found(credential, scope, address)
 
-    async def find(self, credential: str, scope: str | None, ip: str) -> Identity | Refusal:
-        return self._found(credential, scope, ip)
+    async def look_up(self, credential: str, scope: str | None, address: str) -> Identity | Refusal:
+        return self._found(credential, scope, address)
 
     def forget(self, identity: Identity) -> None:
         """Nothing of it changes before the file does."""

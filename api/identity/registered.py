@@ -12,7 +12,7 @@ import structlog
 
 from limiter.api import registry as keys
 from limiter.api.identity import identify
-from limiter.api.identity.identify import EXPIRED, MALFORMED, REVOKED, SUSPENDED, UNKNOWN, Refusal, StaticDirectory, lacking
+from limiter.api.identity.identify import EXPIRED, MALFORMED, REVOKED, SUSPENDED, UNKNOWN, FileDirectory, Refusal, lacking
 from limiter.api.registry import Known as Configured
 from limiter.api.registry.form import sha256_of
 from limiter.api.registry.records import own_policy
@@ -50,28 +50,25 @@ class Registered:
 
     def __init__(self, registry: keys.Directory, rules: Rules) -> None:
         self._registry, self._rules = registry, rules
-        self._file = StaticDirectory(rules)
+        self._file = FileDirectory(rules)
         self._missing: set[str] = set()
 
-    def recall(self, credential: str, scope: str | None, ip: str) -> identify.Identity | None:
-        # The file's first, as they are its own whatever the registry says: one digest is enough for them.
-        listed = self._file.recall(credential, scope, ip)
-        if listed is not None:
+    def recall(self, credential: str, scope: str | None, address: str) -> identify.Identity | Refusal | None:
+        listed = self._file.recall(credential, scope, address)
+        if isinstance(listed, identify.Identity) or self._file.has(sha256_of(credential)):
             return listed
-        remembered = self._registry.recall(credential, scope=scope or "", address=ip)
+        remembered = self._registry.recall(credential, scope=scope or "", address=address)
         if remembered is None:
             return None
         known = self._known(remembered)
-        return known if known.refusal(scope, ip) is None else None
+        return known if known.refusal(scope, address) is None else None
 
-    async def find(self, credential: str, scope: str | None, ip: str) -> identify.Identity | Refusal:
-        remembered = self.recall(credential, scope, ip)
+    async def look_up(self, credential: str, scope: str | None, address: str) -> identify.Identity | Refusal:
+        remembered = self.recall(credential, scope, address)
         if remembered is not None:
             return remembered
-        if self._file.has(sha256_of(credential)):
-            return await self._file.find(credential, scope, ip)
         # A refusal never rests on what is remembered: no guarded take follows to find it out of date.
-        return await self._read(credential, scope, ip)
+        return await self._read(credential, scope, address)
 
     def forget(self, identity: identify.Identity) -> None:
         if isinstance(identity, Known):

@@ -34,7 +34,7 @@ from limiter.api.server.access import logged
 from limiter.api.server.listening import Listening, config_for
 from limiter.api.server.protocol import FrontProtocol
 from limiter.api.server.reload import Watched
-from limiter.api.v1.app import Decisions
+from limiter.api.v1.decisions import Decisions
 
 STOP_S = 10.0
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limiter.api.forwarded import ConflictingAccounts, Original, client_address, original
+from limiter.api.forwarded import ConflictingPaths, Original, client_address, original
 
 PROXIES = {"10.0.0.1", "10.0.0.2"}
 trusts = PROXIES.__contains__
@@ -37,7 +37,7 @@ def test_nobody_else_is_believed():
 
 @pytest.mark.parametrize("told", [{"x_original_uri": "/a", "x_forwarded_uri": "/b"}, {"path": "/authorize/a", "x_original_uri": "/b"}])
 def test_two_accounts_of_the_path_are_refused(told):
-    with pytest.raises(ConflictingAccounts):
+    with pytest.raises(ConflictingPaths):
         asked(**told)
 
 

@@ -14,10 +14,9 @@ from starlette.types import Receive, Scope, Send
 
 from limiter.addresses import parse_address
 from limiter.aio import AsyncLimiter
-from limiter.api.answers import Answer
+from limiter.api.answers import Answer, problem
 from limiter.api.forwarded import client_address, peer_of
 from limiter.api.front import RulesNow
-from limiter.api.problems import problem
 from limiter.api.rules import Rules
 from limiter.api.v1.bodies import Asked, ManyAsked, read, told
 from limiter.charge import Charge
