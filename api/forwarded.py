@@ -30,7 +30,7 @@ HEADERS = frozenset(
     }
 )
 _FAMILIES = ((b"x-original-uri", b"x-original-method"), (b"x-forwarded-uri", b"x-forwarded-method"))
-_RAW_PREFIX = PREFIX.encode()
+_AUTHORIZE, _BELOW = PREFIX.encode(), f"{PREFIX}/".encode()
 
 Trusts = Callable[[str], bool]
 Headers = Mapping[bytes, bytes]
@@ -52,7 +52,7 @@ class Original(NamedTuple):
 def is_authorize(scope: Scope) -> bool:
     """Whether the path is `/authorize` or below it, spelled exactly so: `original` cuts the prefix off the raw path."""
     path: bytes = scope["raw_path"]
-    return path.startswith(_RAW_PREFIX) and path[len(_RAW_PREFIX) :][:1] in (b"", b"/")
+    return path.startswith(_BELOW) or path == _AUTHORIZE
 
 
 def original(scope: Scope, headers: Headers, trusts: Trusts) -> Original:
@@ -100,7 +100,7 @@ def _original_target(method: str, below: str, headers: Headers) -> tuple[str, st
         uri = headers.get(uri_name)
         if uri is not None:
             targets.append((_method(headers.get(method_name), method), _path_of(uri)))
-    if len({path for _, path in targets}) > 1:
+    if len(targets) > 1 and len({path for _, path in targets}) > 1:
         raise ConflictingPaths
     if targets:
         return targets[0]

@@ -183,23 +183,19 @@ class _Place:
     def done(self) -> bool:
         return self._is_done
 
-    def set_result(self, verdict: Verdict) -> None:
-        self._finish(verdict)
-
-    def set_exception(self, error: BackendError) -> None:
-        self._finish(error)
-
-    def _finish(self, outcome: Verdict | BackendError) -> None:
+    def set_result(self, outcome: Verdict | BackendError) -> None:
         self._is_done = True
-        view = self._charged.view
+        front, view = self._front, self._charged.view
         try:
-            answer = self._front.end(self._charged, outcome)
+            answer = front.end(self._charged, outcome)
             if answer is None:
-                self._receiver.deliver_later(self._front.authorize(view, self._scope))
+                self._receiver.deliver_later(front.authorize(view, self._scope))
             else:
                 self._receiver.deliver(for_gateway(view, answer))
         except Exception as error:  # noqa: BLE001 - the receiver logs it
             self._receiver.abort(error)
+
+    set_exception = set_result
 
 
 def for_gateway(view: View, answer: Answer) -> Answer:
