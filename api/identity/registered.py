@@ -12,7 +12,7 @@ import structlog
 
 from limiter.api import registry as keys
 from limiter.api.identity import identify
-from limiter.api.identity.identify import EXPIRED, MALFORMED, REVOKED, SUSPENDED, UNKNOWN, FileDirectory, Refusal, lacking
+from limiter.api.identity.identify import EXPIRED, MALFORMED, REVOKED, SUSPENDED, UNKNOWN, Directory, Refusal, lacking
 from limiter.api.registry import Known as Configured
 from limiter.api.registry.form import sha256_of
 from limiter.api.registry.records import own_policy
@@ -45,12 +45,13 @@ class Known(identify.Identity):
     by: Registered = field(kw_only=True, repr=False)
 
 
-class Registered:
+class Registered(Directory):
     """An `identify.Directory`. `registry` may be shared by those of several files; what it remembers outlives a reload."""
 
     def __init__(self, registry: keys.Directory, rules: Rules) -> None:
-        self._registry, self._rules = registry, rules
-        self._file = FileDirectory(rules)
+        super().__init__(rules)
+        self._registry = registry
+        self._file = Directory(rules)
         self._missing: set[str] = set()
 
     def recall(self, credential: str, scope: str | None, address: str) -> identify.Identity | Refusal | None:
@@ -60,7 +61,7 @@ class Registered:
         remembered = self._registry.recall(credential, scope=scope or "", address=address)
         if remembered is None:
             return None
-        known = self._known(remembered)
+        known = self._reading_of(remembered)
         return known if known.refusal(scope, address) is None else None
 
     async def look_up(self, credential: str, scope: str | None, address: str) -> identify.Identity | Refusal:
@@ -78,8 +79,8 @@ class Registered:
         found = await self._registry.identify(credential, scope=scope or "", address=ip, fresh=True)
         if isinstance(found, keys.Refused):
             why = _REFUSALS.get(found.refusal) or lacking(scope or "")
-            return self._told(why, self._known(found.identity)) if found.identity else why
-        known = self._known(found)
+            return self._told(why, self._reading_of(found.identity)) if found.identity else why
+        known = self._reading_of(found)
         refusal = known.refusal(scope, ip)
         if refusal is None:
             return known
@@ -90,7 +91,7 @@ class Registered:
         """With the numbers of who is known, and may not do this."""
         return refusal.of(known) if refusal.status == identify.FORBIDDEN and known.policy is not _NONE else refusal
 
-    def _known(self, source: keys.Identity) -> Known:
+    def _reading_of(self, source: keys.Identity) -> Known:
         known: Known | None = source.memo.get(_READING)
         if known is None or known.by is not self:
             known = source.memo[_READING] = self._reading(source)

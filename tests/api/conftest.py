@@ -28,6 +28,7 @@ routes:
   - {{ path: /convert, method: POST, cost: 3, scope: "convert:write" }}
   - {{ path: /public, policy: by-address }}
   - {{ path: /huge, cost: 2000 }}
+  - {{ path: /status, cost: 0 }}
 accounts:
   gone: {{ tier: free, state: suspended }}
 keys:

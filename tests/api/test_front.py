@@ -136,6 +136,14 @@ def test_a_cost_above_the_capacity_can_never_pass(shared):
     assert "never" in reply.json()["detail"]
 
 
+def test_a_route_of_cost_0_charges_nothing_but_needs_room(shared, key):
+    assert [shared.ask("/authorize/status", key=key).headers["X-RateLimit-Remaining"] for _ in range(2)] == ["5", "5"]
+    assert [shared.ask(key=key).status for _ in range(5)] == [200] * 5
+    reply = shared.ask("/authorize/status", key=key)
+    assert (reply.status, reply.json()["violated-policies"]) == (429, ["minute"])
+    assert 55 <= int(reply.headers["Retry-After"]) <= 60
+
+
 def test_guessing_keys_is_limited_by_address(shared, elsewhere):
     guesser = elsewhere()
     statuses = [shared.ask(key=f"guess-{n}", headers=guesser).status for n in range(6)]
