@@ -8,10 +8,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from limiter.api.rules import Rules
-from limiter.api.v1.bodies import DecisionsTold, DecisionTold, ManyAsked, OneAsked, TogetherAsked
+from limiter.api.v1.bodies import BatchRequest, DecisionsTold, DecisionTold, GroupRequest, SingleRequest
 
 _REF = "#/components/schemas/{model}"
-_MODELS: tuple[type[BaseModel], ...] = (OneAsked, TogetherAsked, ManyAsked, DecisionTold, DecisionsTold)
+_MODELS: tuple[type[BaseModel], ...] = (SingleRequest, GroupRequest, BatchRequest, DecisionTold, DecisionsTold)
 
 _PROBLEM = {
     "type": "object",
@@ -55,7 +55,7 @@ def front_document(rules: Rules, server: str, version: str) -> dict[str, Any]:
     """For the rules in force: their policies' names are part of it."""
     _, schemas = models_json_schema([(model, "validation") for model in _MODELS], ref_template=_REF)
     definitions = {**schemas["$defs"], "Problem": _PROBLEM}
-    for name in ("ChargeAsked", "OneAsked"):
+    for name in ("ChargeBody", "SingleRequest"):
         definitions[name]["properties"]["policy"]["enum"] = sorted(rules.policies)
     return {
         "openapi": "3.1.0",
@@ -81,7 +81,7 @@ def _problems(stated: dict[str, str]) -> dict[str, Any]:
 
 
 def _decision(verb: str, summary: str) -> dict[str, Any]:
-    asked = {"anyOf": [_ref("OneAsked"), _ref("TogetherAsked"), _ref("ManyAsked")]}
+    asked = {"anyOf": [_ref("SingleRequest"), _ref("GroupRequest"), _ref("BatchRequest")]}
     told = {"anyOf": [_ref("DecisionTold"), _ref("DecisionsTold")]}
     decided = {"description": "Decided, whether allowed or not.", "content": {"application/json": {"schema": told}}}
     return {
