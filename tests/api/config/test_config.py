@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from limiter.api.config.file import ConfigError, load, loads, starting_file
-from limiter.api.identity.identify import StaticDirectory
+from limiter.api.identity import Directory, Identity
 from limiter.limits import Quota, SlidingWindow, TokenBucket
 
 DIGEST = "ab" * 32
@@ -90,8 +90,7 @@ keys:
 def test_a_key_is_used_from_its_addresses_only(ip, admitted):
     digest = sha256(b"the-key").hexdigest()
     rules = loads(POLICY + f'keys: [{{name: k, digest: {digest}, tier: free, addresses: [203.0.113.0/24, "2001:db8::/32"]}}]')
-    found = StaticDirectory(rules).recall("the-key", None, ip)
-    assert (found is not None) is admitted
+    assert isinstance(Directory(rules).recall("the-key", None, ip), Identity) is admitted
 
 
 @pytest.mark.parametrize(
