@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from http import HTTPStatus
+from typing import NamedTuple
 
 from starlette.types import Scope, Send
 
@@ -22,8 +22,7 @@ WRITE_ANSWER = "limiter.write_answer"
 _PASSED_BY_NGINX = frozenset({HTTPStatus.OK, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(NamedTuple):
     """`head` has the header lines as they are sent, without those that depend on the connection."""
 
     status: int

@@ -1,24 +1,24 @@
-"""The data plane: one raw ASGI application for every request of the API, and a fast path beside it.
+"""The data plane: a raw ASGI application for every request, and a fast path beside it for nearly all requests to `/authorize`.
 
-    request
-      |                              server/protocol.py: the connection
-      |-- Front.begin                fast path: a callback, no task, no ASGI messages
-      `-- Front.__call__             any request, and all of them under another server
+    server/protocol.py             reads the request off the connection
+      |-- Front.begin              the fast path: a callback instead of a task, and no ASGI messages
+      `-- Front.__call__           every other request; `/v1/` goes on to v1/decisions.py
             |
-      resolve                        the gates, in order: original request, TLS, route, credential, identity, plan
-            |-- Answer ------------------------------------------------> sent
-            |-- LookUp: Directory.look_up, then settle: Answer or Charged
+    resolve                        the gates, in order: original request, TLS, route, credential, identity, plan
+            |-- Answer ------------------------------------------------------------------------------> send
+            |-- LookUp             the key is not in memory: Directory.look_up, then settle
             `-- Charged
                   |
-      AsyncLimiter                   one decision by Redis, in a batch with others
-                  |-- Stale: forget the identity, and resolve again
+    AsyncLimiter.verdict           Redis decides, in one call with the other requests that wait
+                  |-- Stale        the key or its account has changed: forget the identity, and resolve again
                   `-- Decision
                         |
-      Charged.answer                 200 or 429 with the numbers; 401 or 403 if it is refused anyway
-                        `--------------------------------------------> sent, or passed on to the upstream with the numbers
+    Charged.answer                 200 or 429 with the numbers; 401 or 403 for a request that is refused -> send
 
-Both paths call `resolve` and `Front.end`, so they cannot differ. The fast path only starts what can finish without waiting for more
-than the verdict; it hands everything else to a task.
+With a proxy, every path belongs to the upstream. A request whose answer is 200 is passed on, and its response gets the numbers.
+
+Both paths call `resolve` before the verdict and `Front.end` after it. `Front.begin` hands whatever has to wait for more than the verdict
+to a task, which runs the same steps as `Front.__call__`.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Front:
         return True
 
     async def authorize(self, view: View, scope: Scope) -> Answer:
-        return for_gateway(view, await self._answer(view, scope, original))
+        return _for_gateway(view, await self._answer(view, scope, original))
 
     def end(self, charged: Charged, outcome: Verdict | BackendError) -> Answer | None:
         """None if the identity was out of date. It is forgotten, so the request can be resolved again."""
@@ -191,14 +191,14 @@ class _Place:
             if answer is None:
                 self._receiver.deliver_later(front.authorize(view, self._scope))
             else:
-                self._receiver.deliver(for_gateway(view, answer))
+                self._receiver.deliver(_for_gateway(view, answer))
         except Exception as error:  # noqa: BLE001 - the receiver logs it
             self._receiver.abort(error)
 
     set_exception = set_result
 
 
-def for_gateway(view: View, answer: Answer) -> Answer:
+def _for_gateway(view: View, answer: Answer) -> Answer:
     return answer.as_forbidden() if view.rules.deny_status == _FORBIDDEN else answer
 
 

@@ -1,4 +1,4 @@
-"""Whatever is sent: no 500, no traceback, no hang, and nothing that the OpenAPI documents do not tell of."""
+"""No request causes a 500, a traceback, a hang, or a response that the OpenAPI documents do not describe."""
 
 import contextlib
 import itertools
@@ -26,7 +26,7 @@ TRIES = settings(max_examples=40, deadline=None, suppress_health_check=list(Heal
 
 
 def fuzz(document, url, headers):
-    """Every operation of the document, with data that it allows and with data that it does not."""
+    """Every operation of the document, with valid and with invalid data."""
     for found, mode in itertools.product(list(schemathesis.openapi.from_dict(document).get_all_operations()), GenerationMode):
         operation = found.ok()
 
@@ -35,16 +35,16 @@ def fuzz(document, url, headers):
         def run(case):
             case.call_and_validate(base_url=url, headers=headers, checks=CHECKED, timeout=10)
 
-        # Some have nothing that could be wrong.
+        # Some operations have no invalid data.
         with contextlib.suppress(Unsatisfiable, SkipTest):
             run()
 
 
-def test_the_front_is_as_its_document_says(shared):
+def test_the_front_conforms_to_its_document(shared):
     fuzz(shared.manage("/front/openapi.json").json(), shared.front, {})
 
 
-def test_the_control_plane_is_as_its_document_says(shared):
+def test_the_control_plane_conforms_to_its_document(shared):
     fuzz(shared.manage("/openapi.json").json(), shared.admin, {"Authorization": f"Bearer {TOKEN}"})
 
 
@@ -64,11 +64,11 @@ METHODS = st.one_of(st.sampled_from(["GET", "POST", "HEAD", "OPTIONS", "CONNECT"
 
 @given(METHODS, PATHS, st.lists(st.tuples(NAMES, VALUES), max_size=6), st.binary(max_size=100))
 @settings(max_examples=300, deadline=None)
-def test_any_request_has_an_answer_or_is_hung_up_on(shared, method, path, headers, body):
+def test_any_request_is_answered_or_its_connection_is_closed(shared, method, path, headers, body):
     lines = [f"{method} {path} HTTP/1.1", "Host: x", *(f"{name}: {value}" for name, value in headers), "", ""]
     with socket.create_connection(("127.0.0.1", shared.port), timeout=10) as connection:
         connection.sendall("\r\n".join(lines).encode("latin-1") + body)
-        # Whatever it was still waiting for does not come, so it has to come to an end.
+        # No more data follows, so the server has to finish.
         connection.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: received(connection), b""))
     assert not answer or answer.startswith(b"HTTP/1.1 ")
