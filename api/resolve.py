@@ -1,6 +1,6 @@
-"""What a request is. Every request passes the same gates, in one order, in one function: `resolve`. It never waits.
+"""What a request is: what it is charged, an answer, or a key that has to be looked up first.
 
-A gate returns an Answer or lets the request pass. A new gate is one more line in `resolve`.
+Every request passes the same gates, in the order in which they stand in `resolve`, which never waits. A new gate goes there, once.
 """
 
 from __future__ import annotations
@@ -68,11 +68,14 @@ def resolve(view: View, scope: Scope, read: Reader) -> Charged | LookUp | Answer
     if route.exempt:
         return _EXEMPT
     credential = credential_in(headers, rules.order)
-    if isinstance(credential, Refusal):
-        return settle(view, route, request.address, _without_key(view, route, request.address, credential))
-    found = view.directory.recall(credential, route.scope, request.address)
-    if found is None:
-        return LookUp(credential, route, request.address)
+    if isinstance(credential, str):
+        found = view.directory.recall(credential, route.scope, request.address)
+        if found is None:
+            return LookUp(credential, route, request.address)
+    elif credential is MISSING and rules.anonymous is not None and route.scope is None:
+        found = view.anonymous(request.address, rules.anonymous)
+    else:
+        found = credential
     return settle(view, route, request.address, found)
 
 
@@ -89,14 +92,6 @@ def _relevant(scope: Scope) -> dict[bytes, bytes]:
         if name in _HEADERS:
             found[name] = found[name] + b", " + value if name in found else value
     return found
-
-
-def _without_key(view: View, route: Route, address: str, refusal: Refusal) -> Identity | Refusal:
-    """Callers without any key may be anonymous. Those with a malformed one may not."""
-    policy = view.rules.anonymous
-    if refusal is not MISSING or policy is None or route.scope is not None:
-        return refusal
-    return view.anonymous(address, policy)
 
 
 def _refuse(view: View, address: str, refusal: Refusal) -> Charged | Answer:
