@@ -1,5 +1,6 @@
-"""The front. A request's way: `server/protocol.py` -> `front.py` -> `identify.py` -> `routing.py` -> the limiter -> `numbers.py`.
+"""The sidecar. `front.py` draws the way of one request; read on in `resolve.py`, `view.py` and `numbers.py`.
 
-`config/` makes the rules that it goes by out of a file, `proxy/` passes on what was admitted, `server/` is what runs, `keys/` and
-`admin.py` are the control plane, `cli/` the command line.
+`routes/` and `identity/` are what `resolve` asks. `v1/` is the decision API. `proxy/` passes admitted requests on. `config/` compiles
+the file into `rules.py`. `registry/` stores accounts and keys. `control/` is the admin listener, `server/` what runs it all, and `cli/`
+the command line.
 """

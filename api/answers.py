@@ -1,27 +1,29 @@
-"""An answer of the data plane, as bytes: this is the hot path, and every request goes through it."""
+"""HTTP answers of the data plane. They are kept as bytes, because every request has one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from http import HTTPStatus
+from typing import NamedTuple
 
 from starlette.types import Scope, Send
+
+from limiter.problems import CONTENT_TYPE, problem_body
 
 Header = tuple[bytes, bytes]
 
 NO_STORE: Header = (b"cache-control", b"no-store")
+PROBLEM_TYPE: Header = (b"content-type", CONTENT_TYPE.encode())
 
-# Where our own server takes a whole answer at once: a function of the answer that is False if it cannot now.
-AT_ONCE = "limiter.answer"
+# The scope's entry for our own server's shortcut: a function that writes an Answer, or returns False if it cannot.
+WRITE_ANSWER = "limiter.write_answer"
 
-# What nginx's auth_request lets through to the client as it is; whatever else is refused becomes a 500 there.
-_PLAIN = frozenset({HTTPStatus.OK, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+# The statuses that nginx's auth_request passes on to the client. It turns every other one into a 500.
+_PASSED_BY_NGINX = frozenset({HTTPStatus.OK, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
-@dataclass(slots=True)
-class Answer:
-    """`head`: the header lines as they are sent, without those that depend on the connection."""
+class Answer(NamedTuple):
+    """`head` has the header lines as they are sent, without those that depend on the connection."""
 
     status: int
     head: bytes = b""
@@ -32,15 +34,15 @@ class Answer:
         lines = (line.partition(b": ") for line in self.head.split(b"\r\n") if line)
         return [(name, value) for name, _, value in lines]
 
-    def forbidden(self) -> Answer:
-        """For a gateway that takes 403 alone for a refusal; the true status goes in a header."""
-        if self.status in _PLAIN:
+    def as_forbidden(self) -> Answer:
+        """For gateways that take only 403 for a refusal. The original status goes into a header."""
+        if self.status in _PASSED_BY_NGINX:
             return self
         return Answer(HTTPStatus.FORBIDDEN, self.head + b"x-ratelimit-status: %d\r\n" % self.status, self.body)
 
     async def send(self, scope: Scope, send: Send) -> None:
-        at_once = scope.get(AT_ONCE)
-        if at_once is not None and at_once(self):
+        write = scope.get(WRITE_ANSWER)
+        if write is not None and write(self):
             return
         headers = [*self.headers, (b"content-length", b"%d" % len(self.body))]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
@@ -49,3 +51,8 @@ class Answer:
 
 def head_of(headers: Iterable[Header]) -> bytes:
     return b"".join(b"%b: %b\r\n" % header for header in headers)
+
+
+def problem(status: int, detail: str, *, kind: str = "about:blank", headers: Iterable[Header] = (), **members: object) -> Answer:
+    """An answer whose body says what is wrong. `members` are the extra fields of the problem type."""
+    return Answer(status, head_of([*headers, PROBLEM_TYPE, NO_STORE]), problem_body(status, detail, kind=kind, **members))

@@ -1,48 +1,57 @@
-"""The data plane: one raw ASGI callable, as it is what every request of the API goes through.
+"""The data plane: a raw ASGI application for every request, and a fast path beside it for nearly all requests to `/authorize`.
 
-    request -> original request -> route -> identity -> plan -> verdict -> answer
+    server/protocol.py             reads the request off the connection
+      |-- Front.begin              the fast path: a callback instead of a task, and no ASGI messages
+      `-- Front.__call__           every other request; `/v1/` goes on to v1/decisions.py
+            |
+    resolve                        the gates, in order: original request, TLS, route, credential, identity, plan
+            |-- Answer ------------------------------------------------------------------------------> send
+            |-- LookUp             the key is not in memory: Directory.look_up, then settle
+            `-- Charged
+                  |
+    AsyncLimiter.verdict           Redis decides, in one call with the other requests that wait
+                  |-- Stale        the key or its account has changed: forget the identity, and resolve again
+                  `-- Decision
+                        |
+    Charged.answer                 200 or 429 with the numbers; 401 or 403 for a request that is refused -> send
 
-With a proxy, every path is the API's own: what is admitted is passed on, with the numbers in the answer.
+With a proxy, every path belongs to the upstream. A request whose answer is 200 is passed on, and its response gets the numbers.
+
+Both paths call `resolve` before the verdict and `Front.end` after it. `Front.begin` hands whatever has to wait for more than the verdict
+to a task, which runs the same steps as `Front.__call__`.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
 from starlette.types import Message, Receive, Scope, Send
 
 from limiter.aio import AsyncLimiter
-from limiter.api import forwarded
-from limiter.api.answers import AT_ONCE, Answer, Header
-from limiter.api.forwarded import PREFIX, ConflictingAccounts, Found, Original
-from limiter.api.identity import CREDENTIAL_HEADERS, MISSING, Directory, Identity, Refusal, credential_in
+from limiter.api.answers import WRITE_ANSWER, Answer, Header, problem
+from limiter.api.forwarded import PREFIX, is_authorize, original, proxied
+from limiter.api.identity import Directory
 from limiter.api.numbers import unavailable
 from limiter.api.outages import Outages
-from limiter.api.problems import problem
-from limiter.api.routes.matching import Route
+from limiter.api.resolve import Charged, LookUp, Reader, resolve, settle
 from limiter.api.rules import Rules
-from limiter.api.view import Plan, View
+from limiter.api.view import View
 from limiter.errors import BackendError
-from limiter.problems import ABNORMAL_USAGE
 from limiter.protocol.call import Stale, Verdict
-from limiter.transport.batching import Answer as Place
 
-OK, UNAUTHORIZED, FORBIDDEN, TOO_MANY = 200, 401, 403, 429
-_NAMES = forwarded.NAMES | CREDENTIAL_HEADERS
-# An account that changes this often within one request is somebody's program running wild.
-_TRIES = 5
-# Charges nothing.
-_LOOK = Route(cost=0)
+_OK, _FORBIDDEN = 200, 403
+# An account that changes this often within one request is being changed by a program that has gone wrong.
+_MAX_TRIES = 5
 _CLOSE: Header = (b"connection", b"close")
+_NOT_FOUND = problem(404, f"Nothing is served at this path: use {PREFIX}, or POST to /v1/take, /v1/peek or /v1/refund.")
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class RulesNow(Protocol):
-    """The rules in force; read once in every request."""
+    """The rules in force. Every request reads them once."""
 
     @property
     def rules(self) -> Rules: ...
@@ -52,17 +61,16 @@ class Proxying(Protocol):
     async def __call__(self, scope: Scope, receive: Receive, send: Send, headers: Sequence[Header] = ()) -> None: ...
 
 
-class Begun(NamedTuple):
-    """A request that waits for nothing but its verdict. A tuple, as one is made for every request."""
+class Receiver(Protocol):
+    """The connection of a request on the fast path. Exactly one of these is called, once."""
 
-    view: View
-    request: Original
-    found: Found
-    plan: Plan
+    def deliver(self, answer: Answer) -> None: ...
+    def deliver_later(self, answering: Coroutine[Any, Any, Answer]) -> None: ...
+    def abort(self, error: Exception) -> None: ...
 
 
 class Front:
-    """`directory_of` gives the directory that goes with a file's rules; `decisions` answers below `/v1/`."""
+    """`directory_of` makes the directory for the rules of a file. `decisions` is the application below `/v1/`."""
 
     def __init__(
         self,
@@ -75,183 +83,127 @@ class Front:
     ) -> None:
         self._watched, self._limiter, self._directory_of = watched, limiter, directory_of
         self._decisions, self._proxy = decisions, proxy
-        self._view = self._seen(watched.rules)
+        self._view = self._view_of(watched.rules)
         self._outages = Outages()
         self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.draining:
-            scope.pop(AT_ONCE, None)
+            scope.pop(WRITE_ANSWER, None)
             send = _closing(send)
         if self._proxy is not None:
             await self._pass_on(self._proxy, scope, receive, send)
         elif scope["type"] != "http":
             await send({"type": "websocket.close"})
-        elif _is_below(scope["path"], PREFIX):
-            view = self._now()
-            await _for_gateway(view, await self._authorize(view, scope)).send(scope, send)
-        elif self._decisions is not None and _is_below(scope["path"], "/v1"):
+        elif is_authorize(scope):
+            await (await self.authorize(self._current_view(), scope)).send(scope, send)
+        elif self._decisions is not None and (scope["path"] + "/").startswith("/v1/"):
             await self._decisions(scope, receive, send)
         else:
-            await problem(404, f"There is nothing here: ask {PREFIX}, or POST to /v1/take, /v1/peek or /v1/refund.").send(scope, send)
+            await _NOT_FOUND.send(scope, send)
 
-    def begin(self, scope: Scope) -> Begun | None:
-        """The short way of nearly every request to `/authorize`: all that is done without waiting. None: go the long way, by a call."""
-        if self._proxy is not None or self.draining or not _is_below(scope["path"], PREFIX):
+    def begin(self, scope: Scope, receiver: Receiver) -> bool:
+        """The fast path. Returns False if the request needs `__call__`."""
+        if self._proxy is not None or self.draining or not is_authorize(scope):
+            return False
+        view = self._current_view()
+        outcome = resolve(view, scope, original)
+        if isinstance(outcome, Charged):
+            place = _Place(self, scope, outcome, receiver)
+            self._limiter.verdict_to(place, outcome.plan.group, time.monotonic() + view.rules.deadline)
+        else:
+            receiver.deliver_later(self.authorize(view, scope))
+        return True
+
+    async def authorize(self, view: View, scope: Scope) -> Answer:
+        return _for_gateway(view, await self._answer(view, scope, original))
+
+    def end(self, charged: Charged, outcome: Verdict | BackendError) -> Answer | None:
+        """None if the identity was out of date. It is forgotten, so the request can be resolved again."""
+        if isinstance(outcome, BackendError):
+            return self._unavailable(outcome)
+        if isinstance(outcome, Stale):
+            charged.view.directory.forget(charged.identity)
             return None
-        view, found = self._now(), _found(scope)
-        try:
-            request = forwarded.original(scope, found, view.trusts)
-        except ConflictingAccounts:
-            return None
-        rules = view.rules
-        route = rules.route(request.method, request.path)
-        credential = credential_in(found, rules.order)
-        if isinstance(credential, Refusal) or route.exempt or rules.require_tls:
-            return None
-        identity = view.directory.recall(credential, route.scope, request.address)
-        if not isinstance(identity, Identity):
-            return None
-        return Begun(view, request, found, view.plan(identity, route))
+        self._outages.note(outcome.degraded)
+        return charged.answer(outcome)
 
-    def decide(self, begun: Begun, place: Place) -> None:
-        """Have its verdict handed to `place`."""
-        self._limiter.verdict_to(place, begun.plan.group, time.monotonic() + begun.view.rules.deadline)
-
-    def end(self, begun: Begun, outcome: Verdict | BackendError) -> Answer | None:
-        """Its answer. None: what was known of the key is out of date, so ask `afresh`."""
-        answer = self._undecided(outcome) if isinstance(outcome, BackendError) else self._told(begun.plan, outcome)
-        return _for_gateway(begun.view, answer) if answer else None
-
-    async def afresh(self, begun: Begun) -> Answer:
-        return _for_gateway(begun.view, await self._decide(begun.view, begun.request, begun.found))
-
-    def _now(self) -> View:
-        rules = self._watched.rules
-        if rules is not self._view.rules:
-            self._view = self._seen(rules)
-        return self._view
-
-    def _seen(self, rules: Rules) -> View:
-        return View(rules, self._directory_of(rules), self._limiter.settings.prefix)
-
-    async def _authorize(self, view: View, scope: Scope) -> Answer:
-        found = _found(scope)
-        try:
-            request = forwarded.original(scope, found, view.trusts)
-        except ConflictingAccounts:
-            return problem(400, "X-Original-URI, X-Forwarded-Uri and the path tell of different requests.", reason="conflicting-accounts")
-        return await self._decide(view, request, found)
+    def _unavailable(self, error: BackendError) -> Answer:
+        """For failed look-ups. Decisions fail by the modes of their policies, so they hardly ever raise."""
+        self._outages.note(str(error))
+        return unavailable()
 
     async def _pass_on(self, proxy: Proxying, scope: Scope, receive: Receive, send: Send) -> None:
-        view, found = self._now(), _found(scope)
-        answer = await self._decide(view, forwarded.proxied(scope, found, view.trusts), found)
-        if answer.status == OK:
+        answer = await self._answer(self._current_view(), scope, proxied)
+        if answer.status == _OK:
             await proxy(scope, receive, send, answer.headers)
         elif scope["type"] == "http":
             await answer.send(scope, send)
         else:
             await send({"type": "websocket.close"})
 
-    async def _decide(self, view: View, request: Original, found: Found) -> Answer:
-        rules = view.rules
-        if rules.require_tls and request.scheme not in ("https", "wss"):
-            return problem(403, "This API is to be called over TLS only.", reason="plaintext")
-        route = rules.route(request.method, request.path)
-        if route.exempt:
-            return Answer(OK)
-        credential = credential_in(found, rules.order)
-        if credential is MISSING and rules.anonymous is not None and route.scope is None:
-            return await self._charge(view, view.anonymous(request.address, route.policy or rules.anonymous), route) or unavailable()
-        if isinstance(credential, Refusal):
-            return await self._refuse(view, request, credential)
-        for _ in range(_TRIES):
-            answer = await self._for_key(view, request, route, credential)
+    async def _answer(self, view: View, scope: Scope, read: Reader) -> Answer:
+        for _ in range(_MAX_TRIES):
+            try:
+                answer = await self._try_answer(view, scope, read)
+            except BackendError as error:
+                return self._unavailable(error)
             if answer is not None:
                 return answer
         return unavailable()
 
-    async def _for_key(self, view: View, request: Original, route: Route, credential: str) -> Answer | None:
-        """The answer; None if what was known of the key was out of date, and is forgotten."""
+    async def _try_answer(self, view: View, scope: Scope, read: Reader) -> Answer | None:
+        outcome = resolve(view, scope, read)
+        if isinstance(outcome, LookUp):
+            found = await view.directory.look_up(outcome.credential, outcome.route.scope, outcome.address)
+            outcome = settle(view, outcome.route, outcome.address, found)
+        if isinstance(outcome, Answer):
+            return outcome
+        return self.end(outcome, await self._limiter.verdict(outcome.plan.group, view.rules.deadline))
+
+    def _current_view(self) -> View:
+        rules = self._watched.rules
+        if rules is not self._view.rules:
+            self._view = self._view_of(rules)
+        return self._view
+
+    def _view_of(self, rules: Rules) -> View:
+        return View(rules, self._directory_of(rules), self._limiter.settings.prefix)
+
+
+class _Place:
+    """Where the batcher puts the verdict of a request on the fast path. It raises nothing: others of the batch wait for their turn."""
+
+    __slots__ = ("_charged", "_front", "_is_done", "_receiver", "_scope")
+
+    def __init__(self, front: Front, scope: Scope, charged: Charged, receiver: Receiver) -> None:
+        self._front, self._scope, self._charged, self._receiver = front, scope, charged, receiver
+        self._is_done = False
+
+    def done(self) -> bool:
+        return self._is_done
+
+    def set_result(self, outcome: Verdict | BackendError) -> None:
+        self._is_done = True
+        front, view = self._front, self._charged.view
         try:
-            identity = await view.directory.look_up(credential, route.scope, request.address)
-        except BackendError as error:
-            return self._undecided(error)
-        if isinstance(identity, Refusal):
-            return await self._refuse(view, request, identity)
-        answer = await self._charge(view, identity, route)
-        if answer is None:
-            view.directory.forget(identity)
-        return answer
+            answer = front.end(self._charged, outcome)
+            if answer is None:
+                self._receiver.deliver_later(front.authorize(view, self._scope))
+            else:
+                self._receiver.deliver(_for_gateway(view, answer))
+        except Exception as error:  # noqa: BLE001 - the receiver logs it
+            self._receiver.abort(error)
 
-    async def _charge(self, view: View, identity: Identity, route: Route) -> Answer | None:
-        plan = view.plan(identity, route)
-        try:
-            return self._told(plan, await self._limiter.verdict(plan.group, view.rules.deadline))
-        except BackendError as error:
-            return self._undecided(error)
-
-    def _told(self, plan: Plan, verdict: Verdict) -> Answer | None:
-        if isinstance(verdict, Stale):
-            return None
-        self._outages.saw(verdict.degraded)
-        return plan.numbers.allowed(verdict) if verdict.allowed else plan.numbers.denied(verdict)
-
-    def _undecided(self, error: BackendError) -> Answer:
-        """By policies with a failure mode there is a decision even then; this is where not even the key could be looked up."""
-        self._outages.saw(str(error))
-        return unavailable()
-
-    async def _refuse(self, view: View, request: Original, refusal: Refusal) -> Answer:
-        """With the numbers of who is refused. An attempt counts against its address; from one that has too many, it is refused for that."""
-        guard = view.rules.guard
-        shown = None
-        if refusal.holder is not None:
-            shown = await self._charge(view, refusal.holder, _LOOK)
-        elif guard is not None:
-            shown = await self._charge(view, view.anonymous(request.address, guard), Route() if refusal.attempt else _LOOK)
-        if refusal.attempt and shown is not None and shown.status != OK:
-            return _guessing(shown) if shown.status == TOO_MANY else shown
-        return _refused(refusal, shown.headers if shown is not None and shown.status == OK else [])
+    set_exception = set_result
 
 
 def _for_gateway(view: View, answer: Answer) -> Answer:
-    return answer.forbidden() if view.rules.deny_status == FORBIDDEN else answer
-
-
-def _is_below(path: str, prefix: str) -> bool:
-    return path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == "/")
-
-
-def _found(scope: Scope) -> dict[bytes, bytes]:
-    """The headers that matter here, in one pass; one that is sent twice is read as RFC 9110 says, so two credentials are none."""
-    found: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
-        if name in _NAMES:
-            found[name] = found[name] + b", " + value if name in found else value
-    return found
-
-
-def _refused(refusal: Refusal, numbers: list[Header]) -> Answer:
-    challenge = b'Bearer realm="limiter"'
-    if refusal.scope is not None:
-        challenge += b', error="insufficient_scope", scope="%b"' % refusal.scope.encode("ascii", "replace")
-    elif refusal is not MISSING:
-        challenge += b', error="invalid_token"'
-    headers = tuple(numbers)
-    if refusal.status == UNAUTHORIZED or refusal.scope is not None:
-        headers += ((b"www-authenticate", challenge),)
-    return problem(refusal.status, refusal.detail, headers=headers, reason=refusal.reason)
-
-
-def _guessing(over: Answer) -> Answer:
-    headers = tuple(header for header in over.headers if header[0] not in (b"content-type", b"cache-control"))
-    violated = json.loads(over.body)["violated-policies"]
-    return problem(429, "Too many failed attempts from this address.", kind=ABNORMAL_USAGE, headers=headers, violated_policies=violated)
+    return answer.as_forbidden() if view.rules.deny_status == _FORBIDDEN else answer
 
 
 def _closing(send: Send) -> Send:
-    """The connection ends with the answer, for whoever is asked to go elsewhere."""
+    """Ends the connection with the answer, so that the client opens the next one elsewhere."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from limiter.api.answers import NO_STORE, Answer, head_of
-from limiter.api.problems import PROBLEM_TYPE, problem
+from limiter.api.answers import NO_STORE, PROBLEM_TYPE, Answer, head_of, problem
 from limiter.api.rules import Rules
 from limiter.decision import Decision
 from limiter.headers import Row, plan_of

@@ -1,4 +1,4 @@
-"""Says once that Redis does not decide, and once that it does again: a line for each request would fill the disk as well."""
+"""Logs the start and the end of an outage of Redis. A line for each request would fill the disk."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ _log = structlog.get_logger("limiter.engine")
 
 
 class Outages:
-    __slots__ = ("_on",)
+    __slots__ = ("_is_out",)
 
     def __init__(self) -> None:
-        self._on = False
+        self._is_out = False
 
-    def saw(self, trouble: str) -> None:
-        """What a decision says of its engine: empty where all is well."""
-        if bool(trouble) == self._on:
+    def note(self, reason: str) -> None:
+        """Call it with each decision's `degraded`, which is empty if Redis made the decision."""
+        if bool(reason) == self._is_out:
             return
-        self._on = not self._on
-        if self._on:
-            _log.warning("Redis does not decide: requests are answered by their policies' failure modes", reason=trouble)
+        self._is_out = not self._is_out
+        if self._is_out:
+            _log.warning("Redis does not answer: requests follow the failure modes of their policies", reason=reason)
         else:
-            _log.info("Redis decides again")
+            _log.info("Redis answers again")

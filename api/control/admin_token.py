@@ -8,7 +8,7 @@ import hmac
 from fastapi.security import HTTPBearer
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from limiter.api.problems import problem
+from limiter.api.answers import problem
 
 # Declares the token in the OpenAPI document. TokenRequired checks it, also on paths without an operation.
 BEARER = HTTPBearer(scheme_name="bearer", description="The admin token, LIMITER_ADMIN_TOKEN.", auto_error=False)

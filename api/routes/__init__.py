@@ -1,1 +1,1 @@
-"""Routes: which rule of the configuration a request falls under."""
+"""Routes: which rule of the configuration applies to a request."""

@@ -1,7 +1,7 @@
-"""How a path may be read by the API behind, so that no odd spelling gets past a route.
+"""How the API behind may read a path, so that no odd spelling bypasses a route.
 
-`%63onvert` is `convert` to everybody, but servers differ about `%2F`, `\\`, `;x`, `//` and `..`. So an odd path has several
-readings, each as segments without empty ones; a path without any of these has one, itself.
+Every server reads `%63onvert` as `convert`, but servers differ about `%2F`, `\\`, `;x`, `//` and `..`. So a path with any of these has
+several readings. Each is a list of segments without empty ones. Any other path has one reading.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ def is_plain(path: str) -> bool:
 
 
 def readings(path: str) -> list[Sequence[str]]:
-    """Each distinct reading of a path as it stands on the wire (bytes as latin-1), a query after it or not."""
+    """Each distinct reading of a path as on the wire (bytes as latin-1), with or without a query."""
     bare = _bare(path)
     odd_slash, odd_parameters = _SLASHES.search(bare) is not None, ";" in bare
     found: dict[tuple[str, ...], None] = {}
     for slashes, parameters in product({False, odd_slash}, {False, odd_parameters}):
-        spelt = _SLASHES.sub("/", bare) if slashes else bare
-        decoded = [_decoded(segment) for segment in (_PARAMETERS.sub("", spelt) if parameters else spelt).split("/")]
+        spelled = _SLASHES.sub("/", bare) if slashes else bare
+        decoded = [_decoded(segment) for segment in (_PARAMETERS.sub("", spelled) if parameters else spelled).split("/")]
         found.update(dict.fromkeys(_walks(decoded)))
     return list(found)
 
 
 def segment(written: str) -> str:
-    """A literal segment of a pattern, as it is matched."""
+    """A literal segment of a pattern, in the form that segments of paths are compared in."""
     return _decoded(written.encode().decode("latin-1"))
 
 
@@ -47,12 +47,12 @@ def _decoded(segment: str) -> str:
     if segment.isascii() and "%" not in segment:
         return segment
     raw = unquote_to_bytes(segment.encode("latin-1", "replace"))
-    # A slash that is data stays apart from those that separate.
+    # An encoded slash is data, unlike the slashes between segments.
     return raw.decode("utf-8", "surrogateescape").replace("/", "%2F")
 
 
 def _walks(segments: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """Dots taken as names; as steps, with an empty segment (`//`) a step to go back from; and without."""
+    """With dots as names; with dots as steps, where `..` steps back from an empty segment (`//`) too; and where it does not."""
     full = tuple(filter(None, segments))
     yield full
     if ".." in full or "." in full:

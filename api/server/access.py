@@ -1,4 +1,4 @@
-"""The access log: a line for each request, without its query and its headers, as either may hold a secret."""
+"""The access log: one line for each request. It omits the query and the headers, because they may hold secrets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
-from limiter.api.answers import AT_ONCE
+from limiter.api.answers import WRITE_ANSWER
 from limiter.api.forwarded import peer_of
 from limiter.api.front import Application
 
@@ -24,8 +24,8 @@ def logged(app: Application) -> Application:
                 status = message["status"]
             await send(message)
 
-        # The short way out would pass us by.
-        scope.pop(AT_ONCE, None)
+        # That shortcut would bypass `sending`.
+        scope.pop(WRITE_ANSWER, None)
         try:
             await app(scope, receive, sending)
         finally:

@@ -22,11 +22,11 @@ import uvloop
 from starlette.types import ASGIApp
 
 from limiter.aio import AsyncLimiter
+from limiter.api.command_errors import Misused
 from limiter.api.config.file import load
 from limiter.api.config.sample import Sample, sample
 from limiter.api.control.admin import Control, admin_app
 from limiter.api.control.registry_routes import registry_router
-from limiter.api.failures import Misused
 from limiter.api.proxy.upstream import Address
 from limiter.api.registry import InvalidRecord, KeyFormat, Registry, connected
 from limiter.api.rules import Rules

@@ -21,8 +21,8 @@ from typing import Self
 import structlog
 
 from limiter.aio import AsyncLimiter
+from limiter.api.command_errors import CannotStart
 from limiter.api.config.file import ConfigError, load
-from limiter.api.failures import CannotStart
 from limiter.api.front import Application, Front
 from limiter.api.identity import Directory, RegisteredKeys
 from limiter.api.proxy.app import Proxy
@@ -33,7 +33,7 @@ from limiter.api.server.access import logged
 from limiter.api.server.listening import Listening, config_for
 from limiter.api.server.protocol import FrontProtocol
 from limiter.api.server.reload import Watched
-from limiter.api.v1.app import Decisions
+from limiter.api.v1.decisions import Decisions
 
 STOP_S = 10.0
 

@@ -1,4 +1,4 @@
-"""What is asked of the decision API, and what it answers, as JSON: read strictly, and the source of the OpenAPI document."""
+"""The JSON bodies of the decision API. Requests are read strictly, and the OpenAPI document is generated from these models."""
 
 from __future__ import annotations
 
@@ -7,60 +7,61 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from limiter.decision import Decision, LimitState
+from limiter.errors import shown
 from limiter.headers import Reset
 
 MOST_REQUESTS = 1000
 _MOST_CHARGES = 16
 
-# As `limiter.charge` has it; said here so that a reader of the document knows.
+# The same rule as in `limiter.charge`, stated here for the OpenAPI document.
 Subject = Annotated[
     str,
     Field(
         min_length=1,
         max_length=256,
         pattern=r"^[^\s{}\x00-\x1f\x7f-\x9f]+$",
-        description="A key, an account, an address: printable, without blanks and braces.",
+        description="A key, an account or an address: printable characters without blanks and braces.",
         examples=["key-1"],
     ),
 ]
-Name = Annotated[str, Field(min_length=1, max_length=64, description="A policy of the configuration.", examples=["standard"])]
-Cost = Annotated[int, Field(ge=0, le=2**53 - 1, description="Units to charge; 0 only looks.")]
-Account = Annotated[Subject | None, Field(description="Where the counts are kept: the same one for the same subject always.")]
+Name = Annotated[str, Field(min_length=1, max_length=64, description="The name of a policy in the configuration.", examples=["standard"])]
+Cost = Annotated[int, Field(ge=0, le=2**53 - 1, description="Units to charge. 0 charges nothing and returns the current numbers.")]
+Account = Annotated[Subject | None, Field(description="Where the counts are kept. Always use the same account for the same subject.")]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class ChargeAsked(_Strict):
-    """A policy, applied to a subject."""
+class ChargeBody(_Strict):
+    """A policy that is applied to a subject."""
 
     policy: Name
     subject: Subject
     cost: Cost = 1
 
 
-class OneAsked(ChargeAsked):
-    """One charge."""
+class SingleRequest(ChargeBody):
+    """A request with one charge."""
 
     account: Account = None
 
     @property
-    def charges(self) -> list[ChargeAsked]:
+    def charges(self) -> list[ChargeBody]:
         return [self]
 
 
-class TogetherAsked(_Strict):
-    """Several charges, made together or not at all."""
+class GroupRequest(_Strict):
+    """A request with several charges: all of them are made, or none is."""
 
-    charges: Annotated[list[ChargeAsked], Field(min_length=1, max_length=_MOST_CHARGES)]
+    charges: Annotated[list[ChargeBody], Field(min_length=1, max_length=_MOST_CHARGES)]
     account: Account = None
 
 
-class ManyAsked(_Strict):
-    """Requests that have nothing to do with each other, each with a decision of its own."""
+class BatchRequest(_Strict):
+    """Independent requests. Each gets its own decision."""
 
-    requests: Annotated[list[OneAsked | TogetherAsked], Field(min_length=1, max_length=MOST_REQUESTS)]
+    requests: Annotated[list[SingleRequest | GroupRequest], Field(min_length=1, max_length=MOST_REQUESTS)]
 
 
 class LimitTold(BaseModel):
@@ -92,35 +93,27 @@ class DecisionsTold(BaseModel):
     decisions: list[DecisionTold]
 
 
-Asked = OneAsked | TogetherAsked
-
-
-def read(told: Any) -> Asked | ManyAsked:
-    """Which of the forms is meant shows in its fields; ValueError names what is wrong with it, and where."""
-    if not isinstance(told, dict):
-        raise ValueError(f"the body is {_kind(told)}, not an object such as {{'policy': 'standard', 'subject': 'key-1'}}")  # noqa: TRY004 - one error for all that can be wrong
-    form: type[OneAsked | TogetherAsked | ManyAsked] = OneAsked
-    if "requests" in told:
-        form = ManyAsked
-    elif "charges" in told:
-        form = TogetherAsked
+def parse_request(body: Any) -> SingleRequest | GroupRequest | BatchRequest:
+    """Chooses the form by the fields of the body. Raises ValueError that names each wrong value and where it is."""
+    if not isinstance(body, dict):
+        raise ValueError(f"the body must be an object such as {{'policy': 'standard', 'subject': 'key-1'}}, not {_kind(body)}")  # noqa: TRY004 - one error for everything that can be wrong
+    form: type[SingleRequest | GroupRequest | BatchRequest] = SingleRequest
+    if "requests" in body:
+        form = BatchRequest
+    elif "charges" in body:
+        form = GroupRequest
     try:
-        return form.model_validate(told)
+        return form.model_validate(body)
     except ValidationError as error:
         raise ValueError("; ".join(_mistake(each) for each in error.errors(include_url=False))) from None
 
 
 def _mistake(error: Any) -> str:
-    place = "".join(
-        f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"] if part not in ("OneAsked", "TogetherAsked")
-    )
-    shown = "" if error["type"] == "missing" else f" ({_shown(error['input'])})"
-    return f"{place.lstrip('.') or 'the body'}{shown}: {error['msg']}"
-
-
-def _shown(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."  # noqa: PLR2004
+    # Inside a batch, pydantic adds the form that it tried to the path.
+    forms = (SingleRequest.__name__, GroupRequest.__name__)
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"] if part not in forms)
+    value = "" if error["type"] == "missing" else f" ({shown(error['input'])})"
+    return f"{path.lstrip('.') or 'the body'}{value}: {error['msg']}"
 
 
 def _kind(value: object) -> str:

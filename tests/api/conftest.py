@@ -1,4 +1,4 @@
-"""A sidecar that tests share, as long as they leave its configuration and its Redis alone; counts are kept apart by key."""
+"""A sidecar that tests share if they do not change its configuration or its Redis. Each test has its own key, so its own counts."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -28,6 +28,7 @@ routes:
   - {{ path: /convert, method: POST, cost: 3, scope: "convert:write" }}
   - {{ path: /public, policy: by-address }}
   - {{ path: /huge, cost: 2000 }}
+  - {{ path: /status, cost: 0 }}
 accounts:
   gone: {{ tier: free, state: suspended }}
 keys:
@@ -56,11 +57,11 @@ _unused = itertools.count()
 
 @pytest.fixture
 def key() -> str:
-    """A raw key that no other test has used; the key `fresh-7-secret` is named `fresh-7`."""
+    """A raw key that no other test uses. The key `fresh-7-secret` has the name `fresh-7`."""
     return f"fresh-{next(_unused)}-secret"
 
 
 @pytest.fixture
 def elsewhere() -> Callable[[], dict[str, str]]:
-    """Headers of a gateway whose client has an address that no other test has used."""
+    """Headers of a gateway whose client has an address that no other test uses."""
     return lambda: {"X-Forwarded-For": f"198.51.{next(_unused) // 250}.{next(_unused) % 250 + 1}"}

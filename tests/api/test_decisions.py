@@ -9,12 +9,12 @@ from support.sidecar import ask
 JSON = {"Content-Type": "application/json"}
 
 
-def test_take_says_how_each_limit_stands(shared, prefix):
-    told = shared.decide("take", policy="standard", subject=prefix, cost=2).json()
-    assert (told["allowed"], told["retry_after"], told["binding"], told["degraded"]) == (True, 0.0, "minute", None)
-    minute, hour = told["limits"]
+def test_take_returns_the_state_of_each_limit(shared, prefix):
+    decision = shared.decide("take", policy="standard", subject=prefix, cost=2).json()
+    assert (decision["allowed"], decision["retry_after"], decision["binding"], decision["degraded"]) == (True, 0.0, "minute", None)
+    minute, hour = decision["limits"]
     assert (minute["capacity"], minute["remaining"], hour["remaining"]) == (5, 3, 998)
-    assert told["headers"]["X-RateLimit-Remaining"] == "3"
+    assert decision["headers"]["X-RateLimit-Remaining"] == "3"
 
 
 def test_a_denial_is_data(shared, prefix):
@@ -33,28 +33,28 @@ def test_peek_charges_nothing_and_refund_gives_back(shared, prefix):
     assert shared.decide("peek", policy="standard", subject=prefix, cost=0).json()["limits"][0]["remaining"] == 4
 
 
-def test_several_charges_are_made_together_or_not_at_all(shared, prefix):
+def test_several_charges_are_all_made_or_none_is(shared, prefix):
     charges = [{"policy": "bulk", "subject": f"{prefix}-a"}, {"policy": "standard", "subject": f"{prefix}-b", "cost": 6}]
-    told = shared.decide("take", charges=charges, account=prefix).json()
-    assert told["allowed"] is False
-    assert told["limits"][0]["remaining"] == 1000
+    decision = shared.decide("take", charges=charges, account=prefix).json()
+    assert decision["allowed"] is False
+    assert decision["limits"][0]["remaining"] == 1000
 
 
-def test_many_requests_have_a_decision_each(shared, prefix):
+def test_each_request_of_a_batch_gets_its_own_decision(shared, prefix):
     one = {"policy": "standard", "subject": prefix, "cost": 3}
     together = {"charges": [{"policy": "standard", "subject": f"{prefix}-2"}], "account": prefix}
-    told = shared.decide("take", requests=[one, one, together]).json()
-    assert [each["allowed"] for each in told["decisions"]] == [True, False, True]
+    decision = shared.decide("take", requests=[one, one, together]).json()
+    assert [each["allowed"] for each in decision["decisions"]] == [True, False, True]
 
 
-def test_the_counts_are_those_of_authorize(shared, key):
+def test_the_counts_are_shared_with_authorize(shared, key):
     shared.ask(key=key)
     name = key.removesuffix("-secret")
     assert shared.decide("peek", policy="standard", subject=name, account=name, cost=0).json()["limits"][0]["remaining"] == 4
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "named"),
+    ("body", "status", "named"),
     [
         ({}, 400, "policy"),
         ({"policy": "standard"}, 400, "subject"),
@@ -74,8 +74,8 @@ def test_the_counts_are_those_of_authorize(shared, key):
         (7, 400, "a number"),
     ],
 )
-def test_bad_input_is_named(shared, asked, status, named):
-    reply = ask(shared.front, "/v1/take", "POST", JSON, json.dumps(asked))
+def test_the_problem_names_the_wrong_value(shared, body, status, named):
+    reply = ask(shared.front, "/v1/take", "POST", JSON, json.dumps(body))
     assert (reply.status, reply.headers["Content-Type"]) == (status, "application/problem+json")
     assert named in reply.json()["detail"]
 
@@ -83,25 +83,25 @@ def test_bad_input_is_named(shared, asked, status, named):
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"\xff\xfe", b'{"policy": NaN}', b"[" * 100_000, b'{"policy": "standard", "subject": "\\ud800"}', b"9" * 5000]
 )
-def test_what_is_no_json_is_400(shared, body):
+def test_a_body_that_is_not_json_gets_400(shared, body):
     assert ask(shared.front, "/v1/take", "POST", JSON, body).status == 400
 
 
-def test_a_body_too_large_is_413(shared):
+def test_a_body_that_is_too_large_gets_413(shared):
     assert ask(shared.front, "/v1/take", "POST", JSON, b" " * (1024 * 1024 + 1)).status == 413
 
 
-def test_other_content_is_415(shared):
+def test_other_content_types_get_415(shared):
     reply = ask(shared.front, "/v1/take", "POST", {"Content-Type": "text/plain"}, b"{}")
     assert (reply.status, reply.headers["Accept"]) == (415, "application/json")
 
 
-def test_other_methods_are_405(shared):
+def test_other_methods_get_405(shared):
     reply = ask(shared.front, "/v1/take")
     assert (reply.status, reply.headers["Allow"]) == (405, "POST")
 
 
-def test_nobody_comes_in_through_a_proxy(shared):
-    """Who may call can spend anybody's limits, so a gateway that passes `/v1` on by mistake opens nothing."""
+def test_callers_behind_a_proxy_get_403(shared):
+    """A caller can spend the limits of any subject. A gateway that exposes `/v1` by mistake must not give that to its clients."""
     reply = ask(shared.front, "/v1/take", "POST", {**JSON, "X-Forwarded-For": "203.0.113.7"}, b'{"policy": "standard", "subject": "a"}')
     assert reply.status == 403

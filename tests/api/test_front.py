@@ -1,4 +1,4 @@
-"""The data plane over HTTP: who is let in, what it costs, and what is said of it."""
+"""The data plane over HTTP: which requests pass, what they cost, and what the answers contain."""
 
 import http.client
 import json
@@ -9,7 +9,7 @@ import pytest
 from support.sidecar import ask
 
 
-def test_an_allowed_request_is_answered_with_its_numbers(shared, key):
+def test_the_answer_to_an_allowed_request_has_the_numbers(shared, key):
     reply = shared.ask(key=key)
     assert reply.status == 200
     assert reply.body == b""
@@ -22,7 +22,7 @@ def test_an_allowed_request_is_answered_with_its_numbers(shared, key):
     )
 
 
-def test_the_request_over_the_limit_is_refused_with_all_that_a_client_needs(shared, key):
+def test_the_answer_to_a_denied_request_has_everything_that_a_client_needs(shared, key):
     assert [shared.ask(key=key).status for _ in range(5)] == [200] * 5
     reply = shared.ask(key=key)
     assert reply.status == 429
@@ -49,7 +49,7 @@ def test_the_headers_are_structured_fields(shared, key):
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PURGE"])
-def test_any_method_and_any_path_below_are_taken(shared, key, method):
+def test_any_method_and_any_path_below_authorize_are_accepted(shared, key, method):
     assert shared.ask("/authorize/some/where", method=method, key=key).status in (200, 400)
     assert shared.ask(method=method, key=key).status in (200, 400)
 
@@ -72,7 +72,7 @@ def test_head_is_answered_without_a_body(shared, key):
         ("x" * 600, "invalid-credential"),
     ],
 )
-def test_without_a_good_key_it_is_401_and_says_why(shared, elsewhere, credential, reason):
+def test_a_request_without_a_valid_key_gets_401_with_the_reason(shared, elsewhere, credential, reason):
     reply = shared.ask(key=credential, headers=elsewhere())
     assert reply.status == 401
     assert reply.json()["reason"] == reason
@@ -80,22 +80,22 @@ def test_without_a_good_key_it_is_401_and_says_why(shared, elsewhere, credential
     assert credential is None or credential.encode() not in reply.body
 
 
-def test_a_suspended_account_is_403(shared):
+def test_a_suspended_account_gets_403(shared):
     reply = shared.ask(key="gone-secret")
     assert (reply.status, reply.json()["reason"]) == (403, "account-suspended")
 
 
-def test_bearer_wins_over_x_api_key(shared, key, elsewhere):
+def test_a_bearer_token_takes_precedence_over_x_api_key(shared, key, elsewhere):
     assert shared.ask(headers={"X-API-Key": key}).status == 200
     assert shared.ask(key=key, headers={"X-API-Key": "nonsense"}).status == 200
     assert shared.ask(key="nonsense", headers={"X-API-Key": key, **elsewhere()}).status == 401
 
 
-def test_another_scheme_is_no_bearer(shared, key):
+def test_other_authorization_schemes_are_ignored(shared, key):
     assert shared.ask(headers={"Authorization": "Basic eDp5", "X-API-Key": key}).status == 200
 
 
-def test_two_credentials_in_one_header_are_none(shared, key, elsewhere):
+def test_two_authorization_headers_are_an_invalid_credential(shared, key, elsewhere):
     connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=10)
     connection.putrequest("GET", "/authorize")
     for name, value in [("Authorization", f"Bearer {key}"), ("Authorization", "Bearer other"), *elsewhere().items()]:
@@ -108,11 +108,11 @@ def test_two_credentials_in_one_header_are_none(shared, key, elsewhere):
 @pytest.mark.parametrize(
     ("address", "status"), [("203.0.113.7", 200), ("::ffff:203.0.113.8", 200), ("2001:db8::1", 200), ("198.51.100.7", 403)]
 )
-def test_a_key_may_be_bound_to_addresses(shared, address, status):
+def test_a_key_can_be_restricted_to_addresses(shared, address, status):
     assert shared.ask(key="inside-secret", headers={"X-Forwarded-For": address}).status == status
 
 
-def test_a_route_may_need_a_scope_and_cost_more(shared, key):
+def test_a_route_can_require_a_scope_and_cost_more(shared, key):
     headers = {"X-Original-Method": "POST", "X-Original-URI": "/convert?x=1"}
     refused = shared.ask(key=key, headers=headers)
     assert (refused.status, refused.json()["reason"]) == (403, "missing-scope")
@@ -123,17 +123,25 @@ def test_a_route_may_need_a_scope_and_cost_more(shared, key):
     assert names == ["burst", "minute"]
 
 
-def test_an_exempt_route_is_not_counted_and_needs_no_key(shared):
+def test_an_exempt_route_needs_no_key_and_is_not_counted(shared):
     reply = shared.ask("/authorize/health")
     assert reply.status == 200
     assert reply.headers["RateLimit"] is None
 
 
-def test_a_cost_above_the_capacity_can_never_pass(shared):
+def test_a_cost_above_the_capacity_is_denied_without_retry_after(shared):
     reply = shared.ask("/authorize/huge", key="writer-secret")
     assert reply.status == 429
     assert reply.headers["Retry-After"] is None
     assert "never" in reply.json()["detail"]
+
+
+def test_a_route_of_cost_0_charges_nothing_but_needs_room(shared, key):
+    assert [shared.ask("/authorize/status", key=key).headers["X-RateLimit-Remaining"] for _ in range(2)] == ["5", "5"]
+    assert [shared.ask(key=key).status for _ in range(5)] == [200] * 5
+    reply = shared.ask("/authorize/status", key=key)
+    assert (reply.status, reply.json()["violated-policies"]) == (429, ["minute"])
+    assert 55 <= int(reply.headers["Retry-After"]) <= 60
 
 
 def test_guessing_keys_is_limited_by_address(shared, elsewhere):
@@ -146,7 +154,7 @@ def test_guessing_keys_is_limited_by_address(shared, elsewhere):
     assert shared.ask(key="guess", headers=elsewhere()).status == 401
 
 
-def test_guesses_leave_no_state_but_the_address(shared, elsewhere, client):
+def test_guesses_store_nothing_but_the_count_of_their_address(shared, elsewhere, client):
     guesser = elsewhere()
     for n in range(4):
         shared.ask(key=f"invented-{n}", headers=guesser)
@@ -154,19 +162,19 @@ def test_guesses_leave_no_state_but_the_address(shared, elsewhere, client):
     assert not client.keys("*invented*")
 
 
-def test_two_accounts_of_the_path_are_refused(shared, key):
+def test_conflicting_original_paths_get_400(shared, key):
     reply = shared.ask(key=key, headers={"X-Original-URI": "/a", "X-Forwarded-Uri": "/b"})
     assert (reply.status, reply.json()["reason"]) == (400, "conflicting-accounts")
 
 
-@pytest.mark.parametrize("path", ["/", "/authorized", "/v1", "/v2/take", "/v1/takes"])
-def test_elsewhere_there_is_nothing(shared, path):
+@pytest.mark.parametrize("path", ["/", "/authorized", "/%61uthorize/x", "/v1", "/v2/take", "/v1/takes"])
+def test_other_paths_get_404(shared, path):
     reply = shared.ask(path)
     assert reply.status == 404
     assert reply.json()["status"] == 404
 
 
-def test_what_is_no_http_is_answered_with_a_problem(shared):
+def test_malformed_http_gets_a_problem(shared):
     connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=10)
     connection.connect()
     connection.sock.sendall(b"GET /authorize HTTP/1.1\r\nno header\r\n\r\n")
@@ -179,14 +187,14 @@ def test_what_is_no_http_is_answered_with_a_problem(shared):
 def test_many_requests_share_a_connection(shared, key):
     connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=10)
     for expected in (200, 200, 200, 200, 200, 429, 429):
-        connection.request("POST", "/authorize", b"a body that nobody reads", {"Authorization": f"Bearer {key}"})
+        connection.request("POST", "/authorize", b"a body that is ignored", {"Authorization": f"Bearer {key}"})
         response = connection.getresponse()
         response.read()
         assert response.status == expected
     connection.close()
 
 
-def test_http_1_0_is_answered_and_closed(shared, key):
+def test_an_http_1_0_connection_is_closed_after_the_answer(shared, key):
     connection = http.client.HTTPConnection("127.0.0.1", shared.port, timeout=10)
     connection.connect()
     connection.sock.sendall(f"GET /authorize HTTP/1.0\r\nAuthorization: Bearer {key}\r\n\r\n".encode())
@@ -195,7 +203,7 @@ def test_http_1_0_is_answered_and_closed(shared, key):
     connection.close()
 
 
-def test_a_subject_is_never_the_key_itself(shared, key, client):
+def test_raw_keys_are_in_no_redis_key_and_no_log(shared, key, client):
     shared.ask(key=key)
     shared.ask(key="writer-secret")
     names = b" ".join(client.keys("*"))
@@ -204,5 +212,5 @@ def test_a_subject_is_never_the_key_itself(shared, key, client):
     assert "secret" not in json.dumps(shared.log)
 
 
-def test_the_front_has_no_control_plane(shared):
+def test_the_front_does_not_serve_the_control_plane(shared):
     assert ask(shared.front, "/healthz").status == 404

@@ -29,7 +29,7 @@ TRIES = settings(max_examples=40, deadline=None, suppress_health_check=list(Heal
 
 
 def fuzz(document, url, headers):
-    """Every operation of the document, with data that it allows and with data that it does not."""
+    """Every operation of the document, with valid and with invalid data."""
     # Where the test sends credentials, generated ones would never arrive.
     config = SchemathesisConfig.from_dict({"generation": {"with-security-parameters": not headers}, "checks": REJECTIONS})
     schema = schemathesis.openapi.from_dict(document, config=config)

@@ -1,4 +1,4 @@
-"""Gateways: a real nginx, and the requests that Traefik, Caddy and Envoy make."""
+"""A real nginx, and the requests that Traefik, Caddy and Envoy send."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def bearer(key):
     return {"Authorization": f"Bearer {key}"}
 
 
-def test_nginx_passes_the_verdict_and_its_headers_on(gatekeeper, tmp_path_factory):
+def test_nginx_passes_the_status_and_the_headers_on(gatekeeper, tmp_path_factory):
     with nginx(tmp_path_factory.mktemp("nginx"), gatekeeper.front) as url:
         replies = [ask(url, "/files", headers=bearer("free-key")) for _ in range(4)]
         assert [reply.status for reply in replies] == [200, 200, 200, 429]
@@ -51,7 +51,7 @@ def test_nginx_passes_the_verdict_and_its_headers_on(gatekeeper, tmp_path_factor
         assert ask(url, "/files").headers["WWW-Authenticate"].startswith("Bearer")
         assert ask(url, "/health").status == 200
 
-        # The method and the path are those of the client, and cannot be talked over.
+        # The client cannot override its method and path with headers.
         converted = ask(
             url, "/convert/a?x=1", "POST", {**bearer("writer-key"), "X-Original-URI": "/health", "X-Forwarded-Uri": "/health"}, b"body"
         )
@@ -59,7 +59,7 @@ def test_nginx_passes_the_verdict_and_its_headers_on(gatekeeper, tmp_path_factor
         assert ask(url, "/convert/a", "POST", bearer("free-key")).status == 403
 
 
-def test_a_denial_is_403_with_the_true_status_in_a_header(gatekeeper):
+def test_deny_status_403_keeps_the_original_status_in_a_header(gatekeeper):
     for _ in range(3):
         gatekeeper.ask(key="free-key")
     reply = gatekeeper.ask(key="free-key")

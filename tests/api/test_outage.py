@@ -1,4 +1,4 @@
-"""Redis hangs, for real, while requests go on. In real time, as that is the subject: about ten seconds."""
+"""Redis hangs while requests continue. The test runs in real time, about ten seconds, because time is its subject."""
 
 import signal
 import time
@@ -8,9 +8,9 @@ from support.redis_server import redis_server
 from support.sidecar import digest, eventually, sidecar
 
 DEADLINE = 0.05
-# What the promise allows for everything but Redis.
+# The promise allows this much for everything except Redis.
 SLACK = 0.05
-# What a busy machine may add by not running us or the client at all; a request that is not answered in time hangs for seconds.
+# A busy machine may add this much by suspending a process. A request that misses its deadline would hang for seconds.
 STALL = 0.5
 HUNG_S = 5
 
@@ -28,8 +28,8 @@ keys:
 """
 
 
-def test_while_redis_hangs_every_request_is_answered_in_time_by_its_policys_mode(tmp_path):
-    """500 requests/s, by turns under a policy that fails open and one that fails closed."""
+def test_while_redis_hangs_every_request_is_answered_in_time_by_the_failure_mode_of_its_policy(tmp_path):
+    """500 requests/s, alternating between a policy that fails open and one that fails closed."""
     text = CONFIG.format(reading=digest("reading-key"), writing=digest("writing-key"))
     with redis_server() as own, sidecar(tmp_path, text, redis=own.url) as running:
         with load(url=running.front, rate=500, seconds=HUNG_S + 3, keys=["reading-key", "writing-key"], connections=64) as clients:
@@ -43,7 +43,7 @@ def test_while_redis_hangs_every_request_is_answered_in_time_by_its_policys_mode
         before, after = used(running), running.ask(key="reading-key")
     assert told["lost"] == []
     assert told["refused"] == 0
-    # A request that was on its way when Redis stopped or went on may have gone either way.
+    # A request that was in flight when Redis stopped or continued may have either result.
     hung = [answer for answer in told["answers"] if began < answer[0] < ended - DEADLINE - SLACK]
     assert len(hung) > 300 * HUNG_S
     assert {(status, headers.get("x-ratelimit-degraded")) for _, _, status, headers in hung} == {(200, "open"), (503, "closed")}
@@ -51,7 +51,7 @@ def test_while_redis_hangs_every_request_is_answered_in_time_by_its_policys_mode
     assert times[int(len(times) * 0.95)] < DEADLINE + SLACK
     assert times[-1] < DEADLINE + SLACK + STALL
     assert "x-ratelimit-degraded" not in told["answers"][-1][3]
-    # Right again: the next request is counted, once.
+    # After the outage the next request is counted, once.
     assert after.status == 200
     assert int(after.headers["X-RateLimit-Remaining"]) == 1_000_000 - before - 1
 

@@ -1,4 +1,4 @@
-"""Three sidecars under load: what is taken from a key or an account is gone from all of them with the next request."""
+"""Three sidecars under load: a revocation or a downgrade takes effect on all of them with the next request."""
 
 import time
 
@@ -22,9 +22,9 @@ RATE, SECONDS = 500, 5.0
 
 
 def admitted(told, capacity, since=0.0):
-    """When the requests began that were let in by the policy of this capacity."""
-    let_in = [(begun, headers["x-ratelimit-limit"]) for begun, _, status, headers in told["answers"] if status == 200]
-    return [begun for begun, policy in let_in if policy == capacity and begun > since]
+    """The start times of the requests that the policy of this capacity admitted."""
+    allowed = [(begun, headers["x-ratelimit-limit"]) for begun, _, status, headers in told["answers"] if status == 200]
+    return [begun for begun, policy in allowed if policy == capacity and begun > since]
 
 
 def test_no_request_that_starts_after_a_revocation_or_a_downgrade_is_admitted_anywhere(tmp_path, server, prefix):
@@ -46,7 +46,7 @@ def test_no_request_that_starts_after_a_revocation_or_a_downgrade_is_admitted_an
             eventually(lambda: third.done("GET", warm)["limits"][0]["remaining"] < 2_000_000 - RATE, "load on all of them")
             second.done("POST", f"/accounts/revoked/keys/{revoked['id']}/revoke")
             revoked_at = time.monotonic()
-            eventually(lambda: time.monotonic() - revoked_at > 1, "a second of load on what is left")
+            eventually(lambda: time.monotonic() - revoked_at > 1, "a second of load after the revocation")
             third.done("PATCH", "/accounts/downgraded", {"tier": "free"})
             downgraded_at = time.monotonic()
             told = [running.told() for running in (one, two, three)]
@@ -55,7 +55,7 @@ def test_no_request_that_starts_after_a_revocation_or_a_downgrade_is_admitted_an
         assert len(each["answers"]) >= RATE * SECONDS * 0.9
         assert admitted(each, "1000000")
         assert admitted(each, "1000000", revoked_at) == []
-        assert admitted(each, "2000000", revoked_at), "who was not revoked is let in"
+        assert admitted(each, "2000000", revoked_at), "the key that was not revoked is admitted"
         assert admitted(each, "2000000", downgraded_at) == []
         after = {status for begun, _, status, _ in each["answers"] if begun > downgraded_at}
         assert after == {401, 403}

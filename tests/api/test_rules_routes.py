@@ -1,4 +1,4 @@
-"""The first route whose method and pattern match; and no spelling of a path gets past one."""
+"""A request takes the first route whose method and pattern match, and no spelling of a path bypasses a route."""
 
 import timeit
 import tracemalloc
@@ -22,13 +22,13 @@ def name(found, path, method="GET"):
     return found.route(method, path).name
 
 
-def test_what_matches_no_route_costs_one_and_needs_no_scope():
+def test_a_request_that_matches_no_route_costs_1_and_needs_no_scope():
     for found in (loads(BASE.removesuffix("routes:\n")), rules("path: /a")):
         route = found.route("GET", "/b")
         assert (route.name, route.cost, route.policy, route.exempt, route.scope) == ("unmatched", 1, None, False, None)
 
 
-def test_a_route_carries_what_was_written():
+def test_a_route_has_the_fields_of_the_file():
     found = rules("path: /health, exempt: true", "path: /convert/*, method: POST, cost: 5, scope: 'convert:write', policy: uploads")
     assert found.route("GET", "/health").exempt
     route = found.route("POST", "/convert/17")
@@ -37,7 +37,7 @@ def test_a_route_carries_what_was_written():
 
 
 @pytest.mark.parametrize(
-    ("pattern", "taken", "left"),
+    ("pattern", "matching", "others"),
     [
         ("/", ["/", "", "//", "/?a"], ["/a"]),
         ("/a", ["/a", "/a/", "/a?b=/c", "/a#b", "//a"], ["/", "/A", "/a/b", "/aa"]),
@@ -51,20 +51,20 @@ def test_a_route_carries_what_was_written():
         ("/.well-known/x", ["/.well-known/x"], ["/well-known/x"]),
     ],
 )
-def test_patterns(pattern, taken, left):
+def test_a_pattern_matches_exactly_the_paths_that_it_describes(pattern, matching, others):
     found = rules(f"path: '{pattern}'")
-    assert [name(found, path) for path in taken] == [pattern] * len(taken)
-    assert [name(found, path) for path in left] == ["unmatched"] * len(left)
+    assert [name(found, path) for path in matching] == [pattern] * len(matching)
+    assert [name(found, path) for path in others] == ["unmatched"] * len(others)
 
 
-def test_the_first_that_matches_counts():
+def test_the_first_matching_route_applies():
     found = rules("path: /a/b", "path: /a/*", "path: /**", "path: /c")
     assert [name(found, path) for path in ("/a/b", "/a/c", "/c", "/a")] == ["/a/b", "/a/*", "/**", "/**"]
     found = rules("path: /a/*", "path: /a/b/*", "path: /*/b/c")
     assert [name(found, path) for path in ("/a/b", "/a/b/c", "/x/b/c")] == ["/a/*", "/a/b/*", "/*/b/c"]
 
 
-def test_methods():
+def test_a_route_matches_only_its_methods_and_get_includes_head():
     found = rules("path: /a, method: GET", "path: /a, method: [POST, PUT], cost: 2", "path: /**, cost: 3")
     assert [found.route(method, "/a").cost for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "get")] == [1, 1, 2, 2, 3, 3]
 
@@ -89,8 +89,8 @@ def test_methods():
         "/convert/..\\health",
     ],
 )
-def test_no_spelling_gets_past_a_route(path):
-    """Each of these is /convert/x to some server behind; `/health` would be exempt."""
+def test_no_spelling_bypasses_a_route(path):
+    """Some server reads each of these as /convert/x. As `/health` it would be exempt."""
     found = rules("path: /health, exempt: true", "path: /convert/*, cost: 5, scope: 'convert:write'")
     route = found.route("POST", path)
     assert (route.exempt, route.cost, route.scope, route.name) == (False, 5, "convert:write", "/convert/*")
@@ -103,30 +103,30 @@ def test_no_spelling_gets_past_a_route(path):
 @pytest.mark.parametrize(
     "path", ["/convert/x;/..;/..;/health", "/convert/..;/health", "/health;x", "/x/../health", "/health\\..\\x", "/health%2F"]
 )
-def test_an_odd_spelling_is_not_exempt_unless_all_agree(path):
+def test_an_odd_spelling_is_exempt_only_if_every_reading_is(path):
     found = rules("path: /health, exempt: true")
     assert found.route("GET", path).exempt is False
     assert found.route("GET", "//%68ealth/").exempt
 
 
-def test_a_path_that_may_mean_two_scopes_is_for_nobody():
+def test_a_path_with_two_possible_scopes_is_refused():
     found = rules("path: /a/*, scope: a", "path: /b, scope: b")
     assert found.route("GET", "/a/..%2F..%2Fb").scope == "a b"
 
 
 @pytest.mark.parametrize("path", ["/a/..%2F..%2Fb", "/c/..%2F..%2Fb", "/c/../b", "/a%2Fx"])
-def test_a_path_that_may_mean_two_policies_is_for_nobody(path):
-    """The caller's own is one: a route with a looser policy is no way around it."""
+def test_a_path_with_two_possible_policies_is_refused(path):
+    """The caller's own policy is one of them: a route with a looser policy must not bypass it."""
     found = rules("path: /a/*, policy: standard", "path: /b, policy: loose")
     assert found.route("GET", path).scope == REFUSED
 
 
-def test_a_slash_within_a_segment_may_be_data():
+def test_an_encoded_slash_may_be_part_of_a_segment():
     assert name(rules("path: /projects/*"), "/projects/group%2Fname") == "/projects/*"
     assert rules("path: /projects/**, policy: loose").route("GET", "/projects/group%2Fname").policy.name == "loose"
 
 
-def test_a_path_that_is_too_long_to_read_is_for_nobody():
+def test_a_path_that_is_too_long_is_refused():
     found = rules("path: /**, exempt: true")
     assert found.route("GET", "/" + "a" * 8191).exempt
     refused = found.route("GET", "/" + "a" * 8192)
@@ -143,8 +143,8 @@ PATTERNS = st.lists(st.sampled_from(["a", "b", "*", "{id}"]), max_size=4).flatma
 
 
 @given(st.lists(PATTERNS, max_size=8), st.lists(st.sampled_from(["a", "b", "c"]), max_size=5))
-def test_a_plain_path_takes_the_first_pattern_that_matches_it(patterns, segments):
-    """Held against the plainest way to say it."""
+def test_a_plain_path_takes_the_first_matching_pattern(patterns, segments):
+    """Compared with the simplest implementation."""
 
     def matches(parts, segments):
         if parts == ["**"] or not parts or not segments:
@@ -160,13 +160,13 @@ def test_a_plain_path_takes_the_first_pattern_that_matches_it(patterns, segments
 
 
 @given(st.text(max_size=10), st.lists(SEGMENTS, max_size=8), st.text(max_size=10))
-def test_any_path_has_a_route(method, segments, text):
+def test_every_path_has_a_route(method, segments, text):
     found = rules("path: /a/*", "path: /a/b/**, cost: 2")
     for path in ("/".join(segments), "/" + "/".join(segments), text):
         assert found.route(method, path).cost in (1, 2)
 
 
-def test_routes_that_are_never_reached_are_told():
+def test_routes_that_never_match_are_warned_about():
     hidden = ["path: /a/b", "path: '/a/{x}'", "path: /a/**", "path: /c, method: GET", "path: /c, method: [GET, HEAD]"]
     for first, second in [(1, 0), (2, 0), (2, 1), (2, 2), (4, 3), (3, 4)]:
         assert [": routes[1]: " in warning for warning in rules(hidden[first], hidden[second]).warnings if "reached" in warning] == [True]
@@ -175,8 +175,8 @@ def test_routes_that_are_never_reached_are_told():
     assert not any("reached" in warning for warning in rules("path: /c, method: GET", "path: /c").warnings)
 
 
-def test_a_look_up_is_cheap():
-    """A microsecond on an idle machine; this allows for a busy one. Five hundred routes cost no more than one."""
+def test_a_lookup_takes_microseconds():
+    """About 1 us on an idle machine; the bound allows for a busy one. 500 routes cost no more than one."""
     found = rules(*(f"path: /v1/things{n}/*/parts" for n in range(500)))
     seen = min(timeit.repeat(lambda: found.route("GET", "/v1/things499/17/parts"), number=2000, repeat=5)) / 2000
     assert seen < 10e-6
@@ -185,7 +185,7 @@ def test_a_look_up_is_cheap():
     assert unseen < 60e-6
 
 
-def test_paths_that_never_recur_do_not_fill_memory():
+def test_paths_that_are_never_repeated_do_not_fill_the_memory():
     found = rules("path: /a/*")
     tracemalloc.start()
     for n in range(20_000):

@@ -1,4 +1,4 @@
-"""The short ways past the server leave a connection as the server would: its idle time, its order, its end."""
+"""The fast path treats a connection as uvicorn does: idle time, order of answers, and closing."""
 
 import asyncio
 import socket
@@ -29,7 +29,7 @@ def asked(method="GET", path="/authorize/items", lines="", body=""):
 
 
 def with_front(server, prefix, talk):
-    """What `talk(reader, writer, front)` returns, on a connection to a front that gives idle ones 0.3 s."""
+    """The result of `talk(reader, writer, front)` on a connection to a front that closes idle connections after 0.3 s."""
 
     async def scenario():
         async with AsyncLimiter(server.url, prefix=prefix, deadline=10) as limiter:
@@ -59,8 +59,8 @@ def remaining(head):
     return int(head.partition("x-ratelimit-remaining: ")[2].partition("\r\n")[0])
 
 
-def test_a_connection_is_closed_when_it_was_idle_for_the_time_that_it_has(server, prefix):
-    """Real time is the subject: from the last answer on, however many there were before."""
+def test_an_idle_connection_is_closed_after_its_timeout(server, prefix):
+    """In real time. The timeout counts from the last answer."""
 
     async def talk(reader, writer, _):
         for _ in range(4):
@@ -74,7 +74,7 @@ def test_a_connection_is_closed_when_it_was_idle_for_the_time_that_it_has(server
     assert IDLE_S * 0.9 < with_front(server, prefix, talk) < IDLE_S + 5
 
 
-def test_a_request_that_is_not_all_here_yet_is_not_idle(server, prefix):
+def test_a_connection_with_an_incomplete_request_is_not_idle(server, prefix):
     async def talk(reader, writer, _):
         writer.write(asked())
         await answer(reader)
@@ -86,13 +86,13 @@ def test_a_request_that_is_not_all_here_yet_is_not_idle(server, prefix):
     assert with_front(server, prefix, talk).startswith("http/1.1 200")
 
 
-def test_requests_sent_ahead_are_answered_in_their_order(server, prefix):
+def test_pipelined_requests_are_answered_in_order(server, prefix):
     async def talk(reader, writer, _):
         writer.write(
             asked() * 3 + asked(path="/nowhere") + asked("HEAD") + asked("POST", lines="Content-Length: 4\r\n", body="body") + asked()
         )
         heads = [await answer(reader) for _ in range(4)]
-        # Its length is that of the answer to a GET, and no body follows.
+        # The length is that of the answer to a GET, and no body follows.
         heads.append((await reader.readuntil(b"\r\n\r\n")).decode().lower())
         heads += [await answer(reader) for _ in range(2)]
         return heads
@@ -103,7 +103,7 @@ def test_requests_sent_ahead_are_answered_in_their_order(server, prefix):
 
 
 @pytest.mark.parametrize("lines", ["Content-Length: 5\r\n", "Content-Length: 5\r\nExpect: 100-continue\r\n"])
-def test_a_body_that_comes_late_is_passed_over(server, prefix, lines):
+def test_a_body_that_arrives_late_is_skipped(server, prefix, lines):
     async def talk(reader, writer, _):
         writer.write(asked("POST", lines=lines))
         first = await answer(reader)
@@ -113,17 +113,17 @@ def test_a_body_that_comes_late_is_passed_over(server, prefix, lines):
     assert [head[:12] for head in with_front(server, prefix, talk)] == ["http/1.1 200"] * 2
 
 
-def test_a_client_that_wants_the_connection_closed_has_it_closed(server, prefix):
+def test_connection_close_is_obeyed(server, prefix):
     async def talk(reader, writer, _):
         writer.write(asked(lines="Connection: close\r\n"))
         return await reader.read()
 
-    told = with_front(server, prefix, talk)
-    assert told.startswith(b"HTTP/1.1 200")
-    assert b"connection: close\r\n" in told
+    received = with_front(server, prefix, talk)
+    assert received.startswith(b"HTTP/1.1 200")
+    assert b"connection: close\r\n" in received
 
 
-def test_a_client_that_leaves_disturbs_nobody(server, prefix):
+def test_a_client_that_disconnects_does_not_affect_others(server, prefix):
     async def talk(reader, writer, _):
         with socket.create_connection(writer.get_extra_info("peername")) as other:
             other.sendall(asked())
@@ -133,7 +133,7 @@ def test_a_client_that_leaves_disturbs_nobody(server, prefix):
     assert with_front(server, prefix, talk).startswith("http/1.1 200")
 
 
-def test_an_answer_that_cannot_be_told_ends_its_own_connection_alone(server, prefix):
+def test_an_answer_that_cannot_be_sent_closes_only_its_own_connection(server, prefix):
     async def talk(reader, writer, front):
         broken, front.end = front.end, lambda *_: Answer(1000)
         writer.write(asked())

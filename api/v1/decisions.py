@@ -1,0 +1,149 @@
+"""The decision API: `POST /v1/take`, `/v1/peek` and `/v1/refund`, for gateways in any language.
+
+A decision is data: the status is 200 whether it allows the request or denies it. A caller can spend and refund the limits of any subject,
+so only this machine and the trusted proxies may call, and never on behalf of somebody else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from limiter.addresses import parse_address
+from limiter.aio import AsyncLimiter
+from limiter.api.answers import Answer, problem
+from limiter.api.forwarded import client_address, peer_of
+from limiter.api.front import RulesNow
+from limiter.api.rules import Rules
+from limiter.api.v1.bodies import BatchRequest, GroupRequest, SingleRequest, parse_request, told
+from limiter.charge import Charge
+from limiter.decision import Decision
+from limiter.errors import BackendError, InvalidPolicy
+from limiter.policy import Policy
+from limiter.protocol.group import Group, Operation, grouped
+
+MAX_BODY = 1024 * 1024
+
+_OPERATIONS = {"/v1/take": Operation.TAKE, "/v1/peek": Operation.PEEK, "/v1/refund": Operation.REFUND}
+_JSON = b"content-type: application/json\r\n"
+
+_NO_OPERATION = problem(404, "Nothing is served at this path: POST to /v1/take, /v1/peek or /v1/refund.")
+_NOT_POST = problem(405, "The decision API accepts POST only.", headers=((b"allow", b"POST"),))
+_NOT_ALLOWED = problem(403, "The decision API answers only this machine and trusted proxies.", reason="address-not-allowed")
+_NOT_JSON = problem(415, "The decision API reads application/json.", headers=((b"accept", b"application/json"),))
+_TOO_LARGE = problem(413, f"The body must have at most {MAX_BODY:,} bytes: send fewer requests at a time.")
+
+
+class _Rejected(Exception):
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class Decisions:
+    """An ASGI application."""
+
+    def __init__(self, watched: RulesNow, limiter: AsyncLimiter) -> None:
+        self._watched, self._limiter = watched, limiter
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            answer = await self._answer(scope, receive)
+        except _Rejected as rejected:
+            answer = rejected.answer
+        await answer.send(scope, send)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        rules, headers = self._watched.rules, dict(scope["headers"])
+        operation = _OPERATIONS.get(scope["path"])
+        if operation is None:
+            return _NO_OPERATION
+        if scope["method"] != "POST":
+            return _NOT_POST
+        if not _may_call(scope, headers, rules):
+            return _NOT_ALLOWED
+        if not _is_json(headers.get(b"content-type", b"")):
+            return _NOT_JSON
+        return await self._decide(_parse(await _read(receive)), operation, rules)
+
+    async def _decide(self, body: SingleRequest | GroupRequest | BatchRequest, operation: Operation, rules: Rules) -> Answer:
+        prefix = self._limiter.settings.prefix
+        if not isinstance(body, BatchRequest):
+            (decision,) = await self._decisions([_group(body, "", operation, rules, prefix)], rules)
+            return Answer(200, _JSON, json.dumps(told(decision, rules.reset)).encode())
+        groups = [_group(request, f"requests[{place}]: ", operation, rules, prefix) for place, request in enumerate(body.requests)]
+        decisions = [told(decision, rules.reset) for decision in await self._decisions(groups, rules)]
+        return Answer(200, _JSON, json.dumps({"decisions": decisions}).encode())
+
+    async def _decisions(self, groups: Sequence[Group], rules: Rules) -> list[Decision]:
+        try:
+            return await self._limiter.decide_many(groups, rules.deadline)
+        except BackendError:
+            # Only a policy without a failure mode raises, and every policy of a configuration has one.
+            return [Decision(False, group.charges, degraded="Redis did not decide; refused") for group in groups]
+
+
+def _may_call(scope: Scope, headers: dict[bytes, bytes], rules: Rules) -> bool:
+    def is_ours(address: str) -> bool:
+        return rules.trusts(address) or _is_loopback(address)
+
+    peer = peer_of(scope)
+    return is_ours(peer) and is_ours(client_address(peer, headers, is_ours))
+
+
+def _is_loopback(address: str) -> bool:
+    found = parse_address(address)
+    return found is not None and found.is_loopback
+
+
+def _is_json(content_type: bytes) -> bool:
+    kind = content_type.partition(b";")[0].strip().lower()
+    return kind == b"application/json" or (kind.startswith(b"application/") and kind.endswith(b"+json"))
+
+
+async def _read(receive: Receive) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY:
+            raise _Rejected(_TOO_LARGE)
+        if not message.get("more_body"):
+            return bytes(body)
+
+
+def _parse(body: bytes) -> SingleRequest | GroupRequest | BatchRequest:
+    try:
+        return parse_request(_parse_json(body))
+    except ValueError as error:
+        raise _Rejected(problem(400, str(error))) from None
+
+
+def _parse_json(body: bytes) -> Any:
+    try:
+        return json.loads(body, parse_constant=_reject_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the body must be JSON: {error}") from None
+
+
+def _reject_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _group(request: SingleRequest | GroupRequest, place: str, operation: Operation, rules: Rules, prefix: str) -> Group:
+    """`place` says in errors which request of a batch is meant."""
+    try:
+        charges = [Charge(_policy(each.policy, place, rules), each.subject, each.cost) for each in request.charges]
+        return grouped(prefix, charges, None, 1, request.account, operation)
+    except InvalidPolicy as error:
+        raise _Rejected(problem(400, f"{place}{error}")) from None
+
+
+def _policy(name: str, place: str, rules: Rules) -> Policy:
+    policy = rules.policies.get(name)
+    if policy is None:
+        raise _Rejected(problem(404, f"{place}policy must be one of {', '.join(sorted(rules.policies))}, not {name!r}"))
+    return policy
