@@ -10,9 +10,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from limiter.api.cli.counts import counts
-from limiter.api.cli.keys import accounts_app, audit_app, keys_app
-from limiter.api.config.file import ConfigError, load, starting_file
+from limiter.api.cli.count_commands import counts
+from limiter.api.cli.key_commands import accounts_app, audit_app, keys_app
+from limiter.api.config.loader import ConfigError, load, starting_file
 from limiter.api.failures import CannotStart
 from limiter.api.server.embedded import default_folder
 from limiter.errors import LimiterError

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from limiter.api.config.context import CheckContext
 from limiter.api.config.fields import MISSING
 from limiter.api.config.forms import FileForm
-from limiter.api.config.known import Known
 from limiter.api.config.mistakes import ConfigError, Mistake, instead, shortened
 from limiter.api.config.tree import Node, Parse, Step, dotted
 
@@ -33,7 +33,7 @@ def checked(parse: Parse, tree: Node) -> FileForm:
     return form
 
 
-def _fields(data: Any, loc: tuple[Any, ...], known: Known) -> tuple[str, ...]:
+def _fields(data: Any, loc: tuple[Any, ...], known: CheckContext) -> tuple[str, ...]:
     """The fields that there are in the mapping where this mistake was found."""
     for step in loc[:-1]:
         if isinstance(data, dict | list) and (step in data if isinstance(data, dict) else isinstance(step, int)):
@@ -41,10 +41,10 @@ def _fields(data: Any, loc: tuple[Any, ...], known: Known) -> tuple[str, ...]:
     return known.fields.get(id(data), ())
 
 
-def _known(tree: Node) -> Known:
+def _known(tree: Node) -> CheckContext:
     accounts = tree.child("accounts")
     tiered = {name for name in _names(accounts) if (account := accounts and accounts.child(name)) and account.child("tier")}
-    return Known(_names(tree.child("policies")), _names(tree.child("tiers")), frozenset(tiered))
+    return CheckContext(_names(tree.child("policies")), _names(tree.child("tiers")), frozenset(tiered))
 
 
 def _names(node: Node | None) -> frozenset[str]:

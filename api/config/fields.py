@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, Val
 from redis.connection import parse_url
 
 from limiter.addresses import Network, parse_network
-from limiter.api.config.known import known
+from limiter.api.config.context import context_of
 from limiter.api.config.mistakes import shown
 from limiter.api.config.tree import Plain
 from limiter.api.registry import Form as ShapeOfKeys
@@ -221,7 +221,7 @@ class Form(BaseModel):
         if not isinstance(value, dict):
             raise Unfit(f"is {kind(value)}: write a mapping, with fields out of {', '.join(cls.model_fields)}")
         # An unknown field is told together with those that there are.
-        known(info).fields[id(value)] = tuple(cls.model_fields)
+        context_of(info).fields[id(value)] = tuple(cls.model_fields)
         return {name: inner for name, inner in value.items() if inner is not None or name not in cls.model_fields}
 
 

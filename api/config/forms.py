@@ -1,6 +1,6 @@
 """The shape of the file: which fields there are, what each holds, and what it is when left out.
 
-Names of policies and tiers are checked as they are met, against those that the file defines (`Known`), so that a name that is
+Names of policies and tiers are checked as they are met, against those that the file defines (`CheckContext`), so that a name that is
 wrong is told together with everything else.
 """
 
@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from limiter.api.config.context import context_of
 from limiter.api.config.fields import (
     MISSING,
     AccountName,
@@ -39,8 +40,7 @@ from limiter.api.config.fields import (
     one_or_many,
     url_alone,
 )
-from limiter.api.config.known import known
-from limiter.api.config.limits import PolicyForm
+from limiter.api.config.limit_forms import PolicyForm
 from limiter.api.config.mistakes import instead, shown
 
 
@@ -51,11 +51,11 @@ def _defined(name: str, names: frozenset[str], what: str) -> str:
 
 
 def _policy_name(name: str, info: ValidationInfo) -> str:
-    return _defined(name, known(info).policies, "policy")
+    return _defined(name, context_of(info).policies, "policy")
 
 
 def _tier_name(name: str, info: ValidationInfo) -> str:
-    return _defined(name, known(info).tiers, "tier")
+    return _defined(name, context_of(info).tiers, "tier")
 
 
 PolicyName = Annotated[Text, AfterValidator(_policy_name)]
@@ -113,14 +113,14 @@ class KeyForm(Form):
     @field_validator("name")
     @classmethod
     def _one_of_its_name(cls, name: str, info: ValidationInfo) -> str:
-        if not known(info).once("name", name):
+        if not context_of(info).once("name", name):
             raise Unfit(f"{shown(name)} is the name of a key above: give each its own")
         return name
 
     @field_validator("digest")
     @classmethod
     def _one_of_its_digest(cls, digest: tuple[str, bool], info: ValidationInfo) -> tuple[str, bool]:
-        if not known(info).once("digest", digest[0]):
+        if not context_of(info).once("digest", digest[0]):
             raise Unfit("is the digest of a key above: a key stands in the file once")
         return digest
 
@@ -130,7 +130,7 @@ class KeyForm(Form):
         if not {"name", "account"} <= info.data.keys():
             return tier
         account = info.data["account"] or info.data["name"]
-        if tier is None and account not in known(info).tiered_accounts:
+        if tier is None and account not in context_of(info).tiered_accounts:
             raise Unfit(f"{MISSING}: name a tier here, or under accounts for {shown(account)}")
         return tier
 

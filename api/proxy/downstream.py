@@ -18,8 +18,8 @@ from starlette.types import Message, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from limiter.api.proxy.cork import Cork
-from limiter.api.proxy.failures import ProxyFailure, RequestRefused
-from limiter.api.proxy.headers import MAX_HEAD, head_size
+from limiter.api.proxy.heads import MAX_HEAD, head_size
+from limiter.api.proxy.proxy_errors import ProxyError, RequestRefused
 from limiter.problems import problem_body
 
 
@@ -28,7 +28,7 @@ class DownstreamProtocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         # Bytes received since the last that were of use: they can only be an unfinished head, or trailers.
         self._pending = 0
-        self._refusal: ProxyFailure | None = None
+        self._refusal: ProxyError | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -46,7 +46,7 @@ class DownstreamProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         try:
             self._check_head()
-        except ProxyFailure as refusal:
+        except ProxyError as refusal:
             self._refusal = refusal
             raise
         self._pending = 0
@@ -126,5 +126,5 @@ def _ending_with_the_connection(cycle: RequestResponseCycle) -> Send:
     return send_unchunked
 
 
-def _too_large() -> ProxyFailure:
+def _too_large() -> ProxyError:
     return RequestRefused(f"The request's headers are over {MAX_HEAD // 1024} KiB.", status=431)

@@ -4,10 +4,10 @@ import asyncio
 
 from starlette.types import Message, Receive, Send
 
-from limiter.api.proxy.connection import Connection
-from limiter.api.proxy.failures import ClientGone, ClientStalled, Headers, RequestRefused, UpstreamStalled
-from limiter.api.proxy.headers import IDEMPOTENT, Request, ResponseHead, response_headers
+from limiter.api.proxy.heads import IDEMPOTENT, Request, ResponseHead, response_headers
+from limiter.api.proxy.proxy_errors import ClientGone, ClientStalled, Headers, RequestRefused, UpstreamStalled
 from limiter.api.proxy.upstream import Upstream
+from limiter.api.proxy.upstream_connection import Connection
 
 
 class Exchange:

@@ -9,8 +9,8 @@ from functools import partial
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
-from limiter.api.proxy.connection import Connection
-from limiter.api.proxy.failures import ConnectTimedOut, Unreachable
+from limiter.api.proxy.proxy_errors import ConnectTimedOut, Unreachable
+from limiter.api.proxy.upstream_connection import Connection
 
 PORTS = {"http": 80, "https": 443}
 

@@ -37,7 +37,7 @@ def default_folder() -> Path:
     return (Path(home) if home else Path.home() / ".local" / "share") / "limiter"
 
 
-def url_of(folder: Path) -> str:
+def embedded_url(folder: Path) -> str:
     """Where the Redis of this folder answers while it runs."""
     return f"unix://{quote(str(_socket(folder)))}"
 
@@ -60,7 +60,7 @@ async def embedded_redis(folder: Path) -> AsyncIterator[str]:
         await server.start()
         keeper = asyncio.create_task(server.keep())
         try:
-            yield url_of(folder)
+            yield embedded_url(folder)
         finally:
             keeper.cancel()
             await server.stop()

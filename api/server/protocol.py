@@ -20,7 +20,7 @@ from limiter.api.answers import AT_ONCE, Answer, head_of
 from limiter.api.forwarded import PREFIX
 from limiter.api.front import Begun, Front
 from limiter.api.proxy.downstream import DownstreamProtocol
-from limiter.api.proxy.headers import MAX_HEAD
+from limiter.api.proxy.heads import MAX_HEAD
 from limiter.errors import BackendError
 from limiter.protocol.call import Verdict
 

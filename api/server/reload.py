@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from limiter.api.config.file import ConfigError, decoded, digest_of, loads, read, unreadable
+from limiter.api.config.loader import ConfigError, decoded, digest_of, loads, read, unreadable
 from limiter.api.rules import Rules
 
 # Two writes within a tick of the file system's clock look alike, so a file is read for some more looks after it changed.

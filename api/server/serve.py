@@ -22,8 +22,7 @@ import uvloop
 from starlette.types import ASGIApp
 
 from limiter.aio import AsyncLimiter
-from limiter.api.config.file import load
-from limiter.api.config.sample import Sample, sample
+from limiter.api.config.loader import load
 from limiter.api.control import registry_routes
 from limiter.api.control.app import Control, admin_app
 from limiter.api.failures import Misused
@@ -33,10 +32,11 @@ from limiter.api.registry import Form, InvalidRecord, Registry
 from limiter.api.registry.registry import connected
 from limiter.api.rules import Rules
 from limiter.api.server import logs
+from limiter.api.server.backend import Backend, open_backend
 from limiter.api.server.embedded import default_folder
-from limiter.api.server.engine import Engine, engine
 from limiter.api.server.listening import Listening, bind, config_for, url_of
 from limiter.api.server.reload import Watched
+from limiter.api.server.sample import Sample, sample
 from limiter.api.server.worker import Task, Worker
 from limiter.api.server.workers import Workers
 
@@ -78,7 +78,7 @@ async def _life(options: Options) -> None:
     front_url, admin_url = url_of(listener, tls=options.tls_cert is not None), url_of(admin_listener)
     form = _form(rules)
     async with AsyncExitStack() as stack:
-        redis = await stack.enter_async_context(engine(options.redis or rules.redis_url, options.data))
+        redis = await stack.enter_async_context(open_backend(options.redis or rules.redis_url, options.data))
         task = _task(options, path, redis, rules)
         front: Front = Worker(task, rules, listener) if options.workers == 1 else Workers(task, rules, listener, options.workers)
         signals = Signals(front)
@@ -141,7 +141,7 @@ class Signals:
             self._main.cancel()
 
 
-def _readiness(redis: Engine, front: Front, signals: Signals) -> Callable[[], Awaitable[str | None]]:
+def _readiness(redis: Backend, front: Front, signals: Signals) -> Callable[[], Awaitable[str | None]]:
     async def trouble() -> str | None:
         if signals.stopping.is_set():
             return "This is being stopped."
@@ -189,7 +189,7 @@ def _form(rules: Rules) -> Form:
         raise Misused(f"LIMITER_PEPPER: {error}") from None
 
 
-def _task(options: Options, path: Path, redis: Engine, rules: Rules) -> Task:
+def _task(options: Options, path: Path, redis: Backend, rules: Rules) -> Task:
     return Task(
         config=str(path),
         redis=redis.url,

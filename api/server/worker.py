@@ -22,11 +22,11 @@ import structlog
 
 from limiter.aio import AsyncLimiter
 from limiter.api import registry as keys
-from limiter.api.config.file import ConfigError, load
+from limiter.api.config.loader import ConfigError, load
 from limiter.api.failures import CannotStart
 from limiter.api.front import Application, Front
 from limiter.api.identity.registered import Registered
-from limiter.api.proxy.app import Proxy
+from limiter.api.proxy.proxy import Proxy
 from limiter.api.registry.registry import connected
 from limiter.api.rules import Rules
 from limiter.api.server import logs

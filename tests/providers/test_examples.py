@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from limiter.api.config.file import load
+from limiter.api.config.loader import load
 from support.provider import EXAMPLES
 
 DOCS = Path(__file__).parents[2] / "docs" / "providers.md"

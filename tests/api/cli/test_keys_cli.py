@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from limiter.api.cli.keys import accounts_app, audit_app, keys_app
+from limiter.api.cli.key_commands import accounts_app, audit_app, keys_app
 
 app = typer.Typer()
 app.add_typer(keys_app, name="keys")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from limiter.api.config.file import ConfigError, load, loads, starting_file
+from limiter.api.config.loader import ConfigError, load, loads, starting_file
 from limiter.api.identity.identify import StaticDirectory
 from limiter.limits import Quota, SlidingWindow, TokenBucket
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from limiter.api.config.file import LARGEST, ConfigError, load, loads, starting_file
+from limiter.api.config.loader import LARGEST, ConfigError, load, loads, starting_file
 from limiter.api.rules import Rules
 
 FIELDS = [

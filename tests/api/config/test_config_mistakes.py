@@ -2,7 +2,7 @@
 
 import pytest
 
-from limiter.api.config.file import ConfigError, load, loads
+from limiter.api.config.loader import ConfigError, load, loads
 
 DIGEST = "ab" * 32
 BASE = "policies: {standard: {limits: [100/minute]}}\ntiers: {free: {key: standard}}\n"

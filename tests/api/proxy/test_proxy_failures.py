@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from limiter.api.proxy.app import Proxy
+from limiter.api.proxy.proxy import Proxy
 from support.proxying import OK, Client, Peer, Truncated, Upstream, answering, get, proxying, request, serving, wait_until
 from support.redis_server import free_port
 

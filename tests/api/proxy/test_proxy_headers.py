@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limiter.api.proxy.failures import RequestRefused
-from limiter.api.proxy.headers import RequestTranslator, ResponseHead, response_headers
+from limiter.api.proxy.heads import RequestTranslator, ResponseHead, response_headers
+from limiter.api.proxy.proxy_errors import RequestRefused
 
 TOKEN = st.text(string.ascii_lowercase + string.digits + "!#$%&'*+-.^_`|~", min_size=1, max_size=20).map(str.encode)
 VALUE = st.text(string.ascii_letters + string.digits + string.punctuation + "\xe9", max_size=40).map(lambda text: text.encode("latin-1"))

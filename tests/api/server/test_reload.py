@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from limiter.api.config.file import load
+from limiter.api.config.loader import load
 from limiter.api.server.reload import Watched
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from limiter.api.server.engine import engine
+from limiter.api.server.backend import open_backend
 from support.load import load
 from support.redis_server import redis_server
 from support.sidecar import ask, digest, eventually, sidecar
@@ -105,7 +105,7 @@ def test_it_starts_without_redis_and_answers_by_failure_mode(tmp_path, config):
 
 def test_a_redis_that_may_forget_is_warned_of(tmp_path):
     async def started():
-        async with engine(forgetful.url, tmp_path):
+        async with open_backend(forgetful.url, tmp_path):
             pass
 
     with redis_server(options=("--maxmemory-policy", "allkeys-lru")) as forgetful, capture_logs() as lines:

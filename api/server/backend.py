@@ -18,14 +18,14 @@ from limiter.api.server.embedded import embedded_redis
 from limiter.errors import InvalidPolicy
 from limiter.transport.connections import async_factory
 
-_log = structlog.get_logger("limiter.engine")
+_log = structlog.get_logger("limiter.backend")
 
 _PATIENCE_S = 2.0
 _KEEPS_ALL = "noeviction"
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class Backend:
     """`where` names it without its password; `version` is empty as long as it does not answer."""
 
     url: str
@@ -45,12 +45,12 @@ class Engine:
 
 
 @asynccontextmanager
-async def engine(url: str | None, folder: Path) -> AsyncIterator[Engine]:
+async def open_backend(url: str | None, folder: Path) -> AsyncIterator[Backend]:
     """The Redis at `url`, or without one our own, in that folder."""
     if url is None:
         async with embedded_redis(folder) as own:
             version, _ = await _look(own)
-            yield Engine(own, f"embedded, data in {folder}", version)
+            yield Backend(own, f"embedded, data in {folder}", version)
         return
     try:
         async_factory(url)
@@ -59,7 +59,7 @@ async def engine(url: str | None, folder: Path) -> AsyncIterator[Engine]:
     version, eviction = await _look(url)
     if eviction not in (_KEEPS_ALL, ""):
         _log.warning("Redis may drop counts when its memory is full: set its maxmemory-policy to noeviction", maxmemory_policy=eviction)
-    yield Engine(url, place_of(url), version)
+    yield Backend(url, place_of(url), version)
 
 
 async def _look(url: str) -> tuple[str, str]:

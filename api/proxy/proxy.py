@@ -16,15 +16,15 @@ from collections.abc import Callable
 from starlette.types import Receive, Scope, Send
 
 from limiter.api.proxy.exchange import Exchange
-from limiter.api.proxy.failures import (
+from limiter.api.proxy.heads import NO_WEBSOCKET, Request, RequestTranslator
+from limiter.api.proxy.proxy_errors import (
     ClientGone,
     ConnectionClosed,
     Headers,
-    ProxyFailure,
+    ProxyError,
     RequestRefused,
-    send_failure,
+    send_error,
 )
-from limiter.api.proxy.headers import NO_WEBSOCKET, Request, RequestTranslator
 from limiter.api.proxy.upstream import Address, Upstream
 
 logger = logging.getLogger("limiter.proxy")
@@ -67,14 +67,14 @@ class Proxy:
             exchange = await self._answered(self._translator.translate(scope), receive)
         except ClientGone:
             return
-        except ProxyFailure as failure:
-            await send_failure(send, failure, headers)
+        except ProxyError as failure:
+            await send_error(send, failure, headers)
             return
         try:
             await exchange.relay(send, headers)
         except ClientGone:
             pass
-        except ProxyFailure as failure:
+        except ProxyError as failure:
             # Too late for a status: returning with the response unfinished makes the server break the connection off.
             logger.warning("response broken off: %s", failure.detail)
         finally:
@@ -111,4 +111,4 @@ async def _refuse_websocket(scope: Scope, send: Send, headers: Headers) -> None:
     async def send_websocket(message: Scope) -> None:
         await send({**message, "type": "websocket." + message["type"]})
 
-    await send_failure(send_websocket, refusal, headers)
+    await send_error(send_websocket, refusal, headers)

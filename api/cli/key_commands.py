@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from limiter.api.cli.accounts import AccountId, Clear, Limits, PolicyName, accounts_app, cleared
-from limiter.api.cli.audit import audit_app
-from limiter.api.cli.command import Printed, command, listed, raw_key, seconds
+from limiter.api.cli.account_commands import AccountId, Clear, Limits, PolicyName, accounts_app, cleared
+from limiter.api.cli.audit_command import audit_app
+from limiter.api.cli.registry_command import Printed, command, listed, raw_key, seconds
 from limiter.api.registry import Issued, Key, Registry
 from limiter.api.registry.changes import KeyChange
 from limiter.api.registry.views import issued_view, key_view

@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from limiter import Limiter, LimitState, Policy
-from limiter.api.config.file import load
+from limiter.api.config.loader import load
 from limiter.api.failures import CannotStart, Misused
-from limiter.api.server.embedded import default_folder, url_of
+from limiter.api.server.embedded import default_folder, embedded_url
 from limiter.api.v1.bodies import limit_told
 
 counts = typer.Typer()
@@ -77,7 +77,7 @@ def _limiter(policy: str, config: Path | None, redis: str | None, data: Path | N
     rules = load(config or folder / "limiter.yaml")
     if policy not in rules.policies:
         raise Misused(f"there is no policy {policy!r}; there is {', '.join(sorted(rules.policies))}")
-    with Limiter(redis or rules.redis_url or url_of(folder), prefix=rules.prefix, deadline=_DEADLINE_S) as limiter:
+    with Limiter(redis or rules.redis_url or embedded_url(folder), prefix=rules.prefix, deadline=_DEADLINE_S) as limiter:
         yield limiter, rules.policies[policy]
 
 

@@ -19,12 +19,12 @@ from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
-from limiter.api.config.file import load
+from limiter.api.config.loader import load
 from limiter.api.identity.registered import known_to
 from limiter.api.registry import Conflict, Form, InvalidRecord, Known, Registry, UnknownAccount, UnknownKey
 from limiter.api.registry.registry import connected
 from limiter.api.registry.views import View
-from limiter.api.server.embedded import default_folder, url_of
+from limiter.api.server.embedded import default_folder, embedded_url
 from limiter.errors import InvalidPolicy, LimiterError
 from limiter.limits.durations import microseconds
 
@@ -65,7 +65,7 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., Awaitable[Pr
             rules = load(config) if config else None
 
             async def work() -> Printed:
-                url = redis or (rules and rules.redis_url) or url_of(data or default_folder())
+                url = redis or (rules and rules.redis_url) or embedded_url(data or default_folder())
                 form = Form.from_environment(key_prefix or (rules.key_prefix if rules else "ff"))
                 space = prefix or (rules.prefix if rules else "lim")
                 async with connected(url) as client:

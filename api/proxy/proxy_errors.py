@@ -1,6 +1,6 @@
 """Why the proxy could not answer with upstream's own response.
 
-    ProxyFailure            its status, its RFC 9209 error type and a sentence for the client
+    ProxyError            its status, its RFC 9209 error type and a sentence for the client
     ├── RequestRefused      400: the request could be read in two ways, or is not ours to pass on
     ├── ClientStalled       408: the request's body stopped coming
     ├── Unreachable         502: no connection to upstream
@@ -29,7 +29,7 @@ class ClientGone(Exception):
     pass
 
 
-class ProxyFailure(Exception):
+class ProxyError(Exception):
     status = 502
     error = "proxy_internal_error"
 
@@ -40,42 +40,42 @@ class ProxyFailure(Exception):
         self.error = error or self.error
 
 
-class RequestRefused(ProxyFailure):
+class RequestRefused(ProxyError):
     status = 400
     error = "http_request_error"
 
 
-class ClientStalled(ProxyFailure):
+class ClientStalled(ProxyError):
     status = 408
     error = "http_request_error"
 
 
-class Unreachable(ProxyFailure):
+class Unreachable(ProxyError):
     status = 502
     error = "destination_unavailable"
 
 
-class ConnectTimedOut(ProxyFailure):
+class ConnectTimedOut(ProxyError):
     status = 504
     error = "connection_timeout"
 
 
-class ConnectionClosed(ProxyFailure):
+class ConnectionClosed(ProxyError):
     status = 502
     error = "connection_terminated"
 
 
-class MalformedResponse(ProxyFailure):
+class MalformedResponse(ProxyError):
     status = 502
     error = "http_protocol_error"
 
 
-class UpstreamStalled(ProxyFailure):
+class UpstreamStalled(ProxyError):
     status = 504
     error = "http_response_timeout"
 
 
-async def send_failure(send: Send, failure: ProxyFailure, extra: Headers) -> None:
+async def send_error(send: Send, failure: ProxyError, extra: Headers) -> None:
     """Answer with the failure. `Proxy-Status` tells it from an error that upstream answered itself."""
     body = problem_body(failure.status, failure.detail)
     headers = [

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from limiter.api.cli.command import Printed, command, listed
+from limiter.api.cli.registry_command import Printed, command, listed
 from limiter.api.registry import Account, Registry
 from limiter.api.registry.changes import AccountChange
 from limiter.api.registry.views import account_view

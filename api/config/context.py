@@ -8,7 +8,7 @@ from pydantic import ValidationInfo
 
 
 @dataclass(slots=True)
-class Known:
+class CheckContext:
     """What the file defines, gathered before it is checked. And what is met on the way: of which mappings the fields are known
     (by the mapping's id), and what may stand only once.
     """
@@ -25,7 +25,7 @@ class Known:
         return new
 
 
-def known(info: ValidationInfo) -> Known:
+def context_of(info: ValidationInfo) -> CheckContext:
     context = info.context
-    assert isinstance(context, Known)  # noqa: S101 - forms are not made otherwise
+    assert isinstance(context, CheckContext)  # noqa: S101 - forms are not made otherwise
     return context

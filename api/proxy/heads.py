@@ -10,7 +10,7 @@ from typing import Self
 
 from starlette.types import Scope
 
-from limiter.api.proxy.failures import MalformedResponse, RequestRefused
+from limiter.api.proxy.proxy_errors import MalformedResponse, RequestRefused
 
 Header = tuple[bytes, bytes]
 Values = dict[bytes, list[bytes]]

@@ -10,8 +10,8 @@ from typing import cast
 import httptools
 
 from limiter.api.proxy.cork import Cork
-from limiter.api.proxy.failures import ConnectionClosed, MalformedResponse, UpstreamStalled
-from limiter.api.proxy.headers import MAX_HEAD, NO_CONTENT, NOT_MODIFIED, Framing, Header, ResponseHead, head_size, response_framing
+from limiter.api.proxy.heads import MAX_HEAD, NO_CONTENT, NOT_MODIFIED, Framing, Header, ResponseHead, head_size, response_framing
+from limiter.api.proxy.proxy_errors import ConnectionClosed, MalformedResponse, UpstreamStalled
 
 HIGH_WATER = 256 * 1024  # of a response body that the client has not taken yet; one read of the event loop
 # A client that waits for `100 Continue` gets it after this long even if upstream never heard of it.

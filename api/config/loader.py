@@ -12,9 +12,9 @@ from pathlib import Path
 
 from limiter.api.config.check import checked
 from limiter.api.config.compile import compiled
+from limiter.api.config.lint import warnings_about
 from limiter.api.config.mistakes import ConfigError, Mistake
 from limiter.api.config.tree import WHOLE_FILE, Parse
-from limiter.api.config.warnings import warnings_about
 from limiter.api.rules import Rules
 
 __all__ = ["LARGEST", "ConfigError", "Mistake", "decoded", "digest_of", "load", "loads", "read", "starting_file", "unreadable"]
