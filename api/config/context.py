@@ -1,4 +1,4 @@
-"""What is known while a file is checked."""
+"""The context of one check: what the file defines, and what the checker has met so far."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pydantic import ValidationInfo
 
 @dataclass(slots=True)
 class CheckContext:
-    """What the file defines, gathered before it is checked. And what is met on the way: of which mappings the fields are known
-    (by the mapping's id), and what may stand only once.
+    """The first three fields are read from the file before it is checked.
+
+    `fields` maps the id of a checked mapping to the names of its known fields; `met` holds the values that must be unique.
     """
 
     policies: frozenset[str] = frozenset()
@@ -19,7 +20,8 @@ class CheckContext:
     fields: dict[int, tuple[str, ...]] = field(default_factory=dict)
     met: set[tuple[str, str]] = field(default_factory=set)
 
-    def once(self, what: str, value: str) -> bool:
+    def is_new(self, what: str, value: str) -> bool:
+        """Whether the value has not been met before; it has been from now on."""
         new = (what, value) not in self.met
         self.met.add((what, value))
         return new
@@ -27,5 +29,5 @@ class CheckContext:
 
 def context_of(info: ValidationInfo) -> CheckContext:
     context = info.context
-    assert isinstance(context, CheckContext)  # noqa: S101 - forms are not made otherwise
+    assert isinstance(context, CheckContext)  # noqa: S101 - `checked` is the only caller, and passes one
     return context

@@ -1,4 +1,4 @@
-"""What docs/configuration.md says of the file is so."""
+"""docs/configuration.md agrees with the code."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ WHOLE = re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[1]
 SECTIONS = dict(zip(re.findall(r"^## `(\w+)`$", PAGE, re.MULTILINE), re.split(r"^## `\w+`$", PAGE, flags=re.MULTILINE)[1:], strict=True))
 
 
-def test_the_example_is_right_and_warns_of_nothing():
+def test_the_example_is_valid_without_warnings():
     assert loads(WHOLE).warnings == ()
 
 
@@ -39,13 +39,13 @@ def test_each_top_level_field_is_in_the_example_and_has_a_section():
         ("transport", forms.TransportForm),
     ],
 )
-def test_each_field_is_told(section, form):
-    told = set(re.findall(r"^\| `(\w+)` \|", SECTIONS[section].split("\n## ")[0], re.MULTILINE))
-    assert set(form.model_fields) <= told
+def test_each_field_is_documented(section, form):
+    documented = set(re.findall(r"^\| `(\w+)` \|", SECTIONS[section].split("\n## ")[0], re.MULTILINE))
+    assert set(form.model_fields) <= documented
 
 
 @pytest.mark.parametrize("kind", ["sliding_window", "token_bucket", "quota"])
-def test_each_field_of_a_kind_is_told(kind):
+def test_each_field_of_a_kind_is_documented(kind):
     row = re.search(rf"^\| `{kind}` \| (.*) \|$", PAGE, re.MULTILINE)[1]
     form = {"sliding_window": "SlidingWindowForm", "token_bucket": "TokenBucketForm", "quota": "QuotaForm"}[kind]
     assert set(getattr(limit_forms, form).model_fields) <= set(re.findall(r"`(\w+)`", row))
@@ -54,6 +54,6 @@ def test_each_field_of_a_kind_is_told(kind):
 @pytest.mark.parametrize(
     "limit", ["100/minute", "100/90s", "burst 50, 1200/minute", "quota 10000/month from 15 Europe/Berlin", "shadow 100/minute"]
 )
-def test_each_text_of_a_limit_that_is_shown_is_understood(limit):
+def test_each_limit_in_the_table_is_valid(limit):
     assert f"`{limit}`" in PAGE
     assert loads(f"policies: {{p: {{limits: ['{limit}']}}}}").policies["p"].limits

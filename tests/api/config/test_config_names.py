@@ -1,4 +1,4 @@
-"""Names that are odd are told on one line."""
+"""Mistakes about odd names stay on one line."""
 
 import json
 
