@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from limiter import Limiter, LimitState, Policy
+from limiter.api.command_errors import CannotStart, Misused
 from limiter.api.config.loader import load
-from limiter.api.failures import CannotStart, Misused
 from limiter.api.server.embedded import default_folder, embedded_url
 from limiter.api.v1.bodies import limit_told
 

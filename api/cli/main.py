@@ -12,8 +12,8 @@ import typer
 
 from limiter.api.cli.count_commands import counts
 from limiter.api.cli.key_commands import accounts_app, audit_app, keys_app
+from limiter.api.command_errors import CannotStart
 from limiter.api.config.loader import ConfigError, load, starting_file
-from limiter.api.failures import CannotStart
 from limiter.api.server.embedded import default_folder
 from limiter.errors import LimiterError
 

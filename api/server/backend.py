@@ -13,7 +13,7 @@ import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from limiter.api.failures import Misused
+from limiter.api.command_errors import Misused
 from limiter.api.server.embedded import embedded_redis
 from limiter.errors import InvalidPolicy
 from limiter.transport.connections import async_factory

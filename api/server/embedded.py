@@ -21,7 +21,7 @@ import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from limiter.api.failures import CannotStart
+from limiter.api.command_errors import CannotStart
 
 _log = structlog.get_logger("limiter.embedded")
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import uvicorn
 
-from limiter.api.failures import CannotStart, Misused
+from limiter.api.command_errors import CannotStart, Misused
 from limiter.api.front import Application
 
 # Gateways keep connections to us for a minute; were we the first to close one, a request could be lost.

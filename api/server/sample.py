@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from limiter.api.command_errors import CannotStart
 from limiter.api.config.loader import starting_file
-from limiter.api.failures import CannotStart
 from limiter.api.registry.form import Form
 
 

@@ -22,10 +22,10 @@ import uvloop
 from starlette.types import ASGIApp
 
 from limiter.aio import AsyncLimiter
+from limiter.api.command_errors import Misused
 from limiter.api.config.loader import load
 from limiter.api.control import registry_routes
 from limiter.api.control.app import Control, admin_app
-from limiter.api.failures import Misused
 from limiter.api.identity.registered import known_to
 from limiter.api.proxy.upstream import Address
 from limiter.api.registry import Form, InvalidRecord, Registry

@@ -22,8 +22,8 @@ import structlog
 
 from limiter.aio import AsyncLimiter
 from limiter.api import registry as keys
+from limiter.api.command_errors import CannotStart
 from limiter.api.config.loader import ConfigError, load
-from limiter.api.failures import CannotStart
 from limiter.api.front import Application, Front
 from limiter.api.identity.registered import Registered
 from limiter.api.proxy.proxy import Proxy

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from limiter.aio import AsyncLimiter
-from limiter.api.failures import CannotStart
+from limiter.api.command_errors import CannotStart
 from limiter.api.rules import Rules
 from limiter.api.server.reload import Watched
 from limiter.api.server.worker import STOP_S, Task, WorkerProcess
