@@ -1,4 +1,4 @@
-"""`limiter keys`: issue, import, list, show, find, rename, set, rotate, revoke, tidy."""
+"""`limiter keys`."""
 
 from __future__ import annotations
 
@@ -6,136 +6,142 @@ from typing import Annotated
 
 import typer
 
-from limiter.api.cli.account_commands import AccountId, Clear, Limits, PolicyName, accounts_app, cleared
-from limiter.api.cli.audit_command import audit_app
-from limiter.api.cli.registry_command import Printed, command, listed, raw_key, seconds
+from limiter.api.cli.console import Printed, page, raw_key
+from limiter.api.cli.options import AccountId, Count, Cursor, Limits, PolicyName, cleared, repeatable, seconds
+from limiter.api.cli.registry_command import command
 from limiter.api.registry import Issued, Key, Registry
 from limiter.api.registry.changes import KeyChange
 from limiter.api.registry.views import issued_view, key_view
 
-__all__ = ["accounts_app", "audit_app", "keys_app"]
-
-keys_app = typer.Typer(help="Keys of accounts.", no_args_is_help=True)
+keys_app = typer.Typer(help="Manage the API keys of accounts.", no_args_is_help=True)
 
 _COLUMNS = ("id", "key_prefix", "name", "environment", "state", "scopes", "addresses", "created", "expires", "last_used")
 _DETAILS = ("account", *_COLUMNS, "policy", "limits", "revoked", "rotated_to")
 
-KeyId = Annotated[str, typer.Argument(metavar="ID", help="As `limiter keys list` shows it.")]
-Name = Annotated[str | None, typer.Option(help="What people call the key.")]
-Scopes = Annotated[list[str], typer.Option("--scope", help="What the key may do; several times for several.")]
-Addresses = Annotated[list[str], typer.Option("--address", help="From where, such as 203.0.113.0/24; several times for several.")]
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, from `limiter keys list`.")]
+Name = Annotated[str | None, typer.Option(help="A name for people to recognize the key by.")]
+NewName = Annotated[str, typer.Argument(metavar="NAME", help="The new name.")]
+Scopes = Annotated[list[str], repeatable("--scope", "A scope that the key has, such as asset:read.")]
+Addresses = Annotated[list[str], repeatable("--address", "An address or network that may use the key, such as 203.0.113.0/24.")]
 Environment = Annotated[str, typer.Option("--env", help="live or test.")]
-Expires = Annotated[str | None, typer.Option("--expires", help="How long from now, such as 90d, or never. Test keys: 7d unless told.")]
+Expires = Annotated[
+    str | None, typer.Option(help="When the key expires: a duration from now such as 90d, or never. Default: never; for test keys, 7d.")
+]
+Digest = Annotated[str | None, typer.Option(help="SHA-256 of the key, in hexadecimal. Default: read the key from standard input.")]
+Clear = Annotated[list[str], repeatable("--clear", "Remove what the key has of its own: policy, limits, scopes, addresses.")]
+Overlap = Annotated[str, typer.Option(help="How long the old key stays valid, such as 72h.")]
+OlderThan = Annotated[str, typer.Option(help="How long ago the keys were revoked or expired, such as 90d.")]
 
 
 @command(keys_app, "issue")
-async def issue(
+async def issue_key(
     registry: Registry,
     account: AccountId,
+    scope: Scopes,
+    address: Addresses,
+    limit: Limits,
     env: Environment = "live",
     name: Name = None,
-    scope: Scopes = [],  # noqa: B006 - typer copies it
-    address: Addresses = [],  # noqa: B006
     expires: Expires = None,
     policy: PolicyName = None,
-    limit: Limits = [],  # noqa: B006
 ) -> Printed:
-    """Issue a key and print it, this once."""
-    change = _change(name, scope, address, expires, policy, limit, [])
+    """Issue a key and print it. The key is not shown again."""
+    change = _change(name, scope, address, expires, policy, limit)
     return _issued(await registry.keys.issue(account, env, **change))
 
 
 @command(keys_app, "import")
-async def imports(
+async def import_key(
     registry: Registry,
     account: AccountId,
-    digest: Annotated[str | None, typer.Option(help="SHA-256 of the key, in hexadecimal, instead of the key.")] = None,
+    scope: Scopes,
+    address: Addresses,
+    limit: Limits,
+    digest: Digest = None,
     env: Environment = "live",
     name: Name = None,
-    scope: Scopes = [],  # noqa: B006
-    address: Addresses = [],  # noqa: B006
     expires: Expires = None,
     policy: PolicyName = None,
-    limit: Limits = [],  # noqa: B006
 ) -> Printed:
-    """Import a key that was made elsewhere: from standard input, or by its digest."""
-    change = _change(name, scope, address, expires, policy, limit, [])
+    """Import a key that was made elsewhere, from standard input or by its digest."""
+    change = _change(name, scope, address, expires, policy, limit)
     if digest is not None:
         return await _printed(registry, await registry.keys.adopt_digest(account, digest, env, **change))
     return await _printed(registry, await registry.keys.adopt(account, raw_key(), env, **change))
 
 
 @command(keys_app, "list")
-async def lists(registry: Registry, account: AccountId, cursor: str = "", count: int = 100) -> Printed:
-    """List an account's keys in the order of creation, a page at a time."""
-    page, now_us = await registry.keys.list(account, cursor, count), await registry.now_us()
-    return listed({"keys": [key_view(each, now_us) for each in page.items], "cursor": page.cursor}, "keys", _COLUMNS)
+async def list_keys(registry: Registry, account: AccountId, cursor: Cursor = "", count: Count = 100) -> Printed:
+    """List the keys of an account by creation time, one page at a time."""
+    found, now_us = await registry.keys.list(account, cursor, count), await registry.now_us()
+    return page({"keys": [key_view(each, now_us) for each in found.items], "cursor": found.cursor}, "keys", _COLUMNS)
 
 
 @command(keys_app, "show")
-async def show(registry: Registry, account: AccountId, key: KeyId) -> Printed:
-    """Show a key."""
+async def show_key(registry: Registry, account: AccountId, key: KeyId) -> Printed:
+    """Show a key's record."""
     return await _printed(registry, await registry.keys.show(account, key))
 
 
 @command(keys_app, "find")
-async def find(registry: Registry) -> Printed:
-    """Show whose key it is that is given on standard input."""
+async def find_key(registry: Registry) -> Printed:
+    """Show the record of a key that is given on standard input."""
     return await _printed(registry, await registry.keys.find(raw_key()))
 
 
 @command(keys_app, "rename")
-async def rename(registry: Registry, account: AccountId, key: KeyId, name: str) -> Printed:
-    """Give a key another name."""
+async def rename_key(registry: Registry, account: AccountId, key: KeyId, name: NewName) -> Printed:
+    """Rename a key."""
     return await _printed(registry, await registry.keys.set(account, key, name=name))
 
 
 @command(keys_app, "set")
-async def sets(
+async def set_key(
     registry: Registry,
     account: AccountId,
     key: KeyId,
+    scope: Scopes,
+    address: Addresses,
+    limit: Limits,
+    clear: Clear,
     name: Name = None,
-    scope: Scopes = [],  # noqa: B006
-    address: Addresses = [],  # noqa: B006
     expires: Expires = None,
     policy: PolicyName = None,
-    limit: Limits = [],  # noqa: B006
-    clear: Clear = [],  # noqa: B006
 ) -> Printed:
-    """Change a key's scopes, addresses, expiry, policy or limits, from its next request on."""
+    """Change a key's name, scopes, addresses, expiry, policy or limits. The change applies from the next request on."""
     change = _change(name, scope, address, expires, policy, limit, clear)
     return await _printed(registry, await registry.keys.set(account, key, **change))
 
 
 @command(keys_app, "rotate")
-async def rotate(
-    registry: Registry,
-    account: AccountId,
-    key: KeyId,
-    overlap: Annotated[str, typer.Option(help="How long the old key stays valid, such as 72h.")] = "0",
-) -> Printed:
-    """Issue a key in the place of this one and print it, this once."""
+async def rotate_key(registry: Registry, account: AccountId, key: KeyId, overlap: Overlap = "0") -> Printed:
+    """Replace a key by a new one and print it. The new key is not shown again."""
     return _issued(await registry.keys.rotate(account, key, seconds(overlap, "overlap")))
 
 
 @command(keys_app, "revoke")
-async def revoke(registry: Registry, account: AccountId, key: KeyId) -> Printed:
-    """Refuse a key for good, from the next request on."""
+async def revoke_key(registry: Registry, account: AccountId, key: KeyId) -> Printed:
+    """Refuse a key permanently, from the next request on."""
     return await _printed(registry, await registry.keys.revoke(account, key))
 
 
 @command(keys_app, "tidy")
-async def tidy(registry: Registry, account: AccountId, older_than: str = "90d") -> Printed:
-    """Delete keys that were revoked or expired longer ago than this."""
+async def tidy_keys(registry: Registry, account: AccountId, older_than: OlderThan = "90d") -> Printed:
+    """Delete the records of keys that were revoked or expired long ago."""
     removed = await registry.keys.tidy(account, seconds(older_than, "age"))
     return Printed({"removed": removed}, ("removed",))
 
 
 def _change(
-    name: str | None, scope: list[str], address: list[str], expires: str | None, policy: str | None, limit: list[str], clear: list[str]
+    name: str | None,
+    scope: list[str],
+    address: list[str],
+    expires: str | None,
+    policy: str | None,
+    limit: list[str],
+    clear: list[str] | None = None,
 ) -> KeyChange:
-    cleared(clear, {"scopes", "addresses", "policy", "limits"})
+    clear = cleared(clear or [], {"scopes", "addresses", "policy", "limits"})
     change: KeyChange = {}
     if name is not None:
         change["name"] = name
@@ -153,8 +159,8 @@ def _change(
 
 
 def _issued(issued: Issued) -> Printed:
-    note = "Keep it: it is not shown again. It is not stored, only its digest is."
-    return Printed(issued_view(issued), ("key", *_DETAILS), aside=note)
+    note = "Store the key now: it is not shown again. The registry keeps only its digest."
+    return Printed(issued_view(issued), ("key", *_DETAILS), note=note)
 
 
 async def _printed(registry: Registry, key: Key) -> Printed:

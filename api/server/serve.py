@@ -44,7 +44,7 @@ _log = structlog.get_logger("limiter.serve")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ServeOptions:
     """As on the command line."""
 
     config: Path | None = None
@@ -62,14 +62,14 @@ class Options:
     access_log: bool = False
 
 
-def serve(options: Options) -> None:
+def serve(options: ServeOptions) -> None:
     """Until a signal ends it. CannotStart and ConfigError say why it could not begin."""
     logs.set_up()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_life(options))
 
 
-async def _life(options: Options) -> None:
+async def _life(options: ServeOptions) -> None:
     trying = None if options.config else sample(options.data)
     path = options.config or (trying.config if trying else Path())
     rules = load(path)
@@ -172,7 +172,7 @@ async def _listening(app: ASGIApp, listener: socket.socket) -> AsyncIterator[Non
         await server.stop(1)
 
 
-def _check(options: Options) -> None:
+def _check(options: ServeOptions) -> None:
     """What would otherwise show only in the middle of the start."""
     try:
         Address.parse(options.upstream or "http://localhost")
@@ -189,7 +189,7 @@ def _form(rules: Rules) -> Form:
         raise Misused(f"LIMITER_PEPPER: {error}") from None
 
 
-def _task(options: Options, path: Path, redis: Backend, rules: Rules) -> Task:
+def _task(options: ServeOptions, path: Path, redis: Backend, rules: Rules) -> Task:
     return Task(
         config=str(path),
         redis=redis.url,
