@@ -1,4 +1,4 @@
-"""The Redis behind the sidecar: one that is named, or our own; and what is to be known of it at the start."""
+"""The Redis behind the sidecar: an external one or the embedded one."""
 
 from __future__ import annotations
 
@@ -20,24 +20,22 @@ from limiter.transport.connections import async_factory
 
 _log = structlog.get_logger("limiter.backend")
 
-_PATIENCE_S = 2.0
+_TIMEOUT_S = 2.0
 _KEEPS_ALL = "noeviction"
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """`where` names it without its password; `version` is empty as long as it does not answer."""
+    """`where` is its URL without credentials; `version` is empty if it did not answer at the start."""
 
     url: str
     where: str
     version: str
 
     async def answers(self, within: float) -> bool:
-        """A PING on a connection of its own, as those in use may be busy."""
+        """Whether it answers a PING within this many seconds, on a new connection, as those in use may be busy."""
         try:
-            async with redis.asyncio.Redis.from_url(
-                self.url, socket_timeout=within, socket_connect_timeout=within, retry=Retry(NoBackoff(), 0)
-            ) as client:
+            async with _client(self.url, within) as client:
                 await client.ping()
         except (redis.RedisError, OSError):
             return False
@@ -46,36 +44,38 @@ class Backend:
 
 @asynccontextmanager
 async def open_backend(url: str | None, folder: Path) -> AsyncIterator[Backend]:
-    """The Redis at `url`, or without one our own, in that folder."""
+    """The Redis at `url`; without a URL, an embedded Redis with its data in the folder."""
     if url is None:
-        async with embedded_redis(folder) as own:
-            version, _ = await _look(own)
-            yield Backend(own, f"embedded, data in {folder}", version)
+        async with embedded_redis(folder) as embedded:
+            version, _ = await _describe(embedded)
+            yield Backend(embedded, f"embedded, data in {folder}", version)
         return
     try:
         async_factory(url)
     except InvalidPolicy as error:
         raise Misused(str(error)) from None
-    version, eviction = await _look(url)
+    version, eviction = await _describe(url)
     if eviction not in (_KEEPS_ALL, ""):
-        _log.warning("Redis may drop counts when its memory is full: set its maxmemory-policy to noeviction", maxmemory_policy=eviction)
-    yield Backend(url, place_of(url), version)
+        _log.warning("Redis may evict counts when its memory is full: set its maxmemory-policy to noeviction", maxmemory_policy=eviction)
+    yield Backend(url, without_credentials(url), version)
 
 
-async def _look(url: str) -> tuple[str, str]:
-    """Its version and maxmemory-policy; both empty if it does not answer, which is no reason not to start."""
+async def _describe(url: str) -> tuple[str, str]:
+    """Its version and its maxmemory-policy; both are empty if it does not answer."""
     try:
-        async with redis.asyncio.Redis.from_url(
-            url, socket_timeout=_PATIENCE_S, socket_connect_timeout=_PATIENCE_S, retry=Retry(NoBackoff(), 0)
-        ) as client:
+        async with _client(url, _TIMEOUT_S) as client:
             server, memory = await client.info("server"), await client.info("memory")
     except (redis.RedisError, OSError) as error:
-        _log.warning("Redis does not answer: requests are answered by their policies' failure modes", reason=str(error))
+        _log.warning("Redis does not answer: the failure modes of the policies apply", reason=str(error))
         return "", ""
     return str(server.get("redis_version", "")), str(memory.get("maxmemory_policy", ""))
 
 
-def place_of(url: str) -> str:
-    """`redis://user:secret@cache:6379/0` is `redis://cache:6379/0`."""
+def _client(url: str, timeout: float) -> redis.asyncio.Redis:
+    return redis.asyncio.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0))
+
+
+def without_credentials(url: str) -> str:
+    """`redis://user:secret@cache:6379/0` becomes `redis://cache:6379/0`."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"

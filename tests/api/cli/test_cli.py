@@ -36,7 +36,7 @@ def test_without_options_a_sample_is_served_and_its_counts_survive_a_restart(tmp
 
         told = json.loads(limiter("usage", "--policy", "standard", "--subject", "sample", "--data", tmp_path / "data", "--json").stdout)
         assert told[0]["remaining"] == remaining
-        # As Ctrl-C does.
+        # The signal of Ctrl-C.
         running.send(signal.SIGINT)
         assert running.process.wait(20) == 0
         assert key not in json.dumps(running.log)
@@ -47,7 +47,7 @@ def test_without_options_a_sample_is_served_and_its_counts_survive_a_restart(tmp
         assert limiter("reset", "--policy", "standard", "--subject", "sample", "--data", tmp_path / "data").returncode == 0
         assert running.ask(key=key).headers["X-RateLimit-Remaining"] == "99"
 
-        # Killed, it cannot stop its Redis; the next one takes over from it.
+        # A killed sidecar cannot stop its Redis. The next one takes the data over.
         running.process.kill()
         running.process.wait()
     with sidecar(tmp_path) as running:
@@ -82,8 +82,8 @@ def taken_port():
     [
         (["--redis", "http://example"], 2, "Redis URL"),
         (["--config", "nowhere.yaml"], 2, "nowhere.yaml"),
-        (["--host", "no.such.host.invalid"], 2, "no address 'no.such.host.invalid'"),
-        (["--tls-cert", "x.pem"], 2, "--tls-cert and --tls-key go together"),
+        (["--host", "no.such.host.invalid"], 2, "'no.such.host.invalid' is not an address"),
+        (["--tls-cert", "x.pem"], 2, "--tls-cert and --tls-key must be set together"),
         (["--tls-cert", "x.pem", "--tls-key", "x.pem"], 2, "cannot be used"),
         (["--admin-token-file", "nowhere"], 2, "cannot be read"),
         (["--workers", "0"], 2, "--workers"),
