@@ -1,17 +1,15 @@
-"""Why the proxy could not answer with upstream's own response.
+"""The errors of the proxy. Messages are for the client, so they do not contain upstream's address.
 
-    ProxyError            its status, its RFC 9209 error type and a sentence for the client
-    ├── RequestRefused      400: the request could be read in two ways, or is not ours to pass on
-    ├── ClientStalled       408: the request's body stopped coming
-    ├── Unreachable         502: no connection to upstream
-    ├── ConnectTimedOut     504: no connection to upstream in time
-    ├── ConnectionClosed    502: upstream hung up before its response was whole
-    ├── MalformedResponse   502: upstream answered something that is no HTTP/1.1 response
-    └── UpstreamStalled     504: upstream fell silent
+ProxyError              has a status, an RFC 9209 error type and a message
+├── RequestRefused      400: the request is ambiguous or cannot be passed on
+├── ClientStalled       408: the request's body stopped arriving
+├── Unreachable         502: upstream cannot be connected to
+├── ConnectTimedOut     504: upstream cannot be connected to in time
+├── ConnectionClosed    502: upstream closed the connection before its response was complete
+├── MalformedResponse   502: upstream's response is not valid HTTP/1.1
+└── UpstreamStalled     504: upstream stopped sending
 
-    ClientGone              nobody is left to be answered
-
-No message names upstream's address: the client has no business with it.
+ClientGone              the client closed its connection
 """
 
 from collections.abc import Sequence
@@ -20,7 +18,7 @@ from http import HTTPStatus
 
 from starlette.types import Send
 
-from limiter.problems import problem_body
+from limiter.problems import CONTENT_TYPE, problem_body
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -75,19 +73,19 @@ class UpstreamStalled(ProxyError):
     error = "http_response_timeout"
 
 
-async def send_error(send: Send, failure: ProxyError, extra: Headers) -> None:
-    """Answer with the failure. `Proxy-Status` tells it from an error that upstream answered itself."""
-    body = problem_body(failure.status, failure.detail)
+async def send_error(send: Send, error: ProxyError, extra: Headers) -> None:
+    """Sends the error to the client. Its `Proxy-Status` header distinguishes it from an error response of upstream."""
+    body = problem_body(error.status, error.detail)
     headers = [
-        (b"content-type", b"application/problem+json"),
+        (b"content-type", CONTENT_TYPE.encode()),
         (b"content-length", b"%d" % len(body)),
         (b"date", formatdate(usegmt=True).encode()),
-        (b"proxy-status", b"limiter; error=" + failure.error.encode()),
+        (b"proxy-status", b"limiter; error=" + error.error.encode()),
     ]
-    if failure.status < HTTPStatus.INTERNAL_SERVER_ERROR:
-        # What else this connection carries is as doubtful as the request that was refused.
+    if error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        # After a request that was refused, the rest of the connection cannot be trusted.
         headers.append((b"connection", b"close"))
     replaced = {name.lower() for name, _ in extra}
     headers = [header for header in headers if header[0] not in replaced]
-    await send({"type": "http.response.start", "status": failure.status, "headers": [*headers, *extra]})
+    await send({"type": "http.response.start", "status": error.status, "headers": [*headers, *extra]})
     await send({"type": "http.response.body", "body": body})

@@ -181,7 +181,7 @@ def _check(options: ServeOptions) -> None:
     try:
         Address.parse(options.upstream or "http://localhost")
     except ValueError as error:
-        raise Misused(f"--upstream {options.upstream}: {error}") from None
+        raise Misused(f"--{error}") from None
     if (options.tls_cert is None) != (options.tls_key is None):
         raise Misused("--tls-cert and --tls-key must be set together")
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limiter.api.proxy.heads import RequestTranslator, ResponseHead, response_headers
 from limiter.api.proxy.proxy_errors import RequestRefused
+from limiter.api.proxy.request_head import RequestTranslator
+from limiter.api.proxy.response_head import ResponseHead, response_headers
 
 TOKEN = st.text(string.ascii_lowercase + string.digits + "!#$%&'*+-.^_`|~", min_size=1, max_size=20).map(str.encode)
 VALUE = st.text(string.ascii_letters + string.digits + string.punctuation + "\xe9", max_size=40).map(lambda text: text.encode("latin-1"))
@@ -66,7 +67,7 @@ def test_a_line_break_that_slipped_through_the_server_goes_no_further(bad):
 @given(HEADERS, HEADERS)
 def test_our_headers_take_the_place_of_upstreams(theirs, ours):
     ours = [(b"x-" + name.title(), value) for name, value in ours]
-    headers = response_headers(ResponseHead.parted("1.1", 200, [*theirs, *((n.lower(), b"old") for n, _ in ours)]), ours)
+    headers = response_headers(ResponseHead.of("1.1", 200, [*theirs, *((n.lower(), b"old") for n, _ in ours)]), ours)
     replaced = {name.lower() for name, _ in ours}
     assert [header for header in headers if header[0].lower() in replaced] == ours
 
