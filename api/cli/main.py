@@ -121,7 +121,9 @@ def main() -> None:
     try:
         app()
     except ConfigError as error:
-        fail(str(error), MISUSED)
+        # One mistake per line, each with its file, so without the prefix of `fail`.
+        typer.echo(str(error), err=True)
+        sys.exit(MISUSED)
     except CannotStart as error:
         fail(str(error), error.code)
     except LimiterError as error:

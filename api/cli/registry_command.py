@@ -105,7 +105,7 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
 def _fail(error: LimiterError, where: RegistryOptions) -> NoReturn:
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), FAILED)
     hint = "" if where.redis or code != FAILED else "; is `limiter serve` running? To use another Redis, set --redis"
-    fail(f"{error}{hint}", code)
+    fail(f"{str(error).removesuffix('.')}{hint}", code)
 
 
 def _actor() -> str:

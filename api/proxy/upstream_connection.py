@@ -149,9 +149,6 @@ class Connection(asyncio.Protocol):
             self._read_paused = True
             self._transport.pause_reading()
 
-    def eof_received(self) -> None:
-        pass
-
     def connection_lost(self, error: Exception | None) -> None:
         self.closed = True
         if self._framing is not None and self._framing.until_close and error is None:

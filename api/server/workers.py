@@ -106,7 +106,7 @@ class Workers:
         for task in (*self._keepers, self._watching):
             if task:
                 task.cancel()
-        # While any process has the socket open, the kernel accepts connections, and nobody would serve them.
+        # While any process has the socket open, the kernel accepts connections that no worker would serve.
         self._listener.close()
         try:
             await asyncio.gather(*(worker.stop(STOP_S + 2) for worker in self._running.values()))
