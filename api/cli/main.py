@@ -1,4 +1,7 @@
-"""`limiter` on the command line. Exit codes: 0 done, 1 it cannot be done now, 2 the command or a file it names is wrong."""
+"""`limiter` on the command line.
+
+Exit codes: 0 success; 1 the command failed; 2 invalid arguments or file; 3 unknown account or key; 4 conflict with a record.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,18 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from limiter.api.cli.counts import counts
-from limiter.api.cli.keys import accounts_app, audit_app, keys_app
+from limiter.api.cli.account_commands import accounts_app
+from limiter.api.cli.audit_command import audit_app
+from limiter.api.cli.console import FAILED, MISUSED, fail
+from limiter.api.cli.count_commands import counts
+from limiter.api.cli.key_commands import keys_app
+from limiter.api.cli.options import Data, Json
 from limiter.api.command_errors import CannotStart
-from limiter.api.config.file import ConfigError, load, starting_file
+from limiter.api.config.loader import ConfigError, load, starting_file
 from limiter.api.server.embedded import default_folder
 from limiter.errors import LimiterError
 
@@ -23,98 +30,117 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(accounts_app, name="accounts")
 app.add_typer(audit_app)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+Config = Annotated[Path | None, typer.Option(help="The configuration file. Default: a sample in the data folder.")]
+RedisUrl = Annotated[
+    str | None,
+    typer.Option(envvar="LIMITER_REDIS_URL", help="URL of Redis. Default: the configuration's redis.url, or an embedded Redis."),
+]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the front listener. 0 picks a free one.")]
+AdminPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of the admin listener. 0 picks a free one.")]
+TokenFile = Annotated[
+    Path | None, typer.Option(help="File with the admin token. Default: LIMITER_ADMIN_TOKEN, or a new token that is printed at the start.")
+]
+Upstream = Annotated[str | None, typer.Option(help="URL of an API: the front is a reverse proxy to it. Default: no proxy.")]
+Workers = Annotated[int, typer.Option(min=1, max=256, help="Number of processes that serve the front.")]
+Certificate = Annotated[Path | None, typer.Option(help="Certificate chain in PEM, to terminate TLS at the front. Needs --tls-key.")]
+CertificateKey = Annotated[Path | None, typer.Option(help="Private key of the certificate in PEM.")]
 
 
 @app.command()
 def serve(
-    config: Annotated[Path | None, typer.Option(help="The configuration; without one, a sample is served.")] = None,
-    redis: Annotated[str | None, typer.Option(envvar="LIMITER_REDIS_URL", help="Without one, a Redis of our own is started.")] = None,
-    host: Annotated[str, typer.Option(help="The address that the front listens on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535)] = 8080,
-    admin_host: Annotated[str, typer.Option()] = "127.0.0.1",
-    admin_port: Annotated[int, typer.Option(min=0, max=65535)] = 8081,
-    admin_token_file: Annotated[Path | None, typer.Option(help="Holds the admin token; or set LIMITER_ADMIN_TOKEN.")] = None,
-    upstream: Annotated[str | None, typer.Option(help="The API behind; the front is then a reverse proxy to it.")] = None,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that share the port.")] = 1,
-    tls_cert: Annotated[Path | None, typer.Option(help="To end TLS here: a certificate chain in PEM.")] = None,
-    tls_key: Annotated[Path | None, typer.Option()] = None,
-    data: Annotated[Path | None, typer.Option(help="Where our own Redis keeps its data.")] = None,
-    access_log: Annotated[bool, typer.Option("--access-log", help="Log a line for each request.")] = False,
+    config: Config = None,
+    redis: RedisUrl = None,
+    host: Annotated[str, typer.Option(help="Address of the front listener.")] = "127.0.0.1",
+    port: Port = 8080,
+    admin_host: Annotated[str, typer.Option(help="Address of the admin listener.")] = "127.0.0.1",
+    admin_port: AdminPort = 8081,
+    admin_token_file: TokenFile = None,
+    upstream: Upstream = None,
+    workers: Workers = 1,
+    tls_cert: Certificate = None,
+    tls_key: CertificateKey = None,
+    data: Data = None,
+    access_log: Annotated[bool, typer.Option("--access-log", help="Log a line for every request.")] = False,
 ) -> None:
-    """Run the sidecar until Ctrl-C."""
-    # Here, so that the other commands do not wait for all that a server needs.
+    """Run the sidecar until it is interrupted."""
+    # Imported here, so that the other commands start without loading a server.
     from limiter.api.server import serve as serving  # noqa: PLC0415
 
-    token = _token(admin_token_file)
-    folder = data or default_folder()
     serving.serve(
-        serving.Options(
-            config, redis or None, host, port, admin_host, admin_port, token, upstream, workers, tls_cert, tls_key, folder, access_log
+        serving.ServeOptions(
+            config=config,
+            redis=redis or None,
+            host=host,
+            port=port,
+            admin_host=admin_host,
+            admin_port=admin_port,
+            admin_token=_admin_token(admin_token_file),
+            upstream=upstream,
+            workers=workers,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            data=data or default_folder(),
+            access_log=access_log,
         )
     )
 
 
 @app.command()
-def validate(file: Path, *, as_json: AsJson = False) -> None:
-    """Name every mistake in a configuration, with its line."""
+def validate(file: Annotated[Path, typer.Argument(help="The configuration file.")], *, as_json: Json = False) -> None:
+    """Check a configuration file and list every mistake with its line."""
     try:
         rules = load(file)
     except ConfigError as error:
         if not as_json:
             raise
         typer.echo(json.dumps({"valid": False, "mistakes": [str(each) for each in error.mistakes]}))
-        raise typer.Exit(2) from None
+        raise typer.Exit(MISUSED) from None
     if as_json:
         typer.echo(json.dumps({"valid": True, "digest": rules.digest, "warnings": list(rules.warnings)}))
         return
-    typer.echo(f"{file} is valid: {len(rules.policies)} policies, {len(rules.tiers)} tiers, {len(rules.keys)} keys")
+    typer.echo(f"{file} is valid. Policies: {len(rules.policies)}, tiers: {len(rules.tiers)}, keys: {len(rules.keys)}")
     for warning in rules.warnings:
         typer.echo(f"warning: {warning}", err=True)
 
 
 @app.command()
-def init(file: Annotated[Path, typer.Argument()] = Path("limiter.yaml")) -> None:
-    """Write a commented configuration to start from."""
+def init(file: Annotated[Path, typer.Argument(help="The file to create.")] = Path("limiter.yaml")) -> None:
+    """Create a configuration file with comments to start from."""
     try:
         with file.open("x", encoding="utf-8") as new:
             new.write(starting_file())
     except FileExistsError:
-        fail(f"{file} is there already, and is left as it is: name another file", 2)
+        fail(f"{file} already exists and was not changed: name another file", MISUSED)
     except OSError as error:
-        fail(f"{file} cannot be written: {error.strerror}", 2)
-    typer.echo(f"wrote {file}: edit it, then `limiter serve --config {file}`")
+        fail(f"{file} cannot be written: {error.strerror}", MISUSED)
+    typer.echo(f"Created {file}. Edit it, then run: limiter serve --config {file}")
 
 
 def main() -> None:
-    """The entry point: what goes wrong on purpose is told in a line, never as a traceback."""
+    """The entry point. An expected error is one message and an exit code, without a traceback."""
     try:
         app()
     except ConfigError as error:
-        fail(str(error), 2)
+        # One mistake per line, each with its file, so without the prefix of `fail`.
+        typer.echo(str(error), err=True)
+        sys.exit(MISUSED)
     except CannotStart as error:
         fail(str(error), error.code)
     except LimiterError as error:
-        fail(str(error), 1)
+        fail(str(error), FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def fail(message: str, code: int) -> NoReturn:
-    """Say it on stderr, and end."""
-    typer.echo(f"limiter: {message}", err=True)
-    sys.exit(code)
-
-
-def _token(file: Path | None) -> str | None:
+def _admin_token(file: Path | None) -> str | None:
     if file is None:
         return os.environ.get("LIMITER_ADMIN_TOKEN") or None
     try:
         token = file.read_text("utf-8").strip()
     except OSError as error:
-        fail(f"the admin token file {file} cannot be read: {error.strerror}", 2)
+        fail(f"--admin-token-file {file} cannot be read: {error.strerror}", MISUSED)
     if not token:
-        fail(f"the admin token file {file} is empty", 2)
+        fail(f"--admin-token-file {file} must not be empty", MISUSED)
     return token
 
 

@@ -1,1 +1,1 @@
-"""The configuration: from a YAML file to the rules in force."""
+"""The configuration: a YAML file, checked and compiled to rules."""

@@ -1,4 +1,4 @@
-"""The tree held against the shape of the file: a form of it, or every mistake with its line."""
+"""Checks a tree against the forms: the result is a FileForm, or every mistake with its line."""
 
 from __future__ import annotations
 
@@ -6,45 +6,46 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from limiter.api.config.fields import MISSING
+from limiter.api.config.context import CheckContext
+from limiter.api.config.fields import REQUIRED
 from limiter.api.config.forms import FileForm
-from limiter.api.config.known import Known
-from limiter.api.config.mistakes import ConfigError, Mistake, instead, shortened
+from limiter.api.config.mistakes import ConfigError, Mistake, shortened, suggestion
 from limiter.api.config.tree import Node, Parse, Step, dotted
 
-_MOST = 1000
-_ELSEWHERE = {
-    "pepper": "stands in no file: set LIMITER_PEPPER in the environment",
-    "<<": "is YAML's merging, and none is read here: write the fields out",
+_MAX_MISTAKES = 1000
+_NOT_FIELDS = {
+    "pepper": "must not be in the file: set LIMITER_PEPPER in the environment",
+    "<<": "YAML merge keys are not supported: write out the fields",
 }
 
 
 def checked(parse: Parse, tree: Node) -> FileForm:
-    """The mistakes of reading are told here too, together with those of the content."""
-    data, known = tree.data(), _known(tree)
+    """Raises ConfigError with the mistakes of parsing and of the content together."""
+    data, context = tree.data(), _context(tree)
     mistakes = list(parse.mistakes)
     try:
-        form = FileForm.model_validate(data, context=known)
+        form = FileForm.model_validate(data, context=context)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)[:_MOST]
-        raise ConfigError(mistakes + [_mistake(parse.file, tree, each, _fields(data, each["loc"], known)) for each in found]) from None
+        found = error.errors(include_url=False, include_input=False)[:_MAX_MISTAKES]
+        mistakes += [_mistake(parse.file, tree, each, _fields(data, each["loc"], context)) for each in found]
+        raise ConfigError(mistakes) from None
     if mistakes:
         raise ConfigError(mistakes)
     return form
 
 
-def _fields(data: Any, loc: tuple[Any, ...], known: Known) -> tuple[str, ...]:
-    """The fields that there are in the mapping where this mistake was found."""
+def _fields(data: Any, loc: tuple[Any, ...], context: CheckContext) -> tuple[str, ...]:
+    """The known fields of the mapping that holds the mistake."""
     for step in loc[:-1]:
         if isinstance(data, dict | list) and (step in data if isinstance(data, dict) else isinstance(step, int)):
             data = data[step]
-    return known.fields.get(id(data), ())
+    return context.fields.get(id(data), ())
 
 
-def _known(tree: Node) -> Known:
+def _context(tree: Node) -> CheckContext:
     accounts = tree.child("accounts")
     tiered = {name for name in _names(accounts) if (account := accounts and accounts.child(name)) and account.child("tier")}
-    return Known(_names(tree.child("policies")), _names(tree.child("tiers")), frozenset(tiered))
+    return CheckContext(_names(tree.child("policies")), _names(tree.child("tiers")), frozenset(tiered))
 
 
 def _names(node: Node | None) -> frozenset[str]:
@@ -56,29 +57,27 @@ def _mistake(file: str, tree: Node, error: Any, fields: tuple[str, ...]) -> Mist
     if error["type"] == "extra_forbidden":
         return Mistake(file, node.line, dotted(steps), _unknown(str(steps[-1]), fields))
     message = _message(error)
-    if message.startswith(MISSING):
+    if message.startswith(REQUIRED):
         return Mistake(file, node.line, dotted((*steps, error["loc"][-1])), message)
-    # The library's messages begin with the field that they are about.
-    inner = node.child(message.partition(" ")[0])
-    if inner:
-        steps, node = (*steps, message.partition(" ")[0]), inner
+    # The library's messages begin with the name of the field.
+    name = message.partition(" ")[0]
+    if inner := node.child(name):
+        steps, node = (*steps, name), inner
     return Mistake(file, node.line, dotted(steps), shortened(message))
 
 
 def _message(error: Any) -> str:
     if error["type"] == "missing":
-        return f"{MISSING}: write it"
+        return REQUIRED
     return str(error["ctx"]["error"]) if error["type"] == "value_error" else str(error["msg"])
 
 
 def _unknown(name: str, fields: tuple[str, ...]) -> str:
-    if name in _ELSEWHERE:
-        return _ELSEWHERE[name]
-    return f"is no field: {instead(name, fields)}"
+    return _NOT_FIELDS.get(name) or f"unknown field: {suggestion(name, fields)}"
 
 
 def _place(tree: Node, loc: tuple[Any, ...]) -> tuple[tuple[Step, ...], Node]:
-    """As far as the tree goes: a location also has steps that are the checker's own."""
+    """The steps of a location that exist in the tree. A location also has steps that only the checker knows."""
     steps: tuple[Step, ...] = ()
     node = tree
     for step in loc:

@@ -1,4 +1,4 @@
-"""Rules out of a form that has been checked: names become what they stand for."""
+"""Compiles a checked form to rules: names of policies and tiers become the objects themselves."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _scopes(form: FileForm) -> frozenset[str]:
 def _key(form: KeyForm, names: _Names) -> FileKey:
     account = form.account or form.name
     tier = names.tiers[form.tier] if form.tier is not None else names.accounts[account].tier
-    assert tier is not None  # noqa: S101 - a key without a tier, of an account without one, is refused by its form
+    assert tier is not None  # noqa: S101 - its form refuses a key without a tier
     digest, peppered = form.digest
     return FileKey(
         name=form.name,

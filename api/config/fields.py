@@ -1,6 +1,6 @@
-"""The values that fields hold: each read from what stands in the file, or refused with the remedy.
+"""The types of the fields. Each converts what is in the file, or raises InvalidValue with what the field accepts.
 
-Every reader takes text as it was written, so a number, a truth value or a date is one only where the field asks for one.
+Scalars arrive as the text in the file, so text becomes a number, a truth value or a date only in a field of that type.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, Val
 from redis.connection import parse_url
 
 from limiter.addresses import Network, parse_network
-from limiter.api.config.known import known
+from limiter.api.config.context import context_of
 from limiter.api.config.mistakes import shown
 from limiter.api.config.tree import Plain
 from limiter.api.registry import KeyFormat, validation
 from limiter.api.routes.patterns import Pattern, parse_pattern
 from limiter.limits import Limit
-from limiter.limits.checks import checked_name
+from limiter.limits.checks import MOST_UNITS, checked_name
 from limiter.limits.durations import microseconds
 from limiter.limits.text import parse_limit
 from limiter.policy import Failure
@@ -28,34 +28,35 @@ from limiter.policy import Failure
 T = TypeVar("T")
 K = TypeVar("K")
 
-# How what is said of a field begins that does not stand in the file.
-MISSING = "is missing"
+# Every message about a field that is absent begins with this.
+REQUIRED = "is required"
 
 _WHOLE = re.compile(r"[1-9][0-9_]{0,17}|0")
 _NUMBER = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?")
 _DIGEST = re.compile(r"(?:(sha256|hmac-sha256):)?([0-9a-fA-F]{64})")
 _METHOD = re.compile(r"[A-Z][A-Z-]{0,31}")
-_YES, _NO = {"true", "True", "TRUE"}, {"false", "False", "FALSE"}
+_TRUE, _FALSE = {"true", "True", "TRUE"}, {"false", "False", "FALSE"}
 _DEADLINES_US = 1000, 60_000_000
-_MOST_UNITS = 2**32 - 1
 
 
-class Unfit(ValueError):
-    """What stands in the field, and what could."""
+class InvalidValue(ValueError):
+    """Says what the field accepts and, unless it may be a secret, what it holds."""
+
+
+def must_be(accepted: str, value: object) -> InvalidValue:
+    return InvalidValue(f"must be {accepted}, not {_found(value)}")
+
+
+def _found(value: object) -> str:
+    if isinstance(value, str):
+        return shown(value)
+    return {dict: "a mapping", list: "a list", type(None): "empty"}.get(type(value), type(value).__name__)
 
 
 def text(value: object) -> str:
-    if value is None:
-        raise Unfit("is empty: write a text")
     if not isinstance(value, str):
-        raise Unfit(f"is {kind(value)}: write one text")
+        raise must_be("text", value)
     return str(value)
-
-
-def kind(value: object) -> str:
-    if isinstance(value, str):
-        return f"the text {shown(value)}"
-    return {dict: "a mapping", list: "a list", type(None): "empty"}.get(type(value), type(value).__name__)
 
 
 def one_or_many(value: object) -> object:
@@ -64,87 +65,87 @@ def one_or_many(value: object) -> object:
 
 def listed(value: object) -> object:
     if not isinstance(value, list):
-        raise Unfit(f"is {kind(value)}: write a list, such as [a, b]")
+        raise must_be("a list such as [a, b]", value)
     return value
 
 
 def mapped(value: object) -> object:
     if not isinstance(value, dict):
-        raise Unfit(f"is {kind(value)}: write a mapping, of names and what they stand for")
+        raise must_be("a mapping from names to their definitions", value)
     return value
 
 
 def choice(*options: str) -> BeforeValidator:
     def chosen(value: object) -> str:
-        said = text(value)
-        if said not in options:
-            raise Unfit(f"{shown(said)} is none of the choices: use {' or '.join(options)}")
-        return said
+        written = text(value)
+        if written not in options:
+            raise must_be(" or ".join(options), written)
+        return written
 
     return BeforeValidator(chosen)
 
 
 def url_alone(value: object) -> object:
-    """`redis: redis://localhost` is short for a mapping with nothing but a URL."""
+    """`redis: redis://localhost` is short for a mapping with only a URL."""
     return {"url": value} if isinstance(value, str) else value
 
 
 def _whole(value: object) -> int:
     if not isinstance(value, Plain) or not _WHOLE.fullmatch(value):
-        raise Unfit(f"{_said(value)} is not a whole number: write it in digits, without quotes, such as 1000")
+        raise must_be("a whole number such as 1000, without quotes", value)
     return int(value.replace("_", ""))
 
 
 def _units(value: object) -> int:
     number = _whole(value)
-    if number > _MOST_UNITS:
-        raise Unfit(f"{_said(value)} is out of range: use 0 to {_MOST_UNITS:,}")
+    if number > MOST_UNITS:
+        raise must_be(f"a whole number from 0 to {MOST_UNITS:,}", value)
     return number
 
 
 def _status(value: object) -> int:
     if value not in ("429", "403"):
-        raise Unfit(f"{_said(value)} is no status for a denial: write 429, or 403 for nginx's auth_request")
+        raise must_be("429 or 403", value)
     return int(str(value))
 
 
 def _flag(value: object) -> bool:
-    if not isinstance(value, Plain) or value not in _YES | _NO:
-        raise Unfit(f"{_said(value)} is neither true nor false: write one of these, without quotes")
-    return value in _YES
+    if not isinstance(value, Plain) or value not in _TRUE | _FALSE:
+        raise must_be("true or false, without quotes", value)
+    return value in _TRUE
 
 
 def _length(value: object) -> float | str:
-    """Of time: seconds, or text that the limits read."""
+    """A duration: seconds, or text that the limits parse."""
     return float(value) if isinstance(value, Plain) and _NUMBER.fullmatch(value) else text(value)
 
 
 def _deadline(value: object) -> float:
     us = possible(lambda: microseconds(_length(value), "deadline"))
     if not _DEADLINES_US[0] <= us <= _DEADLINES_US[1]:
-        raise Unfit(f"{_said(value)} is out of range: use 1ms to 60s")
+        raise must_be("a duration from 1ms to 60s", value)
     return us / 1_000_000
 
 
 def _moment(value: object) -> float:
-    said = text(value)
+    written = text(value)
     try:
-        moment = datetime.fromisoformat(said if len(said) > len("2026-12-31") else f"{said}T00:00:00Z")
+        moment = datetime.fromisoformat(written if len(written) > len("2026-12-31") else f"{written}T00:00:00Z")
     except ValueError:
-        raise Unfit(f"{shown(said)} is no time: write it as 2026-12-31, or 2026-12-31T18:00:00Z") from None
+        raise must_be("a date or time such as 2026-12-31 or 2026-12-31T18:00:00Z", written) from None
     if moment.tzinfo is None:
-        raise Unfit(f"{shown(said)} names no time zone: end it with Z, or an offset such as +01:00")
+        raise must_be("a time with its zone, Z or an offset such as +01:00", written)
     try:
         return moment.timestamp()
     except OverflowError:
-        raise Unfit(f"{shown(said)} is out of range: leave it out for a key that does not expire") from None
+        raise must_be("a time from year 1 to 9999 in UTC", written) from None
 
 
 def _digest(value: object) -> tuple[str, bool]:
-    """In hexadecimal, and whether it is of the HMAC. Never shown: it may be the key itself, put here by mistake."""
+    """The digest in hexadecimal, and whether it is an HMAC. Errors do not show the value: it may be a key, put here by mistake."""
     match = _DIGEST.fullmatch(text(value))
     if not match:
-        raise Unfit("is no digest: write 'sha256:' and 64 hexadecimal digits, the SHA-256 of the key; never the key itself")
+        raise InvalidValue("must be 'sha256:' and the 64 hexadecimal digits of the key's SHA-256, never the key itself")
     return match[2].lower(), match[1] == "hmac-sha256"
 
 
@@ -157,11 +158,11 @@ def _limit_text(value: object) -> Limit:
 
 
 def possible(build: Callable[[], T]) -> T:
-    """What is built; numbers too large to reckon with are a mistake as any other."""
+    """The result of `build`. A number that overflows is an invalid value like any other."""
     try:
         return build()
     except ArithmeticError:
-        raise Unfit("holds a number that is too large: use a smaller one") from None
+        raise InvalidValue("must not contain a number that large: use a smaller one") from None
 
 
 def _scope(value: object) -> str:
@@ -175,7 +176,7 @@ def _key_prefix(value: object) -> str:
 def _method(value: object) -> str:
     method = text(value)
     if not _METHOD.fullmatch(method):
-        raise Unfit(f"{shown(method)} is no method: write it in capitals, such as POST; leave `method` out for any")
+        raise must_be("a method in capitals such as POST", method)
     return method
 
 
@@ -184,16 +185,16 @@ def _pattern(value: object) -> Pattern:
     try:
         return parse_pattern(written)
     except ValueError as error:
-        raise Unfit(f"{shown(written)} is no pattern: {error}") from None
+        raise InvalidValue(f"must be a path pattern, not {shown(written)}: {error}") from None
 
 
 def _redis_url(value: object) -> str:
-    """Not shown: there may be a password in it."""
+    """Errors do not show the value: it may contain a password."""
     url = text(value)
     try:
         parse_url(url)  # type: ignore[no-untyped-call]
     except (ValueError, TypeError, AttributeError):
-        raise Unfit("is no Redis URL: write redis://, rediss:// or unix://, and where it is: redis://localhost:6379/0") from None
+        raise InvalidValue("must be a Redis URL such as redis://localhost:6379/0, rediss://host or unix:///path") from None
     return url
 
 
@@ -201,26 +202,22 @@ def _named(what: str) -> Callable[[object], str]:
     return lambda value: checked_name(text(value), what)
 
 
-def _said(value: object) -> str:
-    return shown(value) if isinstance(value, str) else kind(value)
-
-
 def _account(value: object) -> str:
     return validation.account_id(text(value))
 
 
 class Form(BaseModel):
-    """A mapping of known fields. One that is left empty is as if it were left out."""
+    """A mapping with known fields. An empty field counts as absent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _without_empty_fields(cls, value: object, info: ValidationInfo) -> object:
+    def _drop_empty_fields(cls, value: object, info: ValidationInfo) -> object:
         if not isinstance(value, dict):
-            raise Unfit(f"is {kind(value)}: write a mapping, with fields out of {', '.join(cls.model_fields)}")
-        # An unknown field is told together with those that there are.
-        known(info).fields[id(value)] = tuple(cls.model_fields)
+            raise must_be(f"a mapping with fields from {', '.join(cls.model_fields)}", value)
+        # The message about an unknown field suggests one of these.
+        context_of(info).fields[id(value)] = tuple(cls.model_fields)
         return {name: inner for name, inner in value.items() if inner is not None or name not in cls.model_fields}
 
 

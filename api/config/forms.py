@@ -1,8 +1,4 @@
-"""The shape of the file: which fields there are, what each holds, and what it is when left out.
-
-Names of policies and tiers are checked as they are met, against those that the file defines (`Known`), so that a name that is
-wrong is told together with everything else.
-"""
+"""The fields of the file, with their types and defaults. Names of policies and tiers are checked against the `CheckContext`."""
 
 from __future__ import annotations
 
@@ -10,8 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from limiter.api.config.context import context_of
 from limiter.api.config.fields import (
-    MISSING,
+    REQUIRED,
     AccountName,
     Deadline,
     DenyStatus,
@@ -19,6 +16,7 @@ from limiter.api.config.fields import (
     FailureMode,
     Flag,
     Form,
+    InvalidValue,
     KeyName,
     KeyPrefix,
     ListOf,
@@ -33,50 +31,46 @@ from limiter.api.config.fields import (
     Scope,
     Text,
     TierKey,
-    Unfit,
     Units,
     choice,
     one_or_many,
     url_alone,
 )
-from limiter.api.config.known import known
-from limiter.api.config.limits import PolicyForm
-from limiter.api.config.mistakes import instead, shown
+from limiter.api.config.limit_forms import PolicyForm
+from limiter.api.config.mistakes import shown, suggestion
 
 
 def _defined(name: str, names: frozenset[str], what: str) -> str:
     if name not in names:
-        raise Unfit(f"{shown(name)} is no {what} of this file: {instead(name, sorted(names))}")
+        raise InvalidValue(f"unknown {what} {shown(name)}: {suggestion(name, sorted(names))}")
     return name
 
 
 def _policy_name(name: str, info: ValidationInfo) -> str:
-    return _defined(name, known(info).policies, "policy")
+    return _defined(name, context_of(info).policies, "policy")
 
 
 def _tier_name(name: str, info: ValidationInfo) -> str:
-    return _defined(name, known(info).tiers, "tier")
+    return _defined(name, context_of(info).tiers, "tier")
 
 
 PolicyName = Annotated[Text, AfterValidator(_policy_name)]
 TierName = Annotated[Text, AfterValidator(_tier_name)]
 
 
-def _no_doubles(order: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(order)) < len(order):
-        raise Unfit("names one twice: leave one out")
-    return order
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) < len(values):
+        raise InvalidValue("must not name the same one twice")
+    return values
 
 
-def _some(values: tuple[str, ...]) -> tuple[str, ...]:
+def _not_empty(values: tuple[str, ...]) -> tuple[str, ...]:
     if not values:
-        raise Unfit("is empty: name at least one, or leave the field out for all")
+        raise InvalidValue("must name at least one: omit the field to accept all")
     return values
 
 
 Credential = Annotated[Literal["bearer", "x-api-key"], choice("bearer", "x-api-key")]
-
-
 Environment = Annotated[Literal["live", "test"], choice("live", "test")]
 
 
@@ -87,7 +81,7 @@ class TierForm(Form):
 
 
 class IdentifyForm(Form):
-    order: Annotated[ListOf[Credential], AfterValidator(_no_doubles)] = ("bearer", "x-api-key")
+    order: Annotated[ListOf[Credential], AfterValidator(_distinct)] = ("bearer", "x-api-key")
     anonymous: PolicyName | None = None
     guard: PolicyName | None = None
     trusted_proxies: ListOf[NetworkField] = ()
@@ -112,32 +106,32 @@ class KeyForm(Form):
 
     @field_validator("name")
     @classmethod
-    def _one_of_its_name(cls, name: str, info: ValidationInfo) -> str:
-        if not known(info).once("name", name):
-            raise Unfit(f"{shown(name)} is the name of a key above: give each its own")
+    def _has_a_name_of_its_own(cls, name: str, info: ValidationInfo) -> str:
+        if not context_of(info).is_new("name", name):
+            raise InvalidValue(f"must be unique: {shown(name)} is the name of a key above")
         return name
 
     @field_validator("digest")
     @classmethod
-    def _one_of_its_digest(cls, digest: tuple[str, bool], info: ValidationInfo) -> tuple[str, bool]:
-        if not known(info).once("digest", digest[0]):
-            raise Unfit("is the digest of a key above: a key stands in the file once")
+    def _has_a_digest_of_its_own(cls, digest: tuple[str, bool], info: ValidationInfo) -> tuple[str, bool]:
+        if not context_of(info).is_new("digest", digest[0]):
+            raise InvalidValue("must be unique: a key above has the same digest")
         return digest
 
     @field_validator("tier", mode="after")
     @classmethod
-    def _of_some_tier(cls, tier: str | None, info: ValidationInfo) -> str | None:
+    def _has_a_tier(cls, tier: str | None, info: ValidationInfo) -> str | None:
         if not {"name", "account"} <= info.data.keys():
             return tier
         account = info.data["account"] or info.data["name"]
-        if tier is None and account not in known(info).tiered_accounts:
-            raise Unfit(f"{MISSING}: name a tier here, or under accounts for {shown(account)}")
+        if tier is None and account not in context_of(info).tiered_accounts:
+            raise InvalidValue(f"{REQUIRED}: set a tier here, or for {shown(account)} under accounts")
         return tier
 
 
 class RouteForm(Form):
     path: PathPattern
-    method: Annotated[tuple[Method, ...], BeforeValidator(one_or_many), AfterValidator(_some)] | None = None
+    method: Annotated[tuple[Method, ...], BeforeValidator(one_or_many), AfterValidator(_not_empty)] | None = None
     cost: Units = 1
     policy: PolicyName | None = None
     scope: Scope | None = None
@@ -145,16 +139,16 @@ class RouteForm(Form):
 
     @property
     def methods(self) -> frozenset[str] | None:
-        """What is said of GET holds for HEAD, which asks for the same without the body."""
+        """GET includes HEAD."""
         if self.method is None:
             return None
         return frozenset(self.method) | ({"HEAD"} if "GET" in self.method else frozenset())
 
     @model_validator(mode="after")
-    def _exempt_from_all(self) -> Self:
+    def _is_exempt_from_everything(self) -> Self:
         also = sorted(self.model_fields_set & {"cost", "policy", "scope"})
         if self.exempt and also:
-            raise Unfit(f"exempt lets everybody pass uncounted: leave it out, or {' and '.join(also)}; `cost: 0` asks for a key only")
+            raise InvalidValue(f"exempt must not be combined with {' or '.join(also)}: use `cost: 0` to require a key and charge nothing")
         return self
 
 
@@ -172,7 +166,7 @@ class HeadersForm(Form):
 
 class CredentialsForm(Form):
     prefix: KeyPrefix = "ff"
-    environments: Annotated[ListOf[Environment], AfterValidator(_some)] = ("live", "test")
+    environments: Annotated[ListOf[Environment], AfterValidator(_not_empty)] = ("live", "test")
 
 
 class TransportForm(Form):

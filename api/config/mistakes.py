@@ -1,4 +1,4 @@
-"""What is wrong with a file, each mistake on a line of its own: `limiter.yaml:7: policies.free.limits: missing: ...`."""
+"""Mistakes in a configuration file, one per line: `limiter.yaml:7: policies.free.limits: is required`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-_MOST = 100
-_LONGEST = 400
+_MAX_SHOWN = 100
+_MAX_LENGTH = 400
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -22,32 +22,32 @@ class Mistake:
 
 
 class ConfigError(Exception):
-    """The file cannot be used; `mistakes` says all that is wrong with it, in the order of its lines."""
+    """The file cannot be used. `mistakes` lists everything that is wrong with it, sorted by line."""
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
         self.mistakes = tuple(sorted(mistakes))
         super().__init__("\n".join(self._lines()))
 
     def _lines(self) -> list[str]:
-        lines = [str(mistake) for mistake in self.mistakes[:_MOST]]
+        lines = [str(mistake) for mistake in self.mistakes[:_MAX_SHOWN]]
         more = len(self.mistakes) - len(lines)
         return [*lines, f"and {more:,} more"] if more else lines
 
 
-def shortened(text: str, longest: int = _LONGEST) -> str:
-    """On one line, and its middle left out where it is long."""
+def shortened(text: str, longest: int = _MAX_LENGTH) -> str:
+    """The text on one line, with control characters escaped and the middle of a long text omitted."""
     half = longest // 2
     text = text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
 def shown(value: object) -> str:
-    """A value as it may stand in a message: quoted, and short."""
+    """A value as messages show it: quoted and short."""
     return shortened(repr(str(value)), 60)
 
 
-def instead(name: str, names: Collection[str]) -> str:
-    """What to write for a name that there is not."""
-    if near := get_close_matches(name[:60], [each for each in names if len(each) <= _LONGEST], 1):
+def suggestion(name: str, names: Collection[str]) -> str:
+    """What to write instead of an unknown name."""
+    if near := get_close_matches(name[:60], [each for each in names if len(each) <= _MAX_LENGTH], 1):
         return f"did you mean {shortened(near[0])}?"
-    return f"use one of {shortened(', '.join(names))}" if names else "none is defined"
+    return f"must be one of {shortened(', '.join(names))}" if names else "none is defined"

@@ -1,7 +1,7 @@
-"""YAML text as a tree that remembers its lines. What a scalar means is for the field that it stands in to say.
+"""Parses YAML text to a tree of nodes with their line numbers.
 
-So `on`, `1e3` and `2026-12-31` surprise nobody. Anchors, tags and merging are refused: there is nothing here to repeat, and no
-file can then grow beyond its size. The tree is built from events, without recursion, and not deeper than any real file.
+A scalar stays text: its field decides what it means, so `on`, `1e3` and `2026-12-31` hold no surprises. Anchors, aliases, tags and
+merge keys are refused, so a tree is never larger than its file. The tree is built from events without recursion, to a fixed depth.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from limiter.api.config.syntax import explained, unprintable
 
 WHOLE_FILE = "file"
 
-_DEEPEST = 20
-_LONGEST_NAME = 60
-_MOST_MISTAKES = 1000
+_MAX_DEPTH = 20
+_MAX_PLAIN_NAME = 60
+_MAX_MISTAKES = 1000
 _NULLS = {"", "~", "null", "Null", "NULL"}
-# The one in C is twenty times faster; where it is not built, the other finds the same.
+# The parser in C is 20 times faster, and not part of every build of PyYAML.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Step = str | int
 
 
 class Plain(str):
-    """A scalar without quotes: it may be a number, where one is asked for."""
+    """A scalar without quotes. Only such a scalar can be a number or a truth value."""
 
     __slots__ = ()
 
 
 @dataclass(slots=True)
 class Node:
-    """`value` is None, text, or the nodes within; `line` is where its name stands, or it begins."""
+    """`value` is None, text, or the child nodes. `line` is the line of its name, or else the line where it begins."""
 
     line: int
     value: str | dict[str, Node] | list[Node] | None
@@ -66,12 +66,12 @@ def dotted(path: tuple[Step, ...]) -> str:
 
 
 def _is_plain(name: str) -> bool:
-    return len(name) <= _LONGEST_NAME and name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+    return len(name) <= _MAX_PLAIN_NAME and name.isascii() and name.replace("-", "").replace("_", "").isalnum()
 
 
 @dataclass(slots=True)
 class _Open:
-    """A list or mapping that has not ended. `name` is that of the field whose value comes next."""
+    """A list or mapping that has not ended yet. `name` is the field whose value comes next."""
 
     node: Node
     step: Step
@@ -85,7 +85,7 @@ class _Open:
 
 @dataclass(slots=True)
 class Parse:
-    """One file being read: `Parse(name).tree(text)` is its tree; `mistakes` are those after which reading goes on."""
+    """Parses one file: `Parse(name).tree(text)`. `mistakes` collects those that do not stop the parser."""
 
     file: str
     mistakes: list[Mistake] = field(default_factory=list)
@@ -101,13 +101,13 @@ class Parse:
         except yaml.YAMLError as error:
             self._stop(*explained(error, text))
         if self._root is None or self._root.value is None:
-            self._stop(1, "is empty: write at least `policies:`, or begin with the file that `limiter init` writes")
+            self._stop(1, "must not be empty: define `policies:`, or start from the file that `limiter init` writes")
         return self._root
 
     def _on(self, event: Any) -> None:
         line = event.start_mark.line + 1
         if isinstance(event, yaml.DocumentStartEvent) and self._root is not None:
-            self._stop(line, "a second document begins here, with `---`: a file holds one; leave the line out")
+            self._stop(line, "must hold one YAML document: a second one begins at this `---`")
         if isinstance(event, yaml.CollectionEndEvent):
             self._open.pop()
         if isinstance(event, yaml.NodeEvent):
@@ -116,12 +116,12 @@ class Parse:
 
     def _refuse_extras(self, event: Any, line: int) -> None:
         if isinstance(event, yaml.AliasEvent):
-            remedy = "write the value out; a text that begins with * goes in quotes"
-            self._wrong(line, f"{shown(f'*{event.anchor}')} is a YAML alias, and none are read here: {remedy}")
+            alias = shown(f"*{event.anchor}")
+            self._wrong(line, f"YAML aliases such as {alias} are not supported: write out the value, or quote text that begins with *")
         elif event.anchor:
-            self._wrong(line, f"{shown(f'&{event.anchor}')} is a YAML anchor, and none are read here: leave it out")
+            self._wrong(line, f"YAML anchors such as {shown(f'&{event.anchor}')} are not supported: remove it")
         elif event.tag:
-            self._wrong(line, f"{shown(event.tag)} is a YAML tag, and none are read here: leave it out")
+            self._wrong(line, f"YAML tags such as {shown(event.tag)} are not supported: remove it")
 
     def _node(self, event: Any, line: int) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
@@ -129,17 +129,17 @@ class Parse:
         elif self._open and self._open[-1].awaits_name:
             self._open[-1].name, self._open[-1].name_line = getattr(event, "value", ""), line
         else:
-            self._attach(Node(line, _meant(event)))
+            self._attach(Node(line, _scalar(event)))
 
     def _collection(self, node: Node) -> None:
         if self._open and self._open[-1].awaits_name:
-            self._stop(node.line, "a list or a mapping stands where a name should: write `name: value`, and texts with brackets in quotes")
-        if len(self._open) >= _DEEPEST:
-            self._stop(node.line, f"lists and mappings are nested more than {_DEEPEST} deep: no field is")
+            self._stop(node.line, "a field's name must be text, not a list or a mapping: write `name: value`, and quote text with brackets")
+        if len(self._open) >= _MAX_DEPTH:
+            self._stop(node.line, f"must not nest lists and mappings more than {_MAX_DEPTH} deep")
         self._open.append(_Open(node, self._attach(node)))
 
     def _attach(self, node: Node) -> Step:
-        """Puts a node in its place, and says by what it is found there."""
+        """Adds the node to its parent, and returns the step that leads to it."""
         if not self._open:
             self._root = node
             return ""
@@ -155,14 +155,14 @@ class Parse:
         mapping.name = None
         first = siblings.setdefault(name, node)
         if first is not node:
-            self._wrong(node.line, f"stands on line {first.line} already: keep one of the two", name)
+            self._wrong(node.line, f"must appear only once: line {first.line} has it already", name)
         return name
 
     def _wrong(self, line: int, message: str, name: str | None = None) -> None:
-        inmost = name if name is not None else (self._open[-1].name if self._open else None)
-        path = (*(inner.step for inner in self._open[1:]), *([inmost] if inmost is not None else []))
+        innermost = name if name is not None else (self._open[-1].name if self._open else None)
+        path = (*(inner.step for inner in self._open[1:]), *([innermost] if innermost is not None else []))
         self.mistakes.append(Mistake(self.file, line, dotted(path), message))
-        if len(self.mistakes) >= _MOST_MISTAKES:
+        if len(self.mistakes) >= _MAX_MISTAKES:
             raise ConfigError(self.mistakes)
 
     def _stop(self, line: int, message: str) -> NoReturn:
@@ -170,7 +170,7 @@ class Parse:
         raise ConfigError(self.mistakes)
 
 
-def _meant(event: Any) -> str | None:
+def _scalar(event: Any) -> str | None:
     if isinstance(event, yaml.AliasEvent):
         return None
     if event.style:

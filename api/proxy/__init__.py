@@ -1,1 +1,1 @@
-"""The reverse proxy: what it takes in, what it passes on, and the connections to upstream."""
+"""The reverse proxy, from the client's connection to upstream's."""

@@ -1,7 +1,7 @@
-"""Joins what is written in one turn of the event loop into one system call.
+"""Joins all writes of one turn of the event loop into one system call.
 
-A head and the body after it are two writes, and uvloop hands each to the kernel at once. On a small answer that
-second call costs as much as all of the parsing.
+uvloop makes a system call for every write, and a head and its body are two writes. For a small response the second call costs as much
+as parsing the request.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ class Cork:
         self._held.append(data)
 
     def write_now(self, data: bytes) -> None:
-        """What is whole by itself; behind what is held."""
+        """Writes a complete message at once, after everything that is held."""
         self.flush()
         if not self._transport.is_closing():
             self._transport.write(data)
@@ -31,7 +31,7 @@ class Cork:
         self._held.clear()
 
     def close(self) -> None:
-        """Close once all is written."""
+        """Closes after everything is written."""
         self.flush()
         self._transport.close()
 

@@ -1,14 +1,12 @@
-"""The server's side of a connection: uvicorn's own HTTP protocol, with the gaps closed that a proxy falls into.
+"""The client's side of a connection: uvicorn's HTTP protocol, made strict enough for a proxy. For uvicorn: `http=DownstreamProtocol`.
 
-Give it to uvicorn as `http=DownstreamProtocol`. What it changes, and why:
-
-- A head, or trailers, over 64 KiB are refused with 431; uvicorn has no bound.
-- Trailers do not turn into headers; uvicorn appends them, so that a body could bring its own X-Forwarded-For.
-- An upgrade offered together with a body is refused; the parser drops such a body and reads it as the next request.
-- A request target in absolute form has to agree with Host; only the latter reaches an application.
-- A response of unknown length to an HTTP/1.0 client ends with the connection; uvicorn would send it chunked.
-- A head and its body leave in one system call.
-- Bytes that are no request are answered with problem+json, and never in the middle of another response.
+- A head or trailers over 64 KiB get 431. uvicorn has no bound.
+- Trailers are dropped. uvicorn appends them to the headers, so a body could add an X-Forwarded-For.
+- An upgrade with a body is refused. The parser would read that body as the next request.
+- A target in absolute form must agree with Host, as an application sees only Host.
+- A response of unknown length to an HTTP/1.0 client ends with the connection. uvicorn would send chunks.
+- A head and its body are sent in one system call.
+- Bytes that are not a valid request get a problem+json response, but never in the middle of another response.
 """
 
 import asyncio
@@ -18,17 +16,17 @@ from starlette.types import Message, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from limiter.api.proxy.cork import Cork
-from limiter.api.proxy.failures import ProxyFailure, RequestRefused
-from limiter.api.proxy.headers import MAX_HEAD, head_size
+from limiter.api.proxy.heads import MAX_HEAD, head_size
+from limiter.api.proxy.proxy_errors import ProxyError, RequestRefused
 from limiter.problems import problem_body
 
 
 class DownstreamProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        # Bytes received since the last that were of use: they can only be an unfinished head, or trailers.
+        # Bytes received since the last complete head or part of a body: an unfinished head, or trailers.
         self._pending = 0
-        self._refusal: ProxyFailure | None = None
+        self._refusal: ProxyError | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -46,7 +44,7 @@ class DownstreamProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         try:
             self._check_head()
-        except ProxyFailure as refusal:
+        except ProxyError as refusal:
             self._refusal = refusal
             raise
         self._pending = 0
@@ -57,16 +55,16 @@ class DownstreamProtocol(HttpToolsProtocol):
             self.expect_100_continue = False  # RFC 9110 §10.1.1
         super().on_headers_complete()
         if not self.parser.should_upgrade():
-            self.headers = []  # whatever the parser still finds are trailers, which nobody asked for
+            self.headers = []  # what the parser adds from here on are trailers
         if http_1_0:
-            self.cycle.send = _ending_with_the_connection(self.cycle)  # type: ignore[method-assign, assignment]
+            self.cycle.send = _closing_at_the_end(self.cycle)  # type: ignore[method-assign, assignment]
 
     def on_body(self, body: bytes) -> None:
         self._pending = 0
         super().on_body(body)
 
     def send_400_response(self, msg: str) -> None:
-        if not self._awaits_an_answer():
+        if not self._can_respond():
             self.transport.close()
             return
         refusal = self._refusal or RequestRefused(msg)
@@ -76,17 +74,17 @@ class DownstreamProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def handle_websocket_upgrade(self) -> None:
-        self.transport = self._plain_transport  # it goes over to another protocol, which needs all of it
+        self.transport = self._plain_transport  # the other protocol needs all methods of a transport
         super().handle_websocket_upgrade()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Offers to upgrade are ignored as a rule; that is nothing to warn of."""
+        """No-op: ignoring an offer to upgrade is normal."""
 
     def _check_head(self) -> None:
         if self._pending > MAX_HEAD and head_size(self.headers) + len(self.url) > MAX_HEAD:
             raise _too_large()
         if self.parser.should_upgrade() and self._drops_what_follows():
-            raise RequestRefused("A request that asks for another protocol cannot bring a body.", status=501)
+            raise RequestRefused("A request to upgrade the protocol must not have a body.", status=501)
         if self.url[:1] != b"/":
             self._check_authority()
 
@@ -100,17 +98,17 @@ class DownstreamProtocol(HttpToolsProtocol):
         _, _, rest = self.url.partition(b"://")
         authority = rest.partition(b"/")[0].partition(b"?")[0].lower()
         if not authority or [value.lower() for name, value in self.headers if name == b"host"] != [authority]:
-            raise RequestRefused("The request's target and its Host do not agree.")
+            raise RequestRefused("The request's target and its Host must name the same authority.")
 
-    def _awaits_an_answer(self) -> bool:
-        """Whether what is written now would be read as the answer to what was just received."""
+    def _can_respond(self) -> bool:
+        """Whether the client would read a response now as the answer to the bytes that it just sent."""
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             return True
         return cycle.more_body and not cycle.response_started and not self.pipeline
 
 
-def _ending_with_the_connection(cycle: RequestResponseCycle) -> Send:
+def _closing_at_the_end(cycle: RequestResponseCycle) -> Send:
     send, unknown_length = cycle.send, False
 
     async def send_unchunked(message: Message) -> None:
@@ -126,5 +124,5 @@ def _ending_with_the_connection(cycle: RequestResponseCycle) -> Send:
     return send_unchunked
 
 
-def _too_large() -> ProxyFailure:
-    return RequestRefused(f"The request's headers are over {MAX_HEAD // 1024} KiB.", status=431)
+def _too_large() -> ProxyError:
+    return RequestRefused(f"The request's headers must be at most {MAX_HEAD // 1024} KiB.", status=431)

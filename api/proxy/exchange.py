@@ -4,10 +4,11 @@ import asyncio
 
 from starlette.types import Message, Receive, Send
 
-from limiter.api.proxy.connection import Connection
-from limiter.api.proxy.failures import ClientGone, ClientStalled, Headers, RequestRefused, UpstreamStalled
-from limiter.api.proxy.headers import IDEMPOTENT, Request, ResponseHead, response_headers
+from limiter.api.proxy.proxy_errors import ClientGone, ClientStalled, Headers, RequestRefused, UpstreamStalled
+from limiter.api.proxy.request_head import IDEMPOTENT, Request
+from limiter.api.proxy.response_head import ResponseHead, response_headers
 from limiter.api.proxy.upstream import Upstream
+from limiter.api.proxy.upstream_connection import Connection
 
 
 class Exchange:
@@ -26,8 +27,8 @@ class Exchange:
         return connection.exchanges > 1 and not connection.answered and not self._upload.begun and self._request.method in IDEMPOTENT
 
     async def begin(self) -> None:
-        """Send the request, and return when the response's head is there."""
-        # In this order a body that is already here leaves together with the head.
+        """Sends the request, and returns when the response's head has arrived."""
+        # The upload starts first, so that a body that has already arrived is sent together with the head.
         self._task = asyncio.create_task(self._upload.run())
         self._connection.begin(self._request.head, to_head=self._request.method == "HEAD")
         try:
@@ -35,7 +36,7 @@ class Exchange:
         except UpstreamStalled:
             self.end()
             if self._upload.awaits_client:
-                raise ClientStalled("The request's body stopped coming.") from None
+                raise ClientStalled("The request's body stopped arriving.") from None
             raise
         except BaseException:
             self.end()
@@ -44,7 +45,7 @@ class Exchange:
     async def relay(self, send: Send, headers: Headers) -> None:
         start = response_headers(self._head, headers)
         if self._upload.unwanted:
-            # The client was never told to go on: whether its body follows all the same is anyone's guess.
+            # The client got no `100 Continue`, and may or may not send the body.
             start.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": self._head.status, "headers": start})
         ended = False
@@ -52,24 +53,24 @@ class Exchange:
             body = await self._connection.read()
             ended = self._connection.ended
             if ended:
-                self.end()  # upstream is free again, however slowly the client reads the rest
+                self.end()  # upstream is free again, even if the client reads slowly
             await send({"type": "http.response.body", "body": body, "more_body": not ended})
 
     def end(self) -> None:
-        """Give the connection back; it is closed unless both request and response went over it whole."""
+        """Releases the connection. It is closed unless the request and the response are complete."""
         if self._ended:
             return
         self._ended = True
         if self._task is not None:
             self._task.cancel()
-        if self._upload.whole:
+        if self._upload.complete:
             self._upstream.release(self._connection)
         else:
             self._connection.close()
 
 
 class Upload:
-    """The client's side of an exchange: its body goes to upstream, and its leaving ends the exchange."""
+    """The client's side of an exchange: sends its body to upstream, and ends the exchange when it disconnects."""
 
     def __init__(self, connection: Connection, request: Request, receive: Receive) -> None:
         self._connection = connection
@@ -77,7 +78,7 @@ class Upload:
         self._chunked = request.length is None
         self._left = request.length or 0
         self._expects_continue = request.expects_continue
-        self.whole = request.length == 0
+        self.complete = request.length == 0
         self.begun = False
         self.awaits_client = False
 
@@ -89,26 +90,26 @@ class Upload:
         if self._expects_continue and not await self._connection.may_continue():
             return
         while True:
-            # Asking for the body is what makes the server send `100 Continue`.
-            self.awaits_client = not self.whole
+            # The call makes the server send `100 Continue`.
+            self.awaits_client = not self.complete
             message = await self._receive()
             self.awaits_client = False
             if message["type"] == "http.disconnect":
                 self._connection.fail(ClientGone())
                 return
-            if not self.whole:
+            if not self.complete:
                 self.begun = True
                 await self._pass_on(message)
 
     async def _pass_on(self, message: Message) -> None:
         body, more = message.get("body", b""), message.get("more_body", False)
-        self.whole = not more
+        self.complete = not more
         if self._chunked:
             await self._connection.write(_chunk(body, last=not more))
             return
         self._left -= len(body)
         if self._left < 0 or (self._left and not more):
-            self._connection.fail(RequestRefused("The request's body is not as long as its Content-Length."))
+            self._connection.fail(RequestRefused("The length of the request's body must match its Content-Length."))
         elif body:
             await self._connection.write(body)
 

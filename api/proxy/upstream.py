@@ -1,4 +1,4 @@
-"""Where upstream is, and the connections kept open to it."""
+"""The address of upstream, and the pool of connections to it."""
 
 import asyncio
 import socket
@@ -9,8 +9,8 @@ from functools import partial
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
-from limiter.api.proxy.connection import Connection
-from limiter.api.proxy.failures import ConnectTimedOut, Unreachable
+from limiter.api.proxy.proxy_errors import ConnectTimedOut, Unreachable
+from limiter.api.proxy.upstream_connection import Connection
 
 PORTS = {"http": 80, "https": 443}
 
@@ -30,18 +30,18 @@ class Address:
     def parse(cls, url: str) -> Self:
         parts = urlsplit(url)
         if parts.query or parts.fragment or parts.username or not parts.netloc:
-            raise ValueError(f"upstream {url!r}: give http://host:port, with a path before all others if need be")
+            raise ValueError(f"upstream must be a URL such as http://host:port or http://host:port/base, not {url!r}")
         base = parts.path.rstrip("/").encode("ascii")
         if parts.scheme == "http+unix":
             return cls("localhost", 0, base, b"localhost", socket_path=unquote(parts.netloc))
         if parts.scheme not in PORTS or not parts.hostname:
-            raise ValueError(f"upstream {url!r}: its scheme is none of http, https, http+unix")
+            raise ValueError(f"upstream must be a URL with the scheme http, https or http+unix, not {url!r}")
         port = parts.port or PORTS[parts.scheme]
         return cls(parts.hostname, port, base, parts.netloc.encode("idna"), tls=parts.scheme == "https")
 
 
 class Upstream:
-    """A stack of idle connections: the one used last is the least likely to be closed by upstream meanwhile."""
+    """A stack of idle connections. The one used last is the least likely to be closed by upstream."""
 
     def __init__(self, address: Address, *, deadline: float, connect_timeout: float, max_idle: int, idle_timeout: float) -> None:
         self.address = address
@@ -62,7 +62,7 @@ class Upstream:
         return await self._connect()
 
     def release(self, connection: Connection) -> None:
-        """Keep the connection for the next exchange, or close it if it cannot carry one."""
+        """Keeps the connection for another exchange, or closes it if it cannot be used again."""
         if not connection.reusable or self._closing or len(self._idle) >= self._max_idle:
             connection.close()
             return
@@ -73,7 +73,7 @@ class Upstream:
             self._sweep_timer = loop.call_later(self._idle_timeout, self._sweep)
 
     def close(self) -> None:
-        """Close what is idle; what is in flight closes as it ends."""
+        """Closes idle connections. Those in use close when their exchanges end."""
         self._closing = True
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
@@ -93,11 +93,11 @@ class Upstream:
             async with asyncio.timeout(self._connect_timeout):
                 return await self._open()
         except TimeoutError:
-            raise ConnectTimedOut("No connection to upstream could be made in time.") from None
+            raise ConnectTimedOut("Upstream did not accept the connection in time.") from None
         except socket.gaierror:
-            raise Unreachable("Upstream's name does not resolve.", error="dns_error") from None
+            raise Unreachable("Upstream's name cannot be resolved.", error="dns_error") from None
         except ssl.SSLError:
-            raise Unreachable("Upstream's TLS handshake failed.", error="tls_protocol_error") from None
+            raise Unreachable("The TLS handshake with upstream failed.", error="tls_protocol_error") from None
         except ConnectionRefusedError:
             raise Unreachable("Upstream refused the connection.", error="connection_refused") from None
         except OSError:

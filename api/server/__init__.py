@@ -1,1 +1,1 @@
-"""The life of `limiter serve`: what is started, what listens, and how it ends."""
+"""`limiter serve`: its processes, listeners and shutdown."""

@@ -1,6 +1,6 @@
-"""A Redis of our own: a `redis-server` from PATH on a private unix socket, whose data outlives it.
+"""The embedded Redis: a `redis-server` from PATH on a private unix socket, with persistent data.
 
-Its folder holds the counts (append-only, written out every second), the log, the socket and a lock, so that two never share one.
+Its data folder holds the append-only file (synced every second), the log, the socket, and a lock against a second sidecar.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from limiter.api.command_errors import CannotStart
 
 _log = structlog.get_logger("limiter.embedded")
 
-# sun_path holds 108 bytes, the last of them 0.
-_LONGEST_SOCKET = 107
+# sun_path has 108 bytes, and the last is 0.
+_MAX_SOCKET_PATH = 107
 _START_S = 60.0
 _STOP_S = 10.0
 
 
 def default_folder() -> Path:
-    """$XDG_DATA_HOME/limiter, or what that is for when unset."""
+    """$XDG_DATA_HOME/limiter, or ~/.local/share/limiter."""
     home = os.environ.get("XDG_DATA_HOME")
     return (Path(home) if home else Path.home() / ".local" / "share") / "limiter"
 
 
-def url_of(folder: Path) -> str:
-    """Where the Redis of this folder answers while it runs."""
+def embedded_url(folder: Path) -> str:
+    """The URL of the Redis of this folder, running or not."""
     return f"unix://{quote(str(_socket(folder)))}"
 
 
@@ -48,19 +48,19 @@ def _socket(folder: Path) -> Path:
 
 @asynccontextmanager
 async def embedded_redis(folder: Path) -> AsyncIterator[str]:
-    """The URL of a Redis that runs as long as the block; started anew should it die."""
+    """Runs a Redis for the length of the block, and restarts it if it ends. Yields its URL."""
     binary = shutil.which("redis-server")
     if binary is None:
-        raise CannotStart("redis-server is not on PATH: install it (Debian: apt-get install redis-server), or name a Redis with --redis")
-    if len(str(_socket(folder)).encode()) > _LONGEST_SOCKET:
-        raise CannotStart(f"the data folder {folder} has too long a path for a socket in it: name a shorter one with --data")
+        raise CannotStart("redis-server is not on PATH: install it (on Debian: apt-get install redis-server), or set --redis")
+    if len(str(_socket(folder)).encode()) > _MAX_SOCKET_PATH:
+        raise CannotStart(f"the path of the data folder {folder} is too long for a unix socket: set a shorter one with --data")
     with _locked(folder):
         await _end_orphan(folder)
         server = _Server(binary, folder)
         await server.start()
         keeper = asyncio.create_task(server.keep())
         try:
-            yield url_of(folder)
+            yield embedded_url(folder)
         finally:
             keeper.cancel()
             await server.stop()
@@ -81,7 +81,7 @@ class _Server:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # Ctrl-C is for us: Redis is stopped when the last request has been answered.
+                # Ctrl-C must not reach Redis: it is stopped after the last request.
                 start_new_session=True,
             )
         await self._until_ready()
@@ -89,12 +89,12 @@ class _Server:
     async def keep(self) -> None:
         while True:
             code = await self._process.wait()
-            _log.error("the embedded Redis ended and is started again", code=code, log=str(self._folder / "redis.log"))
+            _log.error("embedded Redis ended, restarting it", code=code, log=str(self._folder / "redis.log"))
             await asyncio.sleep(1)
             try:
                 await self.start()
             except CannotStart as error:
-                _log.error("the embedded Redis does not start", reason=str(error))
+                _log.error("embedded Redis cannot start", reason=str(error))
 
     async def stop(self) -> None:
         if self._process.returncode is not None:
@@ -111,13 +111,13 @@ class _Server:
         async with _client(self._folder) as client:
             while not await _answers(client):
                 if self._process.returncode is not None or time.monotonic() > until:
-                    raise CannotStart(f"the embedded Redis did not start: see {self._folder / 'redis.log'}")
+                    raise CannotStart(f"the embedded Redis did not start: its log is {self._folder / 'redis.log'}")
                 await asyncio.sleep(0.02)
 
 
 def _options() -> list[str]:
-    # The socket's path is relative to the folder, as is everything else.
-    stated = {
+    # Paths are relative to the data folder.
+    options = {
         "port": "0",
         "unixsocket": "redis.sock",
         "unixsocketperm": "700",
@@ -128,22 +128,22 @@ def _options() -> list[str]:
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
     }
-    return [part for name, value in stated.items() for part in (f"--{name}", value)]
+    return [part for name, value in options.items() for part in (f"--{name}", value)]
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """The folder is ours alone; the kernel lets go of it when we end, however that is."""
+    """Locks the folder against another sidecar. The kernel releases the lock when this process ends."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = (folder / "lock").open("w")
     except OSError as error:
-        raise CannotStart(f"the data folder {folder} cannot be used: {error.strerror}; name another with --data") from None
+        raise CannotStart(f"the data folder {folder} cannot be used: {error.strerror}: set another one with --data") from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise CannotStart(f"another limiter uses the data folder {folder}: stop it, or name another folder with --data") from None
+            raise CannotStart(f"another limiter uses the data folder {folder}: stop it, or set another folder with --data") from None
         yield
 
 
@@ -160,15 +160,15 @@ async def _answers(client: redis.asyncio.Redis) -> bool:
 
 
 async def _end_orphan(folder: Path) -> None:
-    """One that outlived a sidecar that was killed: it holds the data, and would be written over."""
+    """Stops a Redis that a killed sidecar left running: a second one would overwrite its data."""
     async with _client(folder) as client:
         if not await _answers(client):
             return
-        _log.warning("ending the Redis that an earlier limiter left behind", folder=str(folder))
+        _log.warning("stopping a Redis that an earlier limiter left running", folder=str(folder))
         with suppress(redis.RedisError):
             await client.shutdown()
         until = time.monotonic() + _STOP_S
         while await _answers(client):
             if time.monotonic() > until:
-                raise CannotStart(f"a Redis that another limiter left in {folder} does not end")
+                raise CannotStart(f"the Redis that an earlier limiter left running in {folder} does not stop")
             await asyncio.sleep(0.02)

@@ -1,7 +1,7 @@
-"""uvicorn, started and stopped by us: on sockets that are bound before anything else, and without losing a request at the end.
+"""A uvicorn server on a socket that is already bound, with a shutdown that loses no request.
 
-To stop is: refuse new connections; answer those that the kernel had already taken; tell every client, with its next answer, that the
-connection ends; give those that ask nothing a moment; then wait for the requests under way, as long as the deadline allows.
+`stop` refuses new connections, serves those that the kernel has already accepted, gives idle clients a moment to send one more
+request (whose response closes the connection), and then waits for the requests in flight until its deadline.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ import uvicorn
 from limiter.api.command_errors import CannotStart, Misused
 from limiter.api.front import Application
 
-# Gateways keep connections to us for a minute; were we the first to close one, a request could be lost.
+# Longer than gateways keep idle connections (60 s by default): if the server closed one first, a request could be lost.
 KEEP_ALIVE_S = 75
 _BACKLOG = 2048
-# For a client in the middle of a conversation to come with its next request, and learn that it is the last.
-_LAST_WORDS_S = 1.0
+# How long clients with open connections get to send one more request, whose response closes the connection.
+_DRAIN_S = 1.0
 
 
-def bind(host: str, port: int, option: str, *, shared: bool = False) -> socket.socket:
-    """A listening socket; `option` is what to change if it cannot be had. `shared`: with others on the same port."""
+def bind(host: str, port: int, option: str) -> socket.socket:
+    """A listening socket. Errors suggest to change the command-line `option`."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
-        listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG, reuse_port=shared)
+        listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except socket.gaierror as error:
-        raise Misused(f"there is no address {host!r} here: {error.strerror}") from None
+        raise Misused(f"{host!r} is not an address of this machine: {error.strerror}") from None
     except (OSError, OverflowError) as error:
         raise CannotStart(_unbound(host, port, option, error)) from None
     listener.setblocking(False)
@@ -44,13 +44,13 @@ def bind(host: str, port: int, option: str, *, shared: bool = False) -> socket.s
 
 def _unbound(host: str, port: int, option: str, error: OSError | OverflowError) -> str:
     if getattr(error, "errno", None) == errno.EADDRINUSE:
-        return f"port {port} on {host} is in use: stop what uses it, or name another with {option}"
+        return f"port {port} on {host} is in use: stop the process that uses it, or set another port with {option}"
     if getattr(error, "errno", None) == errno.EACCES:
-        return f"port {port} needs more rights: name one above 1023 with {option}"
-    return f"cannot listen on {host}, port {port}: {getattr(error, 'strerror', None) or error}"
+        return f"port {port} needs more privileges: set a port above 1023 with {option}"
+    return f"cannot listen on port {port} of {host}: {getattr(error, 'strerror', None) or error}"
 
 
-def url_of(listener: socket.socket, *, tls: bool = False) -> str:
+def http_url(listener: socket.socket, *, tls: bool = False) -> str:
     host, port = listener.getsockname()[:2]
     return f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -75,7 +75,7 @@ def config_for(app: Application, *, cert: Path | None = None, key: Path | None =
 
 
 class Listening(uvicorn.Server):
-    """A server whose life is in our hands: `async with`, or `start` and `stop`."""
+    """A server with `start` and `stop`."""
 
     def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
         super().__init__(config)
@@ -92,10 +92,10 @@ class Listening(uvicorn.Server):
         self._began.set()
 
     async def stop(self, deadline: float) -> None:
-        """Whole within `deadline` seconds."""
+        """Returns within `deadline` seconds."""
         until = time.monotonic() + deadline
         await self._refuse_new()
-        await self._let_finish(min(until, time.monotonic() + _LAST_WORDS_S))
+        await self._let_finish(min(until, time.monotonic() + _DRAIN_S))
         self.config.timeout_graceful_shutdown = max(1, round(until - time.monotonic()))
         self.should_exit = True
         if self._running:
@@ -103,11 +103,11 @@ class Listening(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Signals are for the process, which is more than one server."""
+        """No-op: the process handles signals, for all its servers."""
         yield
 
     async def _refuse_new(self) -> None:
-        # Closing a listening socket resets the connections that wait in it. The copy keeps it open until they are taken out.
+        # Closing a listening socket resets the connections in its queue. A duplicate keeps it open until they are accepted.
         spare = self._listener.dup()
         for server in self.servers:
             server.close()
@@ -121,7 +121,7 @@ class Listening(uvicorn.Server):
         return self.config.http_protocol_class(config=self.config, server_state=self.server_state, app_state={})  # type: ignore[call-arg]
 
     async def _let_finish(self, until: float) -> None:
-        # uvicorn has nobody to tell us of it.
+        # Polls, as uvicorn has no event for it.
         while self.server_state.connections and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -1,4 +1,4 @@
-"""Logs: a JSON object a line on stderr, ours and our libraries' alike. No line holds a raw key; requests are logged without queries."""
+"""Logging: one JSON object per line on stderr, for this package and its libraries. No line contains an API key or a query string."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SHARED: list[Any] = [
     structlog.processors.format_exc_info,
 ]
 
-# What uvicorn says at these points we say ourselves, with more in it.
+# Below WARNING these repeat what the sidecar logs itself.
 _CHATTY = ("uvicorn", "uvicorn.error", "asyncio", "watchfiles")
 
 
 def set_up(**always: object) -> None:
-    """`always` is in every line, such as which worker speaks."""
+    """`always` is part of every line, such as the number of the worker."""
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

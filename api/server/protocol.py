@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from limiter.api.answers import WRITE_ANSWER, Answer, head_of
 from limiter.api.front import Front
 from limiter.api.proxy.downstream import DownstreamProtocol
-from limiter.api.proxy.headers import MAX_HEAD
+from limiter.api.proxy.heads import MAX_HEAD
 
 
 class _Request:

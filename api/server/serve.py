@@ -1,7 +1,7 @@
-"""The life of `limiter serve`: what is started, in which order, what signals do, and how all of it is stopped.
+"""`limiter serve`: starts everything in order, handles signals, and stops everything in reverse.
 
-SIGHUP            the configuration is read again, by every worker
-SIGTERM, SIGINT   graceful stop: requests under way are finished, new ones refused; a second one ends everything at once
+SIGHUP            reloads the configuration in every worker
+SIGTERM, SIGINT   stops gracefully: finishes the requests in flight and refuses new ones; a second signal stops at once
 """
 
 from __future__ import annotations
@@ -23,96 +23,44 @@ from starlette.types import ASGIApp
 
 from limiter.aio import AsyncLimiter
 from limiter.api.command_errors import Misused
-from limiter.api.config.file import load
-from limiter.api.config.sample import Sample, sample
+from limiter.api.config.loader import load
 from limiter.api.control.admin import Control, admin_app
 from limiter.api.control.registry_routes import registry_router
 from limiter.api.proxy.upstream import Address
 from limiter.api.registry import InvalidRecord, KeyFormat, Registry, connected
 from limiter.api.rules import Rules
 from limiter.api.server import logs
-from limiter.api.server.embedded import default_folder
-from limiter.api.server.engine import Engine, engine
-from limiter.api.server.listening import Listening, bind, config_for, url_of
+from limiter.api.server.backend import Backend, open_backend
+from limiter.api.server.listening import Listening, bind, config_for, http_url
 from limiter.api.server.reload import Watched
-from limiter.api.server.worker import Task, Worker
+from limiter.api.server.sample import Sample, sample
+from limiter.api.server.worker import Worker, WorkerOptions
 from limiter.api.server.workers import Workers
 
 _log = structlog.get_logger("limiter.serve")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """As on the command line."""
+class ServeOptions:
+    """The options of the command line."""
 
-    config: Path | None = None
-    redis: str | None = None
-    host: str = "127.0.0.1"
-    port: int = 8080
-    admin_host: str = "127.0.0.1"
-    admin_port: int = 8081
-    admin_token: str | None = field(default=None, repr=False)
-    upstream: str | None = None
-    workers: int = 1
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    data: Path = field(default_factory=default_folder)
-    access_log: bool = False
-
-
-def serve(options: Options) -> None:
-    """Until a signal ends it. CannotStart and ConfigError say why it could not begin."""
-    logs.set_up()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_life(options))
+    config: Path | None
+    redis: str | None
+    host: str
+    port: int
+    admin_host: str
+    admin_port: int
+    admin_token: str | None = field(repr=False)
+    upstream: str | None
+    workers: int
+    tls_cert: Path | None
+    tls_key: Path | None
+    data: Path
+    access_log: bool
 
 
-async def _life(options: Options) -> None:
-    trying = None if options.config else sample(options.data)
-    path = options.config or (trying.config if trying else Path())
-    rules = load(path)
-    _check(options)
-    listener, admin_listener = bind(options.host, options.port, "--port"), bind(options.admin_host, options.admin_port, "--admin-port")
-    front_url, admin_url = url_of(listener, tls=options.tls_cert is not None), url_of(admin_listener)
-    key_format = _key_format(rules)
-    async with AsyncExitStack() as stack:
-        redis = await stack.enter_async_context(engine(options.redis or rules.redis_url, options.data))
-        task = _task(options, path, redis, rules)
-        front: Front = Worker(task, rules, listener) if options.workers == 1 else Workers(task, rules, listener, options.workers)
-        signals = Signals(front)
-        token = options.admin_token or secrets.token_urlsafe(24)
-        control = Control(front.watched, front.limiter, _readiness(redis, front, signals), front_url, version("limitgate"))
-        registry = Registry(
-            await stack.enter_async_context(connected(redis.url)),
-            prefix=rules.prefix,
-            key_format=key_format,
-            catalog=lambda: front.watched.rules.catalog,
-            actor="admin",
-        )
-        # Stopped in the opposite order: the front first, so that admin can tell of it, and Redis last.
-        await stack.enter_async_context(_listening(admin_app(control, token, [registry_router(registry)]), admin_listener))
-        await stack.enter_async_context(_running(front))
-        _log.info(
-            "limiter serves",
-            front=front_url,
-            admin=admin_url,
-            upstream=options.upstream,
-            workers=options.workers,
-            redis={"where": redis.where, "version": redis.version},
-            policies=sorted(rules.policies),
-            config={"file": str(path), "digest": rules.digest},
-        )
-        for warning in rules.warnings:
-            _log.warning(warning)
-        _invite(trying, front_url, admin_url, None if options.admin_token else token)
-        signals.ready = True
-        await signals.stopping.wait()
-        _log.info("stopping: requests under way are finished, new ones refused")
-    _log.info("stopped")
-
-
-class Front(Protocol):
-    """One worker in this process, or several beside it."""
+class DataPlane(Protocol):
+    """A Worker in this process, or Workers in several."""
 
     watched: Watched
     limiter: AsyncLimiter
@@ -122,8 +70,64 @@ class Front(Protocol):
     def reload(self) -> None: ...
 
 
+def serve(options: ServeOptions) -> None:
+    """Runs until a signal stops it. Raises CannotStart or ConfigError if it cannot start."""
+    logs.set_up()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(options))
+
+
+async def _serve(options: ServeOptions) -> None:
+    trial = None if options.config else sample(options.data)
+    path = options.config or (trial.config if trial else Path())
+    rules = load(path)
+    _check(options)
+    listener, admin_listener = bind(options.host, options.port, "--port"), bind(options.admin_host, options.admin_port, "--admin-port")
+    front_url, admin_url = http_url(listener, tls=options.tls_cert is not None), http_url(admin_listener)
+    key_format = _key_format(rules)
+    async with AsyncExitStack() as stack:
+        backend = await stack.enter_async_context(open_backend(options.redis or rules.redis_url, options.data))
+        front = _data_plane(options, path, backend, rules, listener)
+        signals = Signals(front)
+        token = options.admin_token or secrets.token_urlsafe(24)
+        control = Control(front.watched, front.limiter, _readiness(backend, front, signals), front_url, version("limitgate"))
+        registry = await stack.enter_async_context(_registry(backend, front, key_format))
+        # The stack unwinds in reverse: the front stops first, while admin still reports it, and Redis last.
+        await stack.enter_async_context(_listening(admin_app(control, token, [registry_router(registry)]), admin_listener))
+        await stack.enter_async_context(_running(front))
+        _log_start(options, path, backend, rules, front_url, admin_url)
+        _greet(trial, front_url, admin_url, None if options.admin_token else token)
+        signals.ready = True
+        await signals.stopping.wait()
+        _log.info("stopping: finishing the requests in flight")
+    _log.info("stopped")
+
+
+def _data_plane(options: ServeOptions, path: Path, backend: Backend, rules: Rules, listener: socket.socket) -> DataPlane:
+    worker_options = WorkerOptions(
+        config=str(path),
+        redis=backend.url,
+        prefix=rules.prefix,
+        key_prefix=rules.key_prefix,
+        upstream=options.upstream,
+        tls_cert=str(options.tls_cert) if options.tls_cert else None,
+        tls_key=str(options.tls_key) if options.tls_key else None,
+        access_log=options.access_log,
+    )
+    if options.workers == 1:
+        return Worker(worker_options, rules, listener)
+    return Workers(worker_options, rules, listener, options.workers)
+
+
+@asynccontextmanager
+async def _registry(backend: Backend, front: DataPlane, key_format: KeyFormat) -> AsyncIterator[Registry]:
+    prefix = front.watched.rules.prefix
+    async with connected(backend.url) as client:
+        yield Registry(client, prefix=prefix, key_format=key_format, catalog=lambda: front.watched.rules.catalog, actor="admin")
+
+
 class Signals:
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: DataPlane) -> None:
         self.ready, self.stopping = False, asyncio.Event()
         self._main = asyncio.current_task()
         loop = asyncio.get_running_loop()
@@ -135,24 +139,24 @@ class Signals:
         if not self.stopping.is_set():
             self.stopping.set()
         elif self._main is not None:
-            _log.warning("stopping at once, as told twice")
+            _log.warning("second signal: stopping at once")
             self._main.cancel()
 
 
-def _readiness(redis: Engine, front: Front, signals: Signals) -> Callable[[], Awaitable[str | None]]:
-    async def trouble() -> str | None:
+def _readiness(backend: Backend, front: DataPlane, signals: Signals) -> Callable[[], Awaitable[str | None]]:
+    async def reason_not_ready() -> str | None:
         if signals.stopping.is_set():
-            return "This is being stopped."
+            return "The sidecar is stopping."
         if not signals.ready:
-            return "This is starting."
+            return "The sidecar is starting."
         within = max(0.25, front.watched.rules.deadline)
-        return None if await redis.answers(within) else f"Redis does not answer ({redis.where})."
+        return None if await backend.answers(within) else f"Redis does not answer ({backend.where})."
 
-    return trouble
+    return reason_not_ready
 
 
 @asynccontextmanager
-async def _running(front: Front) -> AsyncIterator[None]:
+async def _running(front: DataPlane) -> AsyncIterator[None]:
     try:
         await front.start()
         yield
@@ -170,14 +174,14 @@ async def _listening(app: ASGIApp, listener: socket.socket) -> AsyncIterator[Non
         await server.stop(1)
 
 
-def _check(options: Options) -> None:
-    """What would otherwise show only in the middle of the start."""
+def _check(options: ServeOptions) -> None:
+    """Reports invalid options before anything is started."""
     try:
         Address.parse(options.upstream or "http://localhost")
     except ValueError as error:
-        raise Misused(f"--upstream {options.upstream}: {error}") from None
+        raise Misused(f"--{error}") from None
     if (options.tls_cert is None) != (options.tls_key is None):
-        raise Misused("--tls-cert and --tls-key go together")
+        raise Misused("--tls-cert and --tls-key must be set together")
 
 
 def _key_format(rules: Rules) -> KeyFormat:
@@ -187,27 +191,29 @@ def _key_format(rules: Rules) -> KeyFormat:
         raise Misused(f"LIMITER_PEPPER: {error}") from None
 
 
-def _task(options: Options, path: Path, redis: Engine, rules: Rules) -> Task:
-    return Task(
-        config=str(path),
-        redis=redis.url,
-        prefix=rules.prefix,
-        key_prefix=rules.key_prefix,
+def _log_start(options: ServeOptions, path: Path, backend: Backend, rules: Rules, front: str, admin: str) -> None:
+    _log.info(
+        "serving",
+        front=front,
+        admin=admin,
         upstream=options.upstream,
-        tls_cert=str(options.tls_cert) if options.tls_cert else None,
-        tls_key=str(options.tls_key) if options.tls_key else None,
-        access_log=options.access_log,
+        workers=options.workers,
+        redis={"where": backend.where, "version": backend.version},
+        policies=sorted(rules.policies),
+        config={"file": str(path), "digest": rules.digest},
     )
+    for warning in rules.warnings:
+        _log.warning(warning)
 
 
-def _invite(trying: Sample | None, front: str, admin: str, made_token: str | None) -> None:
-    """What a person at a terminal needs next. The one place where a key and the token are shown, and never in a log."""
+def _greet(trial: Sample | None, front: str, admin: str, new_token: str | None) -> None:
+    """Tells the person at the terminal what to do next. This is the only output with a key or a token, and it is not a log."""
     lines = []
-    if made_token:
-        lines.append(f"Admin token of this run: {made_token}  (set LIMITER_ADMIN_TOKEN to have one that stays)")
-    if trying:
-        lines.append(f"No --config, so a sample is served: {trying.config}; edit it while this runs.")
-        lines.append(f'Try it:  curl -i -H "Authorization: Bearer {trying.key}" {front}/authorize')
+    if new_token:
+        lines.append(f"Admin token of this run: {new_token}  (set LIMITER_ADMIN_TOKEN for a permanent one)")
+    if trial:
+        lines.append(f"Serving a sample, as --config is not set: {trial.config}  (changes to it apply at once)")
+        lines.append(f'Try it:  curl -i -H "Authorization: Bearer {trial.key}" {front}/authorize')
     lines.append(f"Health:  curl {admin}/readyz")
     lines.append(f"API documentation, for browsers: {admin}/docs")
-    print(*lines, sep="\n", flush=True)  # noqa: T201 - to a person
+    print(*lines, sep="\n", flush=True)  # noqa: T201 - for a person, not a log

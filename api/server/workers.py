@@ -1,11 +1,15 @@
-"""Several fronts on one socket: each a process, started again should it end."""
+"""Several worker processes that serve one socket. One that ends is restarted."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
+import sys
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
+from typing import Self
 
 import structlog
 
@@ -13,25 +17,77 @@ from limiter.aio import AsyncLimiter
 from limiter.api.command_errors import CannotStart
 from limiter.api.rules import Rules
 from limiter.api.server.reload import Watched
-from limiter.api.server.worker import STOP_S, Task, WorkerProcess
+from limiter.api.server.worker import STOP_S, WorkerOptions
 
 _log = structlog.get_logger("limiter.workers")
 
-# Between the end of a worker and the start of the next: one that cannot live shall not keep the machine busy.
-_REST_S = 0.5
+# The pause before a restart, so that a worker that keeps failing does not keep the machine busy.
+_RESTART_DELAY_S = 0.5
 
 
-def _quietly(*_: object) -> None:
-    """Each worker says itself what it thinks of a changed file."""
+class WorkerProcess:
+    """A worker process, as its parent sees it."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, options: WorkerOptions, listener: socket.socket, number: int) -> Self:
+        fd = listener.fileno()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            # -P: a folder named `limiter` in the working directory must not be imported instead.
+            "-P",
+            "-m",
+            "limiter.api.server.worker",
+            str(fd),
+            str(number),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            pass_fds=(fd,),
+            # Ctrl-C must reach only the parent, which stops its workers.
+            start_new_session=True,
+        )
+        worker = cls(process)
+        worker._send(json.dumps(asdict(options)))
+        return worker
+
+    async def ready(self) -> bool:
+        """Waits until it serves. Returns False if it ended instead."""
+        assert self._process.stdout is not None  # noqa: S101 - for mypy
+        return bool(await self._process.stdout.readline())
+
+    async def ended(self) -> int:
+        return await self._process.wait()
+
+    def reload(self) -> None:
+        self._send("reload")
+
+    async def stop(self, timeout: float) -> None:
+        if self._process.returncode is None and self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), timeout)
+        except TimeoutError:
+            self.kill()
+            await self._process.wait()
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            self._process.kill()
+
+    def _send(self, line: str) -> None:
+        if self._process.stdin is not None and not self._process.stdin.is_closing():
+            self._process.stdin.write(line.encode() + b"\n")
 
 
 class Workers:
-    """What a Worker is in one process. `watched` and `limiter` are the parent's own, for the control plane."""
+    """Like a Worker, but in several processes. `watched` and `limiter` are the parent's own, for the control plane."""
 
-    def __init__(self, task: Task, rules: Rules, listener: socket.socket, count: int) -> None:
-        self._task, self._listener, self._count = task, listener, count
-        self.watched = Watched(Path(task.config), rules, _quietly, _quietly)
-        self.limiter = AsyncLimiter(task.redis, prefix=task.prefix, deadline=rules.deadline)
+    def __init__(self, options: WorkerOptions, rules: Rules, listener: socket.socket, count: int) -> None:
+        self._options, self._listener, self._count = options, listener, count
+        self.watched = Watched(Path(options.config), rules, _ignore, _ignore)
+        self.limiter = AsyncLimiter(options.redis, prefix=options.prefix, deadline=rules.deadline)
         self._watching: asyncio.Task[None] | None = None
         self._running: dict[int, WorkerProcess] = {}
         self._keepers: list[asyncio.Task[None]] = []
@@ -50,7 +106,7 @@ class Workers:
         for task in (*self._keepers, self._watching):
             if task:
                 task.cancel()
-        # As long as any process has the socket open, connections are taken that nobody will answer.
+        # While any process has the socket open, the kernel accepts connections that no worker would serve.
         self._listener.close()
         try:
             await asyncio.gather(*(worker.stop(STOP_S + 2) for worker in self._running.values()))
@@ -60,14 +116,18 @@ class Workers:
         await self.limiter.close()
 
     async def _begin(self, number: int) -> None:
-        worker = self._running[number] = await WorkerProcess.start(self._task, self._listener, number)
+        worker = self._running[number] = await WorkerProcess.start(self._options, self._listener, number)
         if not await worker.ready():
-            raise CannotStart(f"worker {number} did not start: its reason is above")
+            raise CannotStart(f"worker {number} did not start: the log above has the reason")
 
     async def _keep(self, number: int) -> None:
         while True:
             code = await self._running[number].ended()
-            _log.error("a worker ended and is started again", worker=number, code=code)
-            await asyncio.sleep(_REST_S)
+            _log.error("worker ended, restarting it", worker=number, code=code)
+            await asyncio.sleep(_RESTART_DELAY_S)
             with suppress(CannotStart):
                 await self._begin(number)
+
+
+def _ignore(*_: object) -> None:
+    """The workers log reloads themselves."""

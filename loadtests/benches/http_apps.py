@@ -77,7 +77,7 @@ def fastapi_limiter(redis_url: str) -> ASGIApp:
 
 
 def proxy(upstream: str) -> ASGIApp:
-    from limiter.api.proxy.app import Proxy  # noqa: PLC0415
+    from limiter.api.proxy.proxy import Proxy  # noqa: PLC0415
 
     return Proxy(upstream, trusts=lambda _: False)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limiter.api.config.file import loads
+from limiter.api.config.loader import loads
 
 REFUSED = "(a path with one meaning)"
 POLICIES = "policies: {standard: {limits: [100/minute]}, uploads: {limits: [10/minute]}, loose: {limits: [999/minute]}}\n"

@@ -1,4 +1,4 @@
-"""Each provider's example on a sidecar of its own; all of them on one Redis, whose clock the tests move on and never back."""
+"""Each provider's example runs on its own sidecar. They share one Redis, whose clock the tests only move forward."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def clock(timed):
 
 @pytest.fixture(scope="module")
 def provider(request, timed, tmp_path_factory):
-    """Of the module `test_<provider>`; what its gateway adds to a request stands there as GATEWAY."""
+    """The provider of the module `test_<provider>`. The module's GATEWAY holds the headers that its gateway adds."""
     name = request.module.__name__.rpartition("test_")[2]
     headers = getattr(request.module, "GATEWAY", {})
     with provided(tmp_path_factory.mktemp(name), example(name), timed[0].url, name, headers=headers) as running:
@@ -28,5 +28,5 @@ def provider(request, timed, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def accounts():
-    """Names that are used once."""
+    """Account names, each used only once."""
     return (f"account-{number}" for number in range(1000))

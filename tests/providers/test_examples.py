@@ -1,17 +1,17 @@
-"""The examples are what they say: valid, without a doubt about them, and explained."""
+"""The examples are valid, cause no warnings and are documented."""
 
 from pathlib import Path
 
 import pytest
 
-from limiter.api.config.file import load
+from limiter.api.config.loader import load
 from support.provider import EXAMPLES
 
 DOCS = Path(__file__).parents[2] / "docs" / "providers.md"
 
 
 @pytest.mark.parametrize("name", ["deframe", "fileforge", "formflow", "frameflow", "gateway"])
-def test_an_example_is_valid_without_a_warning_and_explained(name):
+def test_an_example_is_valid_without_warnings_and_documented(name):
     path = EXAMPLES / f"{name}.yaml"
     rules = load(path)
     assert rules.warnings == ()

@@ -1,4 +1,4 @@
-"""FileForge's promises, met as its user would."""
+"""FileForge's promises, checked over HTTP."""
 
 import hashlib
 import re
@@ -30,7 +30,7 @@ def midnight(clock):
     clock.now_us += DAY - clock.now_us % DAY
 
 
-def test_the_daily_quota_is_the_accounts_by_its_tier(provider, accounts, clock):
+def test_an_account_has_the_daily_quota_of_its_tier(provider, accounts, clock):
     midnight(clock)
     first = issued_at(provider, next(accounts), "free")
     second = provider.issue(first["account"], scopes=ALL)
@@ -68,7 +68,7 @@ def test_bearer_wins_over_x_api_key(provider, pro):
     assert provider.call("/v1/formats", "nonsense", headers={"X-API-Key": key}).status == 401
 
 
-def test_the_form_of_a_key_and_what_is_kept_of_it(provider, pro, timed):
+def test_a_key_has_its_form_and_only_its_digest_is_stored(provider, pro, timed):
     key = pro["key"]
     assert re.fullmatch(r"ff_live_[a-z2-7]{32}", key)
     assert pro["key_prefix"] == key[:12]
@@ -85,7 +85,7 @@ def test_the_form_of_a_key_and_what_is_kept_of_it(provider, pro, timed):
     assert digest.hexdigest() not in str(found)
 
 
-def test_a_rotated_key_is_revoked_at_once_and_the_new_one_is_like_it(provider, accounts):
+def test_a_rotated_key_is_revoked_at_once_and_the_new_one_has_its_scopes(provider, accounts):
     old = issued_at(provider, next(accounts), "pro", name="batch")
     assert convert(provider, old["key"]) == [200]
     new = provider.done("POST", f"/accounts/{old['account']}/keys/{old['id']}/rotate", {})
@@ -93,13 +93,13 @@ def test_a_rotated_key_is_revoked_at_once_and_the_new_one_is_like_it(provider, a
     assert (convert(provider, old["key"]), convert(provider, new["key"])) == ([401], [200])
 
 
-def test_a_revoked_key_gets_401_with_the_very_next_call(provider, pro):
+def test_a_revoked_key_gets_401_from_the_next_call_on(provider, pro):
     assert convert(provider, pro["key"]) == [200]
     provider.done("POST", f"/accounts/{pro['account']}/keys/{pro['id']}/revoke")
     assert convert(provider, pro["key"]) == [401]
 
 
-def test_a_missing_scope_is_403_and_some_routes_need_none(provider, accounts):
+def test_a_missing_scope_is_403_and_some_routes_need_no_scope(provider, accounts):
     account = next(accounts)
     provider.account(account, "business")
     key = provider.issue(account, scopes=["files:read"])["key"]
@@ -111,7 +111,7 @@ def test_a_missing_scope_is_403_and_some_routes_need_none(provider, accounts):
     assert provider.call("/v1/health").status == 200
 
 
-def test_a_downgrade_is_403_without_touching_the_key_and_an_upgrade_restores_it(provider, pro):
+def test_a_downgrade_removes_scopes_and_an_upgrade_restores_them(provider, pro):
     path = f"/accounts/{pro['account']}"
     before = provider.done("GET", f"{path}/keys/{pro['id']}")
     assert convert(provider, pro["key"]) == [200]

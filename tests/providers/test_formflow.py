@@ -1,4 +1,4 @@
-"""FormFlow's promises, met as its user would."""
+"""FormFlow's promises, checked over HTTP."""
 
 import hashlib
 
@@ -16,7 +16,7 @@ def key(provider, accounts):
     return provider.issue(account, scopes=["forms:read"])["key"]
 
 
-def test_fifty_at_once_and_twenty_a_second_from_then_on(provider, clock, key):
+def test_fifty_requests_pass_at_once_and_twenty_per_second_after_that(provider, clock, key):
     assert provider.statuses(50, FORMS, key) == [200] * 50
     denied = provider.call(FORMS, key)
     assert (denied.status, denied.headers["Retry-After"], denied.headers["X-RateLimit-Remaining"]) == (429, "1", "0")
@@ -28,8 +28,8 @@ def test_fifty_at_once_and_twenty_a_second_from_then_on(provider, clock, key):
     assert provider.statuses(21, FORMS, key) == [200] * 20 + [429]
 
 
-def test_1200_a_minute_and_not_one_more(provider, clock, key):
-    """A burst at the beginning and the refill of a minute would be 1,250."""
+def test_no_minute_has_more_than_1200_requests(provider, clock, key):
+    """The burst and the refill of one minute alone would admit 1,250."""
     statuses = provider.statuses(50, FORMS, key)
     for _ in range(58):
         clock.advance(1)
@@ -38,7 +38,7 @@ def test_1200_a_minute_and_not_one_more(provider, clock, key):
     assert provider.call(FORMS, key).headers["X-RateLimit-Limit"] == "1200"
 
 
-def test_enterprise_has_ten_thousand_a_minute(provider, accounts):
+def test_enterprise_has_10000_requests_per_minute(provider, accounts):
     account = next(accounts)
     provider.account(account, "enterprise")
     reply = provider.call(FORMS, provider.issue(account, scopes=["forms:read"])["key"])
@@ -54,7 +54,7 @@ def test_the_secret_is_shown_once(provider, accounts):
     assert provider.done("GET", f"/accounts/{account}/keys")["keys"][0]["key_prefix"] == issued["key"][:12]
 
 
-def test_an_access_token_that_somebody_else_issued_is_known_by_its_digest(provider, accounts):
+def test_an_access_token_of_another_issuer_is_imported_by_its_digest(provider, accounts):
     account = next(accounts)
     provider.account(account, "standard")
     token = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbm5hIn0.an_access_token"  # noqa: S105 - of nobody
@@ -64,7 +64,7 @@ def test_an_access_token_that_somebody_else_issued_is_known_by_its_digest(provid
     assert provider.call(FORMS, token).status == 200
 
 
-def test_test_keys_work_in_the_sandbox_only_and_for_seven_days(provider, timed, clock, tmp_path, prefix):
+def test_test_keys_work_only_in_the_sandbox_and_for_seven_days(provider, timed, clock, tmp_path, prefix):
     with provided(tmp_path, example("formflow", ("environments: [live]", "environments: [test]")), timed[0].url, prefix) as sandbox:
         for each in (provider, sandbox):
             each.account("tried", "standard")
@@ -83,7 +83,7 @@ def test_test_keys_work_in_the_sandbox_only_and_for_seven_days(provider, timed, 
         assert {each["action"] for each in provider.refusals("tried", 1)} == {"refused.environment"}
 
 
-def test_a_revoked_key_is_refused_with_the_very_next_call(provider, accounts):
+def test_a_revoked_key_is_refused_from_the_next_call_on(provider, accounts):
     account = next(accounts)
     provider.account(account, "standard")
     issued = provider.issue(account, scopes=["forms:read"])
@@ -93,7 +93,7 @@ def test_a_revoked_key_is_refused_with_the_very_next_call(provider, accounts):
     assert (refused.status, refused.json()["reason"]) == (401, "revoked-key")
 
 
-def test_each_route_asks_for_its_scope(provider, accounts):
+def test_each_route_requires_its_scope(provider, accounts):
     account = next(accounts)
     provider.account(account, "standard")
     reader = provider.issue(account, scopes=["forms:read"])["key"]
@@ -104,7 +104,7 @@ def test_each_route_asks_for_its_scope(provider, accounts):
     assert [provider.call(path, writer, method=method).status for method, path in asked] == [403, 403, 200, 403, 200]
 
 
-def test_a_key_can_be_bound_to_addresses_later_and_set_free_again(provider, accounts):
+def test_a_key_can_be_bound_to_addresses_and_released_later(provider, accounts):
     account = next(accounts)
     provider.account(account, "standard")
     issued = provider.issue(account, scopes=["forms:read"])

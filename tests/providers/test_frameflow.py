@@ -1,4 +1,4 @@
-"""FrameFlow's promises, met as its user would: a gateway ends TLS before the sidecar and tells so."""
+"""FrameFlow's promises, checked over HTTP. A gateway in front of the sidecar terminates TLS and reports it."""
 
 import subprocess
 
@@ -11,7 +11,7 @@ HOUR = 3600
 
 
 @pytest.mark.parametrize(("tier", "capacity"), [("standard", 120), ("pro", 600)])
-def test_a_tier_allows_its_number_a_minute_and_not_one_more(provider, accounts, clock, tier, capacity):
+def test_a_tier_admits_exactly_its_limit_per_minute(provider, accounts, clock, tier, capacity):
     account = next(accounts)
     provider.account(account, tier)
     key = provider.issue(account, scopes=["asset:read"])["key"]
@@ -22,14 +22,14 @@ def test_a_tier_allows_its_number_a_minute_and_not_one_more(provider, accounts, 
     assert provider.call("/v1/assets/7", key).status == 200
 
 
-def test_enterprise_is_above_pro(provider, accounts):
+def test_enterprise_has_a_higher_limit_than_pro(provider, accounts):
     account = next(accounts)
     provider.account(account, "enterprise")
     key = provider.issue(account, scopes=["asset:read"])["key"]
     assert provider.call("/v1/assets/7", key).headers["X-RateLimit-Remaining"] == "5999"
 
 
-def test_a_key_has_our_form_and_is_taken_as_bearer_only(provider, accounts):
+def test_a_key_has_its_form_and_is_accepted_only_as_bearer(provider, accounts):
     account = next(accounts)
     provider.account(account, "standard")
     key = provider.issue(account, scopes=["asset:read"])["key"]
@@ -38,7 +38,7 @@ def test_a_key_has_our_form_and_is_taken_as_bearer_only(provider, accounts):
     assert provider.call("/v1/assets/7", headers={"X-API-Key": key}).json()["reason"] == "no-credential"
 
 
-def test_a_rotated_key_is_good_for_72_hours_more(provider, accounts, clock):
+def test_a_rotated_key_stays_valid_for_72_hours(provider, accounts, clock):
     account = next(accounts)
     provider.account(account, "standard")
     old = provider.issue(account, scopes=["asset:read"])
@@ -46,7 +46,7 @@ def test_a_rotated_key_is_good_for_72_hours_more(provider, accounts, clock):
     new = provider.done("POST", f"/accounts/{account}/keys/{old['id']}/rotate", {"overlap": 72 * HOUR})
     assert new["scopes"] == ["asset:read"]
     assert provider.statuses(2, "/v1/assets/7", old["key"]) == [200, 200]
-    # Both are one subject: a rotation gives no fresh limits.
+    # Both keys are one subject, so a rotation does not reset limits.
     assert provider.call("/v1/assets/7", new["key"]).headers["X-RateLimit-Remaining"] == "117"
     clock.advance(72 * HOUR - 60)
     assert provider.call("/v1/assets/7", old["key"]).status == 200
@@ -57,7 +57,7 @@ def test_a_rotated_key_is_good_for_72_hours_more(provider, accounts, clock):
     assert provider.call("/v1/assets/7", new["key"]).status == 200
 
 
-def test_a_scope_is_needed_and_a_tier_bounds_what_a_key_may_do(provider, accounts):
+def test_routes_require_scopes_and_a_tier_limits_those_of_a_key(provider, accounts):
     account = next(accounts)
     provider.account(account, "pro")
     key = provider.issue(account, scopes=["asset:read", "asset:download"])["key"]
@@ -84,7 +84,7 @@ def test_a_scope_is_needed_and_a_tier_bounds_what_a_key_may_do(provider, account
         ("2001:db8:2::9", 403),
     ],
 )
-def test_a_key_works_from_its_networks_only(provider, bound_key, address, status):
+def test_a_key_works_only_from_its_networks(provider, bound_key, address, status):
     reply = provider.call("/v1/assets/7", bound_key, address=address)
     assert reply.status == status
     assert status == 200 or reply.json()["reason"] == "address-not-allowed"
@@ -105,7 +105,7 @@ def test_plaintext_is_refused(provider, accounts):
     assert (refused.status, refused.json()["reason"]) == (403, "plaintext")
 
 
-def test_tls_can_end_at_the_sidecar(tmp_path, timed, prefix):
+def test_the_sidecar_can_terminate_tls(tmp_path, timed, prefix):
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", chain, "-days", "2"]
     subprocess.run([*command, "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
@@ -114,12 +114,12 @@ def test_tls_can_end_at_the_sidecar(tmp_path, timed, prefix):
         own.account("studio", "standard")
         raw = own.issue("studio", scopes=["asset:read"])["key"]
         assert own.over_tls("/v1/assets/7", raw, chain) == 200
-        # TLS 1.2 is the least.
+        # TLS 1.2 is the minimum.
         assert own.over_tls("/v1/assets/7", raw, chain, most="TLSv1_2") == 200
         assert own.over_tls("/v1/assets/7", raw, chain, most="TLSv1_1") is None
 
 
-def test_what_was_done_and_who_was_refused_is_told(provider, accounts):
+def test_changes_and_refusals_are_in_the_audit(provider, accounts):
     account = next(accounts)
     provider.account(account, "standard")
     issued = provider.issue(account, scopes=["asset:read"])

@@ -1,4 +1,4 @@
-"""What a gateway promises its tenants, met as they would: floods, guessing, limits of one's own, approval, several sidecars as one."""
+"""A gateway's promises, checked over HTTP: floods, guessing, limits per tenant, approval, several sidecars."""
 
 import json
 
@@ -14,19 +14,19 @@ def tenant(provider, accounts):
     return account
 
 
-def test_a_flood_without_a_key_is_held_off_by_address(provider, clock):
+def test_a_flood_without_keys_is_limited_by_address(provider, clock):
     assert provider.statuses(21, "/", address="198.51.100.1") == [200] * 20 + [429]
     assert provider.call("/", address="198.51.100.2").status == 200
     clock.advance(5)
     assert provider.statuses(6, "/", address="198.51.100.1") == [200] * 5 + [429]
 
 
-def test_an_ipv6_customer_is_one_address(provider):
+def test_an_ipv6_network_counts_as_one_address(provider):
     statuses = [provider.call("/", address=f"2001:db8:5:6::{n:x}").status for n in range(1, 22)]
     assert statuses == [200] * 20 + [429]
 
 
-def test_guessing_is_limited_by_address_and_leaves_nothing_behind(provider, timed, clock):
+def test_guessing_is_limited_by_address_and_leaves_no_state_per_key(provider, timed, clock):
     guesser = "198.51.100.3"
     with timed[0].client() as client:
         before = client.dbsize()
@@ -41,7 +41,7 @@ def test_guessing_is_limited_by_address_and_leaves_nothing_behind(provider, time
     assert blocked.headers["Retry-After"] == "60"
 
 
-def test_an_outsider_does_not_learn_whether_a_key_exists(provider, tenant):
+def test_responses_do_not_reveal_whether_a_key_exists(provider, tenant):
     known = provider.issue(tenant)["key"]
     tried = ["nonsense", known[:-1], known[:-1] + ("a" if known[-1] != "a" else "b"), known.upper(), f"{known} {known}", f"{known}x"]
     told = [provider.call("/", key, address=f"198.51.100.{n}") for n, key in enumerate(tried, 40)]
@@ -51,11 +51,11 @@ def test_an_outsider_does_not_learn_whether_a_key_exists(provider, tenant):
     assert json.loads(told[0].body)["reason"] == "invalid-credential"
 
 
-def test_a_login_is_limited_for_callers_without_a_key_too(provider):
+def test_logins_without_a_key_are_limited(provider):
     assert provider.statuses(6, "/login", method="POST", address="198.51.100.4") == [200] * 5 + [429]
 
 
-def test_each_tenant_has_limits_of_its_own(provider, accounts, tenant):
+def test_each_tenant_has_its_own_limits(provider, accounts, tenant):
     account = next(accounts)
     provider.done("POST", "/accounts", {"id": account, "tier": "standard", "limits": ["7/minute"]})
     first, second = (provider.issue(account)["key"] for _ in range(2))
@@ -67,7 +67,7 @@ def test_each_tenant_has_limits_of_its_own(provider, accounts, tenant):
     assert provider.call("/", other).headers["RateLimit-Policy"].startswith(stated)
 
 
-def test_a_limit_that_is_changed_counts_from_the_next_call_and_keeps_its_counts(provider, accounts):
+def test_a_changed_limit_applies_from_the_next_call_on_and_keeps_its_counts(provider, accounts):
     account = next(accounts)
     provider.done("POST", "/accounts", {"id": account, "tier": "standard", "limits": ["5/minute"]})
     key = provider.issue(account)["key"]
@@ -76,7 +76,7 @@ def test_a_limit_that_is_changed_counts_from_the_next_call_and_keeps_its_counts(
     assert provider.statuses(4, "/", key) == [200] * 3 + [429]
 
 
-def test_a_policy_of_the_configuration_can_be_a_keys_or_a_tenants(provider, tenant):
+def test_a_key_and_a_tenant_can_have_a_policy_of_the_configuration(provider, tenant):
     key = provider.issue(tenant, policy="trusted-key")["key"]
     assert "q=6000" in provider.call("/", key).headers["RateLimit-Policy"]
     provider.done("PATCH", f"/accounts/{tenant}", {"policy": "trusted-tenant"})
@@ -91,13 +91,13 @@ def test_a_tenant_waits_for_approval(provider, tenant):
     assert provider.call("/", key).status == 200
 
 
-def test_without_a_key_a_scope_is_out_of_reach(provider, tenant):
+def test_a_route_with_a_scope_refuses_callers_without_a_key(provider, tenant):
     assert provider.call("/admin/users").status == 401
     assert provider.call("/admin/users", provider.issue(tenant)["key"]).status == 403
     assert provider.call("/admin/users", provider.issue(tenant, scopes=["admin"])["key"]).status == 200
 
 
-def test_several_sidecars_are_one_limiter(provider, timed, accounts, tmp_path):
+def test_several_sidecars_enforce_one_limit(provider, timed, accounts, tmp_path):
     account = next(accounts)
     provider.done("POST", "/accounts", {"id": account, "tier": "standard", "limits": ["10/minute"]})
     issued = provider.issue(account)

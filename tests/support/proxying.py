@@ -15,8 +15,8 @@ from typing import Self
 import h11
 import uvicorn
 
-from limiter.api.proxy.app import Proxy
 from limiter.api.proxy.downstream import DownstreamProtocol
+from limiter.api.proxy.proxy import Proxy
 
 PATIENCE = 20.0  # seconds until a test gives up on something that must come; never a measure of speed
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -87,7 +87,7 @@ async def _close_at_the_end(proxy: Proxy, receive, send) -> None:
 def proxy_process(url: str) -> Iterator[tuple[int, int]]:
     """A proxy to `url` in a process of its own; yields its port and its pid."""
     code = (
-        "import json, sys, uvicorn; from support.proxying import SETTINGS; from limiter.api.proxy.app import Proxy;"
+        "import json, sys, uvicorn; from support.proxying import SETTINGS; from limiter.api.proxy.proxy import Proxy;"
         "s = __import__('socket').create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True);"
         "c = uvicorn.Config(Proxy(sys.argv[1], trusts=lambda _: False), loop='uvloop', log_level='critical', **SETTINGS);"
         "uvicorn.Server(c).run(sockets=[s])"

@@ -124,6 +124,6 @@ def sidecar(folder: Path, config: str | None = None, *arguments: str, redis: str
 def _started(process: subprocess.Popen[bytes], log: Path) -> dict:
     def line() -> dict | None:
         assert process.poll() is None, f"limiter serve ended with {process.returncode}:\n{log.read_text()}"
-        return next((each for each in lines_of(log) if each.get("event") == "limiter serves"), None)
+        return next((each for each in lines_of(log) if each.get("event") == "serving"), None)
 
     return eventually(line, "the sidecar's start")

@@ -1,4 +1,4 @@
-"""The command line: what it says, and with which exit code it ends."""
+"""The command line: its messages and exit codes."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def limiter(*arguments, **environment):
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env={**env, **environment})
 
 
-def test_without_options_a_sample_is_served_and_its_counts_are_there_after_a_restart(tmp_path):
+def test_without_options_a_sample_is_served_and_its_counts_survive_a_restart(tmp_path):
     with sidecar(tmp_path, env={"LIMITER_ADMIN_TOKEN": ""}) as running:
         assert running.started["redis"]["where"].startswith("embedded, data in ")
         (line,) = [line for line in running.output.splitlines() if line.startswith("Try it:")]
@@ -36,7 +36,7 @@ def test_without_options_a_sample_is_served_and_its_counts_are_there_after_a_res
 
         told = json.loads(limiter("usage", "--policy", "standard", "--subject", "sample", "--data", tmp_path / "data", "--json").stdout)
         assert told[0]["remaining"] == remaining
-        # As Ctrl-C does.
+        # The signal of Ctrl-C.
         running.send(signal.SIGINT)
         assert running.process.wait(20) == 0
         assert key not in json.dumps(running.log)
@@ -47,22 +47,22 @@ def test_without_options_a_sample_is_served_and_its_counts_are_there_after_a_res
         assert limiter("reset", "--policy", "standard", "--subject", "sample", "--data", tmp_path / "data").returncode == 0
         assert running.ask(key=key).headers["X-RateLimit-Remaining"] == "99"
 
-        # Killed, it cannot stop its Redis; the next one takes over from it.
+        # A killed sidecar cannot stop its Redis. The next one takes the data over.
         running.process.kill()
         running.process.wait()
     with sidecar(tmp_path) as running:
         assert running.ask(key=key).headers["X-RateLimit-Remaining"] == "98"
 
 
-def test_init_writes_a_file_that_is_valid_and_overwrites_none(tmp_path):
+def test_init_writes_a_valid_file_and_overwrites_nothing(tmp_path):
     file = tmp_path / "limiter.yaml"
     assert limiter("init", file).returncode == 0
     assert limiter("validate", file).returncode == 0
     again = limiter("init", file)
-    assert (again.returncode, "is there already" in again.stderr) == (2, True)
+    assert (again.returncode, "already exists" in again.stderr) == (2, True)
 
 
-def test_validate_names_file_line_and_field(tmp_path):
+def test_validate_names_the_file_the_line_and_the_field(tmp_path):
     file = tmp_path / "bad.yaml"
     file.write_text("policies:\n  standard: { limits: [5/fortnight] }\ncolour: red\n")
     plain, as_json = limiter("validate", file), limiter("validate", file, "--json")
@@ -82,44 +82,44 @@ def taken_port():
     [
         (["--redis", "http://example"], 2, "Redis URL"),
         (["--config", "nowhere.yaml"], 2, "nowhere.yaml"),
-        (["--host", "no.such.host.invalid"], 2, "no address 'no.such.host.invalid'"),
-        (["--tls-cert", "x.pem"], 2, "--tls-cert and --tls-key go together"),
+        (["--host", "no.such.host.invalid"], 2, "'no.such.host.invalid' is not an address"),
+        (["--tls-cert", "x.pem"], 2, "--tls-cert and --tls-key must be set together"),
         (["--tls-cert", "x.pem", "--tls-key", "x.pem"], 2, "cannot be used"),
         (["--admin-token-file", "nowhere"], 2, "cannot be read"),
         (["--workers", "0"], 2, "--workers"),
         (["--upstream", "ftp://example"], 2, "ftp"),
     ],
 )
-def test_what_cannot_be_is_said_without_a_traceback(tmp_path, arguments, code, said):
+def test_invalid_options_are_reported_without_a_traceback(tmp_path, arguments, code, said):
     ended = limiter("serve", "--port", "0", "--admin-port", "0", "--data", tmp_path, *arguments)
     assert "Traceback" not in ended.stderr
     assert (ended.returncode, said in ended.stderr) == (code, True), ended.stderr
 
 
-def test_a_taken_port_is_said(tmp_path):
+def test_a_taken_port_is_reported(tmp_path):
     listener, port = taken_port()
     with listener:
         ended = limiter("serve", "--port", port, "--data", tmp_path)
     assert (ended.returncode, f"port {port} on 127.0.0.1 is in use" in ended.stderr) == (1, True)
 
 
-def test_a_missing_redis_server_is_said(tmp_path):
+def test_a_missing_redis_server_is_reported(tmp_path):
     ended = limiter("serve", "--port", "0", "--admin-port", "0", "--data", tmp_path, PATH="/nonexistent")
     assert (ended.returncode, "redis-server is not on PATH" in ended.stderr) == (1, True)
     assert "Traceback" not in ended.stderr
 
 
-def test_an_unreachable_redis_is_said(tmp_path):
+def test_an_unreachable_redis_is_reported(tmp_path):
     file = tmp_path / "limiter.yaml"
     file.write_text(GOOD)
     ended = limiter("usage", "--policy", "standard", "--subject", "x", "--config", file, "--redis", "redis://127.0.0.1:1")
     assert (ended.returncode, "cannot connect to Redis" in ended.stderr) == (1, True)
     assert "Traceback" not in ended.stderr
     unknown = limiter("reset", "--policy", "nope", "--subject", "x", "--config", file)
-    assert (unknown.returncode, "there is no policy 'nope'" in unknown.stderr) == (2, True)
+    assert (unknown.returncode, "--policy must be one of standard, not 'nope'" in unknown.stderr) == (2, True)
 
 
-def test_tls_ends_here(tmp_path, server):
+def test_the_front_terminates_tls(tmp_path, server):
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     made = [
         "openssl",
@@ -170,7 +170,7 @@ def test_plaintext_is_refused_where_tls_is_required(tmp_path, server):
         assert running.ask(headers={"X-Forwarded-Proto": "http"}).status == 403
 
 
-def test_requests_are_logged_when_asked_for_and_without_secrets(tmp_path, server):
+def test_the_access_log_contains_no_secrets(tmp_path, server):
     config = GOOD + "identify: { anonymous: standard }\n"
     with sidecar(tmp_path, config, "--access-log", redis=server.url) as running:
         running.ask("/authorize/x?key=secret", headers={"X-Forwarded-For": "203.0.113.45"})

@@ -1,4 +1,4 @@
-"""`limiter keys`, `accounts` and `audit`, as their users meet them."""
+"""The commands `limiter keys`, `accounts` and `audit`."""
 
 import hashlib
 import json
@@ -7,7 +7,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from limiter.api.cli.keys import accounts_app, audit_app, keys_app
+from limiter.api.cli.account_commands import accounts_app
+from limiter.api.cli.audit_command import audit_app
+from limiter.api.cli.key_commands import keys_app
 
 app = typer.Typer()
 app.add_typer(keys_app, name="keys")
@@ -30,7 +32,7 @@ def limiter(server, prefix):
     return run
 
 
-def test_a_key_is_printed_once_and_then_known_by_its_beginning(limiter):
+def test_a_key_is_printed_once_and_later_only_its_prefix(limiter):
     result = limiter("keys", "issue", "acme", "--name", "ci", "--scope", "asset:read")
     raw = next(line.split()[1] for line in result.stdout.splitlines() if line.startswith("key "))
     assert raw.startswith("ff_live_")
@@ -41,7 +43,7 @@ def test_a_key_is_printed_once_and_then_known_by_its_beginning(limiter):
     assert limiter.told("keys", "find", given=f"{raw}\n")["name"] == "ci"
 
 
-def test_the_whole_life_of_a_key(limiter):
+def test_the_life_of_a_key(limiter):
     issued = limiter.told("keys", "issue", "acme", "--env", "test", "--address", "203.0.113.0/24", "--limit", "100/minute")
     assert issued["key"].startswith("ff_test_")
     assert limiter.told("keys", "rename", "acme", issued["id"], "deploy")["name"] == "deploy"
@@ -70,7 +72,7 @@ def test_the_life_of_an_account(limiter):
     assert limiter.told("accounts", "delete", "acme") == {"deleted": "acme"}
 
 
-def test_the_audit_says_who_did_what(limiter):
+def test_the_audit_shows_who_did_what(limiter):
     limiter.told("keys", "issue", "acme")
     entries = limiter.told("audit")["entries"]
     assert [each["action"] for each in entries] == ["keys.issue", "accounts.create"]
@@ -78,7 +80,7 @@ def test_the_audit_says_who_did_what(limiter):
     assert limiter.told("audit", "--refused")["entries"] == []
 
 
-def test_a_list_says_how_to_go_on(limiter):
+def test_a_list_prints_the_cursor_of_the_next_page(limiter):
     for _ in range(3):
         limiter.told("keys", "issue", "acme")
     page = limiter("keys", "list", "acme", "--count", "2")
@@ -100,7 +102,7 @@ def test_a_list_says_how_to_go_on(limiter):
         (("accounts", "create", "acme", "pro"), 4, "already"),
     ],
 )
-def test_errors_say_what_is_wrong_and_have_their_exit_code(limiter, arguments, code, said):
+def test_errors_name_the_problem_and_have_their_exit_code(limiter, arguments, code, said):
     result = limiter(*arguments)
     assert result.exit_code == code
     assert said in result.stderr
@@ -108,19 +110,19 @@ def test_errors_say_what_is_wrong_and_have_their_exit_code(limiter, arguments, c
     assert "ff_live_rkpx" not in result.output
 
 
-def test_an_account_with_keys_is_not_deleted_unless_told(limiter):
+def test_an_account_with_keys_is_deleted_only_on_request(limiter):
     limiter.told("keys", "issue", "acme")
     assert limiter("accounts", "delete", "acme").exit_code == 4
     assert limiter("accounts", "delete", "acme", "--with-keys").exit_code == 0
 
 
-def test_without_a_redis_the_error_names_the_remedy(tmp_path):
+def test_without_redis_the_error_suggests_what_to_do(tmp_path):
     result = CliRunner().invoke(app, ["accounts", "list", "--data", str(tmp_path)], env={"LIMITER_REDIS_URL": ""})
     assert result.exit_code == 1
     assert "is `limiter serve` running?" in result.stderr
 
 
-def test_a_url_that_is_none_is_told_without_its_password(prefix):
+def test_an_invalid_url_is_not_shown(prefix):
     result = CliRunner().invoke(app, ["accounts", "list", "--redis", "rediss//:secret@host", "--prefix", prefix])
     assert result.exit_code == 2
     assert "secret" not in result.output

@@ -1,4 +1,4 @@
-"""A file as its author means it: what each field is, and what it is when left out."""
+"""What a valid file means: the value of each field, and its default."""
 
 import ipaddress
 from hashlib import sha256
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from limiter.api.config.file import ConfigError, load, loads, starting_file
+from limiter.api.config.loader import ConfigError, load, loads, starting_file
 from limiter.api.identity import Directory, Identity
 from limiter.limits import Quota, SlidingWindow, TokenBucket
 
@@ -48,7 +48,7 @@ policies:
     )
 
 
-def test_a_policy_fails_as_it_says_or_as_the_file_says():
+def test_a_policys_failure_mode_defaults_to_that_of_the_file():
     rules = loads("failure: closed\npolicies: {a: {limits: [1/second]}, b: {limits: [1/second], failure: open}}")
     assert (rules.policies["a"].failure, rules.policies["b"].failure) == ("closed", "open")
 
@@ -61,7 +61,7 @@ def test_tiers_name_policies_for_the_key_and_for_its_account():
     assert (rules.anonymous, rules.guard) == (rules.policies["standard"], rules.policies["big"])
 
 
-def test_a_key_has_its_tier_or_that_of_its_account():
+def test_a_key_has_its_own_tier_or_that_of_its_account():
     rules = loads(
         POLICY.replace("free: {key: standard}", "free: {key: standard}, pro: {key: standard, account: big, scopes: [a]}")
         + f"""
@@ -87,7 +87,7 @@ keys:
     ("ip", "admitted"),
     [("203.0.113.7", True), ("::ffff:203.0.113.7", True), ("203.0.114.7", False), ("2001:db8::1", True), ("nonsense", False), ("", False)],
 )
-def test_a_key_is_used_from_its_addresses_only(ip, admitted):
+def test_a_key_is_admitted_only_from_its_addresses(ip, admitted):
     digest = sha256(b"the-key").hexdigest()
     rules = loads(POLICY + f'keys: [{{name: k, digest: {digest}, tier: free, addresses: [203.0.113.0/24, "2001:db8::/32"]}}]')
     assert isinstance(Directory(rules).recall("the-key", None, ip), Identity) is admitted
@@ -102,7 +102,7 @@ def test_proxies_are_trusted_by_address(ip, trusted):
     assert rules.trusts(ip) is trusted
 
 
-def test_everything_else_is_as_written():
+def test_other_fields_have_the_values_in_the_file():
     rules = loads(
         POLICY
         + """
@@ -121,21 +121,21 @@ identify: { order: [x-api-key, bearer] }
     assert "secret" not in repr(rules)
 
 
-def test_redis_may_be_a_url_alone():
+def test_redis_may_be_just_a_url():
     assert loads(POLICY + "redis: redis://localhost:6379/0").redis_url == "redis://localhost:6379/0"
 
 
-def test_text_is_text_however_yaml_would_read_it():
-    """`on`, `1e3` and `007` are names like others; an empty field is one that is left out."""
+def test_text_stays_text_however_yaml_would_read_it():
+    """`on`, `1e3` and `007` are ordinary names. An empty field has its default."""
     rules = loads('policies: {on: {limits: [1/second]}, 1e3: {limits: [1/second], failure: }, "007": {limits: [1/second]}}\ntiers:\n')
     assert list(rules.policies) == ["on", "1e3", "007"]
 
 
-def test_the_digest_tells_contents_apart():
+def test_the_digest_identifies_the_content():
     assert loads(POLICY).digest == loads(POLICY).digest != loads(POLICY + "\n").digest
 
 
-def test_a_byte_order_mark_and_windows_line_ends_are_fine():
+def test_a_byte_order_mark_and_windows_line_endings_are_accepted():
     assert loads("\ufeff" + POLICY.replace("\n", "\r\n")).policies.keys() == {"standard", "big"}
 
 
@@ -151,22 +151,21 @@ def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path, name):
         load(tmp_path / name)
 
 
-def test_a_file_that_is_no_utf_8_is_a_mistake_on_its_line(tmp_path):
+def test_a_file_that_is_not_utf_8_is_a_mistake_on_its_line(tmp_path):
     path = tmp_path / "latin.yaml"
     path.write_bytes("# ok\nfailure: größe\n".encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"latin\.yaml:2: file: byte 0xf6 is no UTF-8: save the file as UTF-8"):
+    with pytest.raises(ConfigError, match=r"latin\.yaml:2: file: must be UTF-8: byte 0xf6 is not valid"):
         load(path)
 
 
-def test_the_starting_file_is_right_and_warns_of_nothing():
+def test_the_starting_file_is_valid_without_warnings():
     rules = loads(starting_file())
     assert rules.warnings == ()
     assert not rules.keys
     assert rules.route("GET", "/health").exempt
 
 
-def test_what_the_starting_file_leaves_out_is_right_too():
-    """Each commented field can be taken in as it stands."""
+def test_the_commented_fields_of_the_starting_file_are_valid():
     text = starting_file()
     for line in ("# keys:", "#   - { name", "# redis:", "#   url", "#   deadline", "  # - {"):
         assert line in text
@@ -176,6 +175,6 @@ def test_what_the_starting_file_leaves_out_is_right_too():
     assert rules.route("POST", "/convert/x").cost == 5
 
 
-def test_the_starting_file_is_what_stands_beside_the_code():
+def test_the_starting_file_is_the_one_beside_the_code():
     here = Path(__file__).parents[3] / "api" / "config" / "starting.yaml"
     assert starting_file() == here.read_text("utf-8")

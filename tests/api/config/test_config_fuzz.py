@@ -1,4 +1,4 @@
-"""Whatever stands in a file: rules or a ConfigError, soon, and nothing else."""
+"""Whatever a file contains, loading it ends soon, with rules or a ConfigError."""
 
 import json
 import time
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from limiter.api.config.file import LARGEST, ConfigError, load, loads, starting_file
+from limiter.api.config.loader import MAX_BYTES, ConfigError, load, loads, starting_file
 from limiter.api.rules import Rules
 
 FIELDS = [
@@ -40,15 +40,15 @@ names = st.sampled_from(FIELDS + WORDS)
 trees = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=5), max_leaves=30)
 
 
-def taken(text: str) -> Rules | None:
+def loaded(text: str) -> Rules | None:
     try:
         return loads(text, "f.yaml")
     except ConfigError as caught:
-        told(caught)
+        check_error(caught)
         return None
 
 
-def told(error: ConfigError) -> None:
+def check_error(error: ConfigError) -> None:
     assert error.mistakes
     for mistake, line in zip(error.mistakes, str(error).split("\n"), strict=False):
         assert mistake.line >= 1
@@ -67,8 +67,8 @@ def told(error: ConfigError) -> None:
 @example("- &a [*a]")
 @example("a: |\n  x\n b")
 @example("%YAML 3.0\n---\na: b")
-def test_any_text_is_rules_or_a_mistake(text):
-    taken(text)
+def test_any_text_gives_rules_or_mistakes(text):
+    loaded(text)
 
 
 @given(st.binary())
@@ -80,16 +80,16 @@ def test_any_bytes_are_rules_or_a_mistake(tmp_path_factory, content):
     try:
         load(path)
     except ConfigError as caught:
-        told(caught)
+        check_error(caught)
 
 
 @given(st.dictionaries(names, trees, max_size=6))
-def test_any_structure_is_rules_or_a_mistake(tree):
-    taken(json.dumps(tree))
+def test_any_structure_gives_rules_or_mistakes(tree):
+    loaded(json.dumps(tree))
 
 
 @given(st.data())
-def test_a_good_file_with_any_part_replaced_is_rules_or_a_mistake(data):
+def test_a_good_file_with_any_part_replaced_gives_rules_or_mistakes(data):
     whole = {
         "policies": {"p": {"limits": ["1/second", {"quota": {"capacity": 1, "period": "day"}}], "failure": "open"}},
         "tiers": {"t": {"key": "p", "account": "p", "scopes": ["a"]}},
@@ -100,7 +100,7 @@ def test_a_good_file_with_any_part_replaced_is_rules_or_a_mistake(data):
         "redis": {"url": "redis://x", "prefix": "p", "deadline": "50ms"},
         "headers": {"reset": "delta", "retry_after_ms": True},
     }
-    assert isinstance(taken(json.dumps(whole)), Rules)
+    assert isinstance(loaded(json.dumps(whole)), Rules)
     at = whole
     while isinstance(at, dict | list) and at:
         step = data.draw(st.sampled_from(sorted(at) if isinstance(at, dict) else range(len(at))))
@@ -108,13 +108,13 @@ def test_a_good_file_with_any_part_replaced_is_rules_or_a_mistake(data):
             at[step] = data.draw(trees)
             break
         at = at[step]
-    taken(json.dumps(whole))
+    loaded(json.dumps(whole))
 
 
 @given(st.integers(0, 2000), st.integers(0, 30), st.text(max_size=5))
-def test_a_mangled_starting_file_is_rules_or_a_mistake(at, cut, put):
+def test_a_mangled_starting_file_gives_rules_or_mistakes(at, cut, put):
     text = starting_file()
-    taken(text[:at] + put + text[at + cut :])
+    loaded(text[:at] + put + text[at + cut :])
 
 
 @pytest.mark.parametrize(
@@ -138,17 +138,17 @@ def test_a_mangled_starting_file_is_rules_or_a_mistake(at, cut, put):
         "\n" * 1_000_000,
         "#" * 1_000_000,
         "!" * 1_000_000,
-        "x" * (LARGEST + 1),
+        "x" * (MAX_BYTES + 1),
     ],
     ids=lambda bomb: bomb[:12],
 )
 def test_a_bomb_is_refused_soon(bomb):
-    """The bound is in processor time, generous for a slow machine."""
+    """The bound is processor time, with room for a slow machine."""
     begun = time.process_time()
-    assert taken(bomb) is None
+    assert loaded(bomb) is None
     assert time.process_time() - begun < 15
 
 
-def test_a_device_without_end_is_too_large():
-    with pytest.raises(ConfigError, match="/dev/zero:1: file: is larger than"):
+def test_an_endless_device_is_too_large():
+    with pytest.raises(ConfigError, match="/dev/zero:1: file: must be at most"):
         load(Path("/dev/zero"))

@@ -1,10 +1,10 @@
-"""Names that are odd are told on one line."""
+"""Mistakes about odd names stay on one line."""
 
 import json
 
 import pytest
 
-from limiter.api.config.file import ConfigError, loads
+from limiter.api.config.loader import ConfigError, loads
 
 
 @pytest.mark.parametrize("name", ["\n", "a\u2028b", "\x1b[31m", "x" * 900, "", "é", "a.b[0]", "'"])

@@ -1,4 +1,4 @@
-"""What passes through the proxy, and how it looks on the other side."""
+"""How requests and responses pass through the proxy."""
 
 import contextlib
 import gzip
@@ -14,7 +14,7 @@ from support.proxying import OK, Client, Peer, Upstream, answering, get, proxyin
 
 
 def through(*lines: str, target: str = "/", response: bytes = OK, method: str = "GET", **options):
-    """One request through a proxy: what upstream saw, and what the client got."""
+    """Sends one request through a proxy. Returns the request that upstream received and the response that the client got."""
     seen = []
     with answering(response, seen=seen) as upstream, proxying(upstream.url, **options) as port:
         answer = get(port, target, *lines, method=method)
@@ -38,7 +38,7 @@ def test_a_base_path_goes_before_every_path():
     assert [each.target for each in seen] == [b"/v2/things?x=1", b"/v2/../things"]
 
 
-def test_options_for_the_whole_server_is_passed_on():
+def test_options_with_an_asterisk_is_passed_on():
     seen, _ = through(target="*", method="OPTIONS")
     assert (seen.method, seen.target) == (b"OPTIONS", b"*")
 
@@ -61,7 +61,7 @@ def test_headers_are_passed_on_with_their_order_and_duplicates():
     assert seen.values(b"if-none-match") == [b'"x"']
 
 
-def test_headers_of_the_connection_stay_on_it():
+def test_hop_by_hop_headers_are_not_passed_on():
     seen, answer = through(
         "Connection: keep-alive, X-Mine",
         "X-Mine: 1",
@@ -79,7 +79,7 @@ def test_headers_of_the_connection_stay_on_it():
     assert answer.values(b"x-other") == [b"2"]
 
 
-def test_a_client_cannot_nominate_away_what_the_proxy_itself_sends():
+def test_a_connection_header_cannot_remove_the_proxys_own_headers():
     with answering(seen=(seen := [])) as upstream, proxying(upstream.url) as port, Client(port) as client:
         nominated = "Connection: close, Host, Content-Length, Via, X-Forwarded-For"
         assert client.send(request("/", nominated, method="POST", body=b"hello")).answer().status == 200
@@ -106,7 +106,7 @@ def test_an_untrusted_peer_cannot_claim_to_be_another():
     ]
 
 
-def test_what_a_trusted_peer_tells_is_kept_and_extended():
+def test_forwarded_headers_of_a_trusted_peer_are_extended():
     seen, _ = through(
         "X-Forwarded-For: 1.2.3.4",
         "X-Forwarded-For: 5.6.7.8, 9.9.9.9",
@@ -123,20 +123,20 @@ def test_what_a_trusted_peer_tells_is_kept_and_extended():
     assert seen.values(b"forwarded") == [b"for=1.2.3.4, for=127.0.0.1;proto=http"]
 
 
-def test_via_is_added_both_ways():
+def test_via_is_added_in_both_directions():
     seen, answer = through("Via: 1.0 fred", response=b"HTTP/1.1 200 OK\r\nVia: 1.1 cdn\r\nContent-Length: 0\r\n\r\n")
     assert seen.values(b"via") == [b"1.0 fred", b"1.1 limiter"]
     assert answer.values(b"via") == [b"1.1 cdn", b"1.1 limiter"]
 
 
-def test_the_host_is_upstreams_own_if_so_configured():
+def test_host_can_be_set_to_upstreams():
     with answering(seen=(seen := [])) as upstream, proxying(upstream.url, keeps_host=False) as port:
         get(port)
     assert seen[0].values(b"host") == [b"127.0.0.1:%d" % upstream.port]
     assert seen[0].values(b"x-forwarded-host") == [b"api.test"]
 
 
-def test_headers_that_are_given_replace_upstreams():
+def test_given_headers_replace_upstreams():
     response = b"HTTP/1.1 200 OK\r\nRateLimit: old\r\nratelimit: older\r\nX-Kept: 1\r\nContent-Length: 0\r\n\r\n"
     _, answer = through(response=response, headers=[(b"RateLimit", b"new"), (b"X-RateLimit-Limit", b"9")])
     assert answer.values(b"ratelimit") == [b"new"]
@@ -144,7 +144,7 @@ def test_headers_that_are_given_replace_upstreams():
     assert answer.values(b"x-kept") == [b"1"]
 
 
-def test_a_response_passes_with_its_order_and_duplicates_and_gets_a_date():
+def test_a_response_keeps_its_order_and_duplicates_and_gets_a_date():
     _, answer = through(response=b"HTTP/1.1 201 Made\r\nSet-Cookie: a=1\r\nX-B:\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n")
     assert (answer.status, answer.values(b"set-cookie")) == (201, [b"a=1", b"b=2"])
     assert answer.headers[:3] == [(b"set-cookie", b"a=1"), (b"x-b", b""), (b"set-cookie", b"b=2")]
@@ -162,7 +162,7 @@ def test_redirects_are_not_followed():
     assert (answer.status, answer.values(b"location")) == (302, [b"http://elsewhere.test/"])
 
 
-def test_a_compressed_body_passes_untouched():
+def test_a_compressed_body_passes_unchanged():
     packed = gzip.compress(b"hello" * 100)
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
     _, answer = through(response=head + packed)
@@ -181,7 +181,7 @@ def test_a_compressed_body_passes_untouched():
     ],
     ids=["length", "chunked", "trailers", "interim", "http-1.0", "no-reason"],
 )
-def test_a_response_of_any_framing_is_whole_and_leaves_the_connection_for_the_next(response):
+def test_a_response_of_any_framing_is_complete_and_its_connection_is_reused(response):
     with answering(response) as upstream, proxying(upstream.url) as port:
         answers = [get(port), get(port)]
     assert [(each.status, each.body) for each in answers] == [(200, b"hello")] * 2
@@ -190,7 +190,7 @@ def test_a_response_of_any_framing_is_whole_and_leaves_the_connection_for_the_ne
 
 
 @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"])
-def test_a_response_may_end_with_its_connection(head):
+def test_a_response_can_end_with_its_connection(head):
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(head + b"hello")
@@ -260,7 +260,7 @@ def test_pipelined_requests_are_answered_in_their_order():
     assert [(each.target, each.body) for each in seen] == [(b"/%d" % n, b"b%d" % n) for n in range(5)]
 
 
-def test_a_request_may_come_byte_by_byte():
+def test_a_request_can_arrive_byte_by_byte():
     with answering(seen=(seen := [])) as upstream, proxying(upstream.url) as port, Client(port) as client:
         client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in b"\r\n" + request("/slow", "X-A: b", method="PUT", body=b"hello"):
@@ -269,7 +269,7 @@ def test_a_request_may_come_byte_by_byte():
     assert (seen[0].target, seen[0].body) == (b"/slow", b"hello")
 
 
-def test_a_response_may_come_byte_by_byte():
+def test_a_response_can_arrive_byte_by_byte():
     def script(peer: Peer) -> None:
         peer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while peer.request():
@@ -290,7 +290,7 @@ def test_an_http_1_0_client_gets_no_chunks():
     assert seen[0].values(b"via") == [b"1.0 limiter"]
 
 
-def test_continue_is_upstreams_to_say():
+def test_100_continue_is_sent_when_upstream_sends_it():
     asked = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -309,7 +309,7 @@ def test_continue_is_upstreams_to_say():
         assert client.send(b"hello").answer().body == b"ok"
 
 
-def test_a_body_that_upstream_does_not_want_is_never_asked_for():
+def test_a_body_that_upstream_refuses_is_not_requested():
     def script(peer: Peer) -> None:
         peer.head()
         peer.send(b"HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n")
@@ -322,7 +322,7 @@ def test_a_body_that_upstream_does_not_want_is_never_asked_for():
     assert upstream.peers[0].closed.is_set()
 
 
-def test_a_client_is_not_kept_waiting_by_an_upstream_that_ignores_expectations():
+def test_an_upstream_that_ignores_expectations_does_not_block_the_client():
     with answering(seen=(seen := [])) as upstream, proxying(upstream.url) as port, Client(port) as client:
         client.send(request("/", "Expect: 100-continue", "Content-Length: 5", method="POST"))
         assert client.head().status == 100
@@ -330,28 +330,28 @@ def test_a_client_is_not_kept_waiting_by_an_upstream_that_ignores_expectations()
     assert seen[0].body == b"hello"
 
 
-def test_a_connection_that_upstream_closes_is_not_used_again():
+def test_a_connection_that_upstream_closes_is_not_reused():
     response = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
     with answering(response) as upstream, proxying(upstream.url) as port:
         assert [get(port).body, get(port).body] == [b"ok", b"ok"]
         assert len(upstream.peers) == 2
 
 
-def test_an_idle_connection_is_closed_in_the_end():
+def test_an_idle_connection_is_closed_after_the_timeout():
     with answering() as upstream, proxying(upstream.url, idle_timeout=0.05) as port:
         get(port)
         assert upstream.peers[0].closed.wait(10)
         assert get(port).body == b"ok"
 
 
-def test_large_headers_pass_both_ways():
+def test_large_headers_pass_in_both_directions():
     large = "x" * 60_000
     response = b"HTTP/1.1 200 OK\r\nX-Large: " + large.encode() + b"\r\nContent-Length: 0\r\n\r\n"
     seen, answer = through(f"X-Large: {large}", response=response)
     assert seen.values(b"x-large") == answer.values(b"x-large") == [large.encode()]
 
 
-def test_websocket_is_refused_clearly():
+def test_websocket_gets_501():
     with answering() as upstream, proxying(upstream.url, headers=[(b"ratelimit", b"r")]) as port:
         answer = get(port, "/", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x", "Sec-WebSocket-Version: 13")
     assert (answer.status, answer.problem["title"]) == (501, "Not Implemented")
@@ -359,14 +359,14 @@ def test_websocket_is_refused_clearly():
     assert upstream.peers == []
 
 
-def test_websocket_is_refused_clearly_by_a_server_that_speaks_it():
+def test_websocket_gets_501_from_a_server_that_supports_it():
     with answering() as upstream, proxying(upstream.url, server={"ws": "websockets-sansio"}) as port:
         lines = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13"]
         assert get(port, "/", *lines).status == 501
     assert upstream.peers == []
 
 
-def test_upstream_may_listen_on_a_unix_socket(tmp_path):
+def test_upstream_can_listen_on_a_unix_socket(tmp_path):
     path = str(tmp_path / "api.sock")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
@@ -382,13 +382,13 @@ def test_upstream_may_listen_on_a_unix_socket(tmp_path):
 
 
 @pytest.mark.parametrize("url", ["", "api", "ftp://api", "http://", "http://api?x", "http://u@api", "http://api:port"])
-def test_an_upstream_that_makes_no_sense_is_refused_at_once(url):
+def test_an_invalid_upstream_url_is_refused_at_once(url):
     with pytest.raises(ValueError, match=r"upstream|Port"), proxying(url):
         pass
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes its certificate with openssl")
-def test_upstream_may_speak_tls_and_is_believed_only_with_a_certificate(tmp_path, monkeypatch):
+def test_upstream_can_use_tls_with_a_trusted_certificate_only(tmp_path, monkeypatch):
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost"
     extension = "subjectAltName=DNS:localhost,IP:127.0.0.1"

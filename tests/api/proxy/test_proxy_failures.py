@@ -1,4 +1,4 @@
-"""What the client is told when there is no response to pass on, and when a request goes out a second time."""
+"""The errors that the proxy sends, and when it repeats a request."""
 
 import contextlib
 import socket
@@ -6,15 +6,15 @@ import threading
 
 import pytest
 
-from limiter.api.proxy.app import Proxy
+from limiter.api.proxy.proxy import Proxy
 from support.proxying import OK, Client, Peer, Truncated, Upstream, answering, get, proxying, request, serving, wait_until
 from support.redis_server import free_port
 
 OURS = [(b"RateLimit", b'"minute";r=1;t=2')]
 
 
-def told(answer) -> tuple[int, bytes]:
-    """Status and error, once the answer is seen to be a full problem document with our headers and no internals."""
+def status_and_error(answer) -> tuple[int, bytes]:
+    """The status and the Proxy-Status error of a response, after checking its problem document and headers."""
     problem = answer.problem
     assert set(problem) == {"type", "title", "status", "detail"}
     assert problem["status"] == answer.status
@@ -30,16 +30,16 @@ def silent(peer: Peer) -> None:
 
 def test_an_upstream_that_is_down_is_a_bad_gateway():
     with proxying(f"http://127.0.0.1:{free_port()}", headers=OURS) as port:
-        assert told(get(port)) == (502, b"connection_refused")
+        assert status_and_error(get(port)) == (502, b"connection_refused")
 
 
 def test_an_upstream_whose_name_does_not_resolve_is_a_bad_gateway():
     with proxying("http://nowhere.invalid", headers=OURS) as port:
-        assert told(get(port)) == (502, b"dns_error")
+        assert status_and_error(get(port)) == (502, b"dns_error")
 
 
-def test_an_upstream_that_does_not_take_connections_is_a_gateway_timeout():
-    """A full backlog: the kernel drops what would connect."""
+def test_an_upstream_that_does_not_accept_connections_is_a_gateway_timeout():
+    """The backlog is full, so the kernel drops new connections."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -50,20 +50,20 @@ def test_an_upstream_that_does_not_take_connections_is_a_gateway_timeout():
             filler.connect_ex(listener.getsockname())
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with proxying(url, headers=OURS, connect_timeout=0.2) as port:
-            assert told(get(port)) == (504, b"connection_timeout")
+            assert status_and_error(get(port)) == (504, b"connection_timeout")
 
 
-def test_an_upstream_that_does_not_answer_is_a_gateway_timeout_and_is_hung_up_on():
+def test_an_upstream_that_does_not_answer_is_a_gateway_timeout_and_is_disconnected():
     with Upstream(silent) as upstream, proxying(upstream.url, headers=OURS, deadline=0.2) as port:
-        assert told(get(port)) == (504, b"http_response_timeout")
+        assert status_and_error(get(port)) == (504, b"http_response_timeout")
         assert upstream.peers[0].closed.wait(10)
 
 
-def test_an_upstream_that_drips_its_head_is_a_gateway_timeout():
-    """Bytes that make no head are no progress."""
+def test_an_upstream_that_never_completes_its_head_is_a_gateway_timeout():
+    """An incomplete head does not count as progress."""
 
     with Upstream(drip) as upstream, proxying(upstream.url, headers=OURS, deadline=0.3) as port:
-        assert told(get(port)) == (504, b"http_response_timeout")
+        assert status_and_error(get(port)) == (504, b"http_response_timeout")
 
 
 def drip(peer: Peer) -> None:
@@ -73,7 +73,7 @@ def drip(peer: Peer) -> None:
         peer.send(b"x")
 
 
-def test_a_response_that_stalls_is_broken_off():
+def test_a_response_that_stalls_is_aborted():
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
@@ -87,7 +87,7 @@ def test_a_response_that_stalls_is_broken_off():
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 10", b"Transfer-Encoding: chunked"])
-def test_a_response_that_upstream_cuts_short_is_broken_off(framing):
+def test_a_response_that_upstream_truncates_is_aborted(framing):
     body = b"hello" if b"Length" in framing else b"5\r\nhello\r\n"
 
     def script(peer: Peer) -> None:
@@ -98,19 +98,19 @@ def test_a_response_that_upstream_cuts_short_is_broken_off(framing):
         client.send(request()).answer()
 
 
-def test_an_upstream_that_hangs_up_instead_of_answering_is_a_bad_gateway():
+def test_an_upstream_that_closes_instead_of_answering_is_a_bad_gateway():
     def script(peer: Peer) -> None:
         peer.request()
 
     with Upstream(script) as upstream, proxying(upstream.url, headers=OURS) as port:
-        assert told(get(port)) == (502, b"connection_terminated")
+        assert status_and_error(get(port)) == (502, b"connection_terminated")
     assert len(upstream.peers) == 1
 
 
 @pytest.mark.parametrize("head", [b"X: y\r\n" * 12_000, b"X: y\r\n" * 200_000, b"X: " + b"y" * 1_000_000])
 def test_a_response_head_that_does_not_end_is_a_bad_gateway(head):
     with answering(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n") as upstream, proxying(upstream.url, headers=OURS) as port:
-        assert told(get(port)) == (502, b"http_response_header_section_size")
+        assert status_and_error(get(port)) == (502, b"http_response_header_section_size")
 
 
 @pytest.mark.parametrize("head", [b"X: y\r\n" * 12_000, b"X: y\r\n" * 200_000, b"X: " + b"y" * 1_000_000])
@@ -131,15 +131,15 @@ def test_trailers_that_do_not_end_are_refused():
     assert OK not in upstream.received
 
 
-def test_a_client_that_stops_in_the_middle_of_its_body_is_told_so():
+def test_a_client_that_stops_in_the_middle_of_its_body_gets_408():
     with Upstream(silent) as upstream, proxying(upstream.url, headers=OURS, deadline=0.3) as port, Client(port) as client:
         client.send(request("/", "Content-Length: 10", method="POST") + b"hello")
-        assert told(client.answer()) == (408, b"http_request_error")
+        assert status_and_error(client.answer()) == (408, b"http_request_error")
         assert upstream.peers[0].closed.wait(10)
 
 
 def closing_after(answers: int) -> Upstream:
-    """An upstream that closes its first connection upon the request after so many answers, without a word."""
+    """An upstream whose first connection answers this many requests and closes without a response to the next one."""
 
     def script(peer: Peer) -> None:
         first = len(upstream.peers) == 1
@@ -154,7 +154,7 @@ def closing_after(answers: int) -> Upstream:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
-def test_a_harmless_request_is_repeated_once_if_a_kept_connection_turns_out_to_be_closed(method):
+def test_an_idempotent_request_is_repeated_once_if_an_idle_connection_was_closed(method):
     with closing_after(1) as upstream, proxying(upstream.url) as port:
         assert get(port).body == b"ok"
         assert get(port, "/again", method=method).status == 200
@@ -166,14 +166,14 @@ def test_a_harmless_request_is_repeated_once_if_a_kept_connection_turns_out_to_b
     "second",
     [request("/once", method="POST"), request("/once", method="PATCH"), request("/once", method="PUT", body=b"hello")],
 )
-def test_a_request_that_may_have_had_an_effect_is_never_repeated(second):
+def test_a_request_that_may_have_had_an_effect_is_not_repeated(second):
     with closing_after(1) as upstream, proxying(upstream.url, headers=OURS) as port, Client(port) as client:
         assert get(port).body == b"ok"
-        assert told(client.send(second).answer()) == (502, b"connection_terminated")
+        assert status_and_error(client.send(second).answer()) == (502, b"connection_terminated")
     assert upstream.received.count(b" /once ") == 1
 
 
-def test_a_request_is_not_repeated_once_an_answer_has_begun():
+def test_a_request_is_not_repeated_after_its_response_has_begun():
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(OK)
@@ -182,11 +182,11 @@ def test_a_request_is_not_repeated_once_an_answer_has_begun():
 
     with Upstream(script) as upstream, proxying(upstream.url, headers=OURS) as port:
         assert get(port).body == b"ok"
-        assert told(get(port)) == (502, b"connection_terminated")
+        assert status_and_error(get(port)) == (502, b"connection_terminated")
     assert len(upstream.peers) == 1
 
 
-def test_a_request_is_not_repeated_over_and_over():
+def test_a_request_is_repeated_only_once():
     def script(peer: Peer) -> None:
         peer.request()
         if len(upstream.peers) == 1:
@@ -196,11 +196,11 @@ def test_a_request_is_not_repeated_over_and_over():
     upstream = Upstream(script)
     with upstream, proxying(upstream.url, headers=OURS) as port:
         assert get(port).body == b"ok"
-        assert told(get(port)) == (502, b"connection_terminated")
+        assert status_and_error(get(port)) == (502, b"connection_terminated")
     assert len(upstream.peers) == 2
 
 
-def test_a_connection_that_upstream_closed_meanwhile_is_not_used():
+def test_an_idle_connection_that_upstream_closed_is_not_used():
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(OK)
@@ -211,7 +211,7 @@ def test_a_connection_that_upstream_closed_meanwhile_is_not_used():
             wait_until(lambda n=number: len(upstream.peers) == n, "a connection of its own")
 
 
-def test_requests_of_many_clients_at_once_do_not_mix():
+def test_concurrent_requests_do_not_mix():
     def script(peer: Peer) -> None:
         while seen := peer.request():
             peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(seen.body), seen.body))
@@ -233,8 +233,8 @@ def test_requests_of_many_clients_at_once_do_not_mix():
     assert len(upstream.peers) <= 16
 
 
-def test_a_body_is_held_against_its_length_whatever_the_server():
-    """The check behind the server's own, by an application that shortens what it passes on."""
+def test_a_body_must_match_its_length_whatever_the_server():
+    """A middleware shortens the body, so the server's own check does not see it."""
     with Upstream(silent) as upstream:
         proxy = Proxy(upstream.url, trusts=lambda _: False)
 

@@ -1,4 +1,4 @@
-"""What a head becomes, whatever it is made of."""
+"""The heads that the proxy sends, for any headers that it receives."""
 
 import string
 
@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limiter.api.proxy.failures import RequestRefused
-from limiter.api.proxy.headers import RequestTranslator, ResponseHead, response_headers
+from limiter.api.proxy.proxy_errors import RequestRefused
+from limiter.api.proxy.request_head import RequestTranslator
+from limiter.api.proxy.response_head import ResponseHead, response_headers
 
 TOKEN = st.text(string.ascii_lowercase + string.digits + "!#$%&'*+-.^_`|~", min_size=1, max_size=20).map(str.encode)
 VALUE = st.text(string.ascii_letters + string.digits + string.punctuation + "\xe9", max_size=40).map(lambda text: text.encode("latin-1"))
@@ -48,7 +49,7 @@ def test_any_headers_make_exactly_one_request(headers, peer):
 
 
 @given(HEADERS)
-def test_an_untrusted_peers_word_is_never_passed_on(headers):
+def test_forwarded_headers_of_an_untrusted_peer_are_dropped(headers):
     headers = [(name, b"lie") for name, _ in headers if name != b"upgrade"]
     head = TRANSLATOR.translate(scope([*headers, (b"x-forwarded-for", b"lie"), (b"x_real_ip", b"lie")])).head
     assert [line for line in head.split(b"\r\n") if line.startswith((b"x-forwarded-for", b"x_real", b"x-real"))] == [
@@ -57,21 +58,21 @@ def test_an_untrusted_peers_word_is_never_passed_on(headers):
 
 
 @pytest.mark.parametrize("bad", [b"a\r\nGET / HTTP/1.1", b"a\nb", b"a\rb", b"a\0b"])
-def test_a_line_break_that_slipped_through_the_server_goes_no_further(bad):
+def test_a_line_break_in_a_header_is_refused(bad):
     for changes in (scope([(b"x", bad)]), {"raw_path": b"/" + bad}, {"query_string": bad}):
         with pytest.raises(RequestRefused):
             TRANSLATOR.translate({**scope([]), **changes})
 
 
 @given(HEADERS, HEADERS)
-def test_our_headers_take_the_place_of_upstreams(theirs, ours):
+def test_our_headers_replace_upstreams(theirs, ours):
     ours = [(b"x-" + name.title(), value) for name, value in ours]
-    headers = response_headers(ResponseHead.parted("1.1", 200, [*theirs, *((n.lower(), b"old") for n, _ in ours)]), ours)
+    headers = response_headers(ResponseHead.of("1.1", 200, [*theirs, *((n.lower(), b"old") for n, _ in ours)]), ours)
     replaced = {name.lower() for name, _ in ours}
     assert [header for header in headers if header[0].lower() in replaced] == ours
 
 
-def test_an_ipv6_peer_is_quoted_where_the_syntax_wants_it():
+def test_an_ipv6_peer_is_quoted_in_forwarded():
     headers = [(b"forwarded", b"for=1.2.3.4")]
     translator = RequestTranslator(b"", b"up.test", keeps_host=True, trusts=lambda _: True)
     head = translator.translate(scope(headers, client=("2001:db8::1", 1), scheme="https")).head

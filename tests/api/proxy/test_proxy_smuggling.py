@@ -1,4 +1,4 @@
-"""Bytes that two readers could take for two different requests, or responses, never get further than the proxy."""
+"""Bytes that two readers could understand as different requests or responses do not pass the proxy."""
 
 import contextlib
 
@@ -70,8 +70,8 @@ def port(upstream):
     }.items(),
     ids=lambda attack: attack[0],
 )
-def test_an_ambiguous_request_is_refused_and_reaches_nobody(attack, upstream, port):
-    """A body's start may have gone out before its fault is seen; that connection is then cut, without a second head."""
+def test_an_ambiguous_request_is_refused_and_does_not_reach_upstream(attack, upstream, port):
+    """The start of a body may be sent before the proxy sees the error. Then it closes the connection without another head."""
     before = len(upstream.received)
     with Client(port) as client:
         answer = client.send(attack[1]).answer()
@@ -93,7 +93,7 @@ def test_an_ambiguous_request_is_refused_and_reaches_nobody(attack, upstream, po
     ],
     ids=["upgrade with a body", "CONNECT", "HTTP/2.0", "HTTP/0.9"],
 )
-def test_what_is_not_spoken_here_is_said_so_and_reaches_nobody(attack, status, upstream, port):
+def test_an_unsupported_request_is_refused_and_does_not_reach_upstream(attack, status, upstream, port):
     before = len(upstream.received)
     with Client(port) as client:
         assert client.send(attack).answer().status == status
@@ -101,7 +101,7 @@ def test_what_is_not_spoken_here_is_said_so_and_reaches_nobody(attack, status, u
     assert upstream.received[before:] == b""
 
 
-def test_a_body_behind_an_upgrade_is_not_read_as_a_request_even_if_it_comes_later(upstream, port):
+def test_a_body_after_an_upgrade_is_not_read_as_a_request(upstream, port):
     before = len(upstream.received)
     with Client(port) as client:
         client.send(POST + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 41\r\n\r\n")
@@ -113,7 +113,7 @@ def test_a_body_behind_an_upgrade_is_not_read_as_a_request_even_if_it_comes_late
 
 
 @pytest.mark.parametrize("length", ["5 ", "\t5", "005"])
-def test_an_odd_but_clear_length_is_written_plainly(length):
+def test_an_unusual_length_is_normalized(length):
     with answering(seen=(seen := [])) as upstream, proxying(upstream.url) as port, Client(port) as client:
         client.send(POST + f"Content-Length: {length}\r\n\r\nhello".encode() + HIDDEN)
         assert [client.answer().body, client.answer().body] == [b"ok", b"ok"]
@@ -121,7 +121,7 @@ def test_an_odd_but_clear_length_is_written_plainly(length):
     assert seen[1].target == b"/hidden"
 
 
-def test_garbage_behind_a_request_is_not_answered_into_its_response():
+def test_garbage_after_a_request_is_not_answered_within_its_response():
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
@@ -161,7 +161,7 @@ def test_garbage_behind_a_request_is_not_answered_into_its_response():
     }.items(),
     ids=lambda response: response[0],
 )
-def test_an_ambiguous_response_is_a_bad_gateway_and_its_connection_is_not_used_again(response):
+def test_an_ambiguous_response_is_a_bad_gateway_and_its_connection_is_not_reused(response):
     with answering(response[1], OK) as upstream, proxying(upstream.url, headers=[(b"ratelimit", b"r")]) as port:
         answer = get(port)
         assert (answer.status, answer.problem["title"]) == (502, "Bad Gateway")
@@ -181,7 +181,7 @@ def test_an_ambiguous_response_is_a_bad_gateway_and_its_connection_is_not_used_a
         ("GET", b"HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nevil"),
     ],
 )
-def test_what_upstream_sends_beyond_its_response_is_nobodys(method, first):
+def test_bytes_after_upstreams_response_are_dropped(method, first):
     with answering(first, OK) as upstream, proxying(upstream.url) as port, Client(port) as client:
         assert client.send(request(method=method)).answer(method).status == int(first.split()[1])
         assert client.send(request()).answer().body == b"ok"

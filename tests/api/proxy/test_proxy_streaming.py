@@ -1,4 +1,4 @@
-"""Bodies of any size pass at the pace of the slower side, and each part as soon as it is there."""
+"""Bodies of any size pass as they arrive, at the pace of the slower side."""
 
 import threading
 
@@ -9,12 +9,12 @@ from support.proxying import OK, PATIENCE, Client, Peer, Upstream, proxy_process
 
 MIB = 1 << 20
 GIB = 1 << 30
-# What the kernel's socket buffers on the way, two connections of two ends each, and the proxy itself may hold.
+# What the proxy and the kernel's socket buffers (two connections with two ends each) can hold.
 IN_FLIGHT = 64 * MIB
 
 
 def test_server_sent_events_arrive_as_they_are_sent():
-    """The next event is sent only when the client has the last one: any buffering would end in a timeout."""
+    """Upstream sends an event only after the client has received the last one, so buffering would cause a timeout."""
     arrived = threading.Semaphore(0)
 
     def script(peer: Peer) -> None:
@@ -34,8 +34,8 @@ def test_server_sent_events_arrive_as_they_are_sent():
         assert client.chunk() == b""
 
 
-def test_a_requests_parts_arrive_as_they_are_sent_and_the_response_may_come_between():
-    """Echo, both ways at once: upstream answers each part before the client sends the next."""
+def test_parts_of_a_request_and_of_its_response_can_alternate():
+    """Upstream echoes each part before the client sends the next one."""
 
     def script(peer: Peer) -> None:
         peer.head()
@@ -94,7 +94,7 @@ def test_a_gigabyte_up_takes_little_memory():
 
 
 def drain(peer: Peer, size: int) -> None:
-    """Read `size` bytes of body, some of which may have come with the head."""
+    """Reads `size` bytes of the body. Some may have arrived with the head."""
     left = size - len(bytes(peer.received).partition(b"\r\n\r\n")[2])
     buffer = bytearray(4 * MIB)
     while left:
@@ -143,7 +143,7 @@ def test_a_slow_upstream_slows_the_client_down():
 
 
 def until_stuck(sock, size: int) -> int:
-    """Send up to `size` bytes until nobody takes more for half a second; how many went out."""
+    """Sends up to `size` bytes, until none are accepted for half a second. Returns how many were sent."""
     sock.settimeout(0.5)
     block, sent = b"x" * MIB, 0
     try:
@@ -154,7 +154,7 @@ def until_stuck(sock, size: int) -> int:
     return sent
 
 
-def test_a_client_that_leaves_before_the_answer_ends_the_request_upstream():
+def test_a_client_that_disconnects_before_the_response_ends_the_request_upstream():
     asked = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -169,7 +169,7 @@ def test_a_client_that_leaves_before_the_answer_ends_the_request_upstream():
         assert upstream.peers[0].closed.wait(PATIENCE)
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_body_ends_the_request_upstream():
+def test_a_client_that_disconnects_within_its_body_ends_the_request_upstream():
     asked = threading.Event()
 
     def script(peer: Peer) -> None:
@@ -184,7 +184,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_ends_the_request_upstrea
         assert upstream.peers[0].closed.wait(PATIENCE)
 
 
-def test_a_client_that_leaves_in_the_middle_of_the_response_ends_it_upstream():
+def test_a_client_that_disconnects_within_the_response_ends_it_upstream():
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -202,8 +202,8 @@ def test_a_client_that_leaves_in_the_middle_of_the_response_ends_it_upstream():
 
 
 @pytest.mark.parametrize("rest", ["comes", "never comes"])
-def test_an_answer_may_come_before_the_body_is_whole(rest):
-    """The connection to upstream is given up then, and what is left of the body goes nowhere."""
+def test_a_response_can_arrive_before_the_body_is_complete(rest):
+    """The proxy then closes the connection to upstream and drops the rest of the body."""
 
     def script(peer: Peer) -> None:
         if peer.head().target == b"/early":

@@ -1,4 +1,4 @@
-"""The life of `limiter serve`, with real signals, and in real time where there is no other: each such test says for how long."""
+"""`limiter serve` with real signals. Tests that need real time say how long they take."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from limiter.api.server.engine import engine
+from limiter.api.server.backend import open_backend
 from support.load import load
 from support.redis_server import redis_server
 from support.sidecar import ask, digest, eventually, sidecar
@@ -31,7 +31,7 @@ keys:
 
 @pytest.fixture
 def config(prefix):
-    """The text of a configuration, whose limits may be changed."""
+    """Builds the text of a configuration from its limits."""
 
     def config(capacity=1_000_000, hourly=2_000_000):
         keys = {"reading": digest("reading-key"), "writing": digest("writing-key")}
@@ -40,7 +40,7 @@ def config(prefix):
     return config
 
 
-def test_the_start_is_told_in_a_line(shared, server):
+def test_the_start_is_logged_on_one_line(shared, server):
     told = shared.started
     assert told["redis"]["where"] == server.url
     assert told["redis"]["version"].count(".") == 2
@@ -49,8 +49,8 @@ def test_the_start_is_told_in_a_line(shared, server):
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_no_request_is_lost_when_it_is_told_to_stop(tmp_path, config, server, workers):
-    """Under 500 requests/s for a second; who then connects is refused."""
+def test_a_graceful_stop_loses_no_request(tmp_path, config, server, workers):
+    """At 500 requests/s for about a second. Later connections are refused."""
     with (
         sidecar(tmp_path, config(), "--workers", workers, redis=server.url) as running,
         load(url=running.front, rate=500, seconds=20, keys=["reading-key"]) as clients,
@@ -65,9 +65,9 @@ def test_no_request_is_lost_when_it_is_told_to_stop(tmp_path, config, server, wo
     assert {status for _, _, status, _ in told["answers"]} == {200}
 
 
-def test_a_second_signal_ends_it_at_once(tmp_path, config, server):
+def test_a_second_signal_stops_at_once(tmp_path, config, server):
     with sidecar(tmp_path, config(), redis=server.url) as running, socket.create_connection(("127.0.0.1", running.port)) as unfinished:
-        # A body that never comes keeps the request under way.
+        # A body that never arrives keeps the request in flight.
         unfinished.sendall(b"POST /v1/take HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{")
         eventually(lambda: ask(running.front, "/").status == 404, "the request before it was read")
         running.send(signal.SIGTERM)
@@ -91,7 +91,7 @@ def test_readiness_follows_redis_and_health_does_not(tmp_path, config):
         eventually(lambda: running.ask(key="writing-key").status == 200, "counting again")
 
 
-def test_it_starts_without_redis_and_answers_by_failure_mode(tmp_path, config):
+def test_without_redis_it_starts_and_the_failure_modes_apply(tmp_path, config):
     with sidecar(tmp_path, config(), redis="redis://127.0.0.1:1") as running:
         reply = running.ask(key="reading-key")
         assert (reply.status, reply.headers["X-RateLimit-Degraded"]) == (200, "open")
@@ -103,9 +103,9 @@ def test_it_starts_without_redis_and_answers_by_failure_mode(tmp_path, config):
         assert running.manage("/readyz").status == 503
 
 
-def test_a_redis_that_may_forget_is_warned_of(tmp_path):
+def test_a_redis_that_may_evict_counts_is_a_warning(tmp_path):
     async def started():
-        async with engine(forgetful.url, tmp_path):
+        async with open_backend(forgetful.url, tmp_path):
             pass
 
     with redis_server(options=("--maxmemory-policy", "allkeys-lru")) as forgetful, capture_logs() as lines:
@@ -113,7 +113,7 @@ def test_a_redis_that_may_forget_is_warned_of(tmp_path):
     assert [line["maxmemory_policy"] for line in lines] == ["allkeys-lru"]
 
 
-def test_workers_are_reloaded_restarted_and_do_not_outlive_their_parent(tmp_path, config, server):
+def test_workers_reload_restart_and_do_not_outlive_their_parent(tmp_path, config, server):
     with sidecar(tmp_path, config(), "--workers", "2", redis=server.url) as running:
         (tmp_path / "limiter.yaml").write_text(config(capacity=7))
         running.send(signal.SIGHUP)
@@ -126,7 +126,7 @@ def test_workers_are_reloaded_restarted_and_do_not_outlive_their_parent(tmp_path
         before = children(running.process.pid)
         os.kill(before[0], signal.SIGKILL)
         eventually(lambda: len(children(running.process.pid)) == 2 and before[0] not in children(running.process.pid), "another worker")
-        eventually(lambda: any(line["event"].startswith("a worker ended") for line in running.log), "word of it")
+        eventually(lambda: any(line["event"].startswith("worker ended") for line in running.log), "the log line")
         eventually(lambda: running.ask(key="reading-key").status == 429, "an answer by the new limit")
 
         workers = children(running.process.pid)

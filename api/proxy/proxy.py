@@ -1,12 +1,7 @@
-"""The reverse proxy: an ASGI application that passes HTTP requests on to one upstream, streaming both ways.
+"""The reverse proxy: an ASGI application that passes HTTP requests on to one upstream and streams in both directions.
 
-Read in this order: this file (an exchange from request to response), `proxy_headers` (what is passed on),
-`upstream_connection` (one connection), `upstream` (the pool), `proxy_failures` (what the client is told when there
-is no response), `downstream` (the server's side, made strict).
-
-Host is passed on as the client sent it, and as X-Forwarded-Host. Path and query are passed on byte for byte.
-Protocol upgrades, WebSocket among them, are refused with 501. Redirects, compression and cookies are none of its
-business.
+Path and query reach upstream byte for byte. Host is the client's, which is also in X-Forwarded-Host. WebSocket is refused with 501.
+Redirects, compressed bodies and cookies pass unchanged.
 """
 
 import asyncio
@@ -16,25 +11,25 @@ from collections.abc import Callable
 from starlette.types import Receive, Scope, Send
 
 from limiter.api.proxy.exchange import Exchange
-from limiter.api.proxy.failures import (
+from limiter.api.proxy.proxy_errors import (
     ClientGone,
     ConnectionClosed,
     Headers,
-    ProxyFailure,
+    ProxyError,
     RequestRefused,
-    send_failure,
+    send_error,
 )
-from limiter.api.proxy.headers import NO_WEBSOCKET, Request, RequestTranslator
+from limiter.api.proxy.request_head import NO_WEBSOCKET, Request, RequestTranslator
 from limiter.api.proxy.upstream import Address, Upstream
 
 logger = logging.getLogger("limiter.proxy")
 
 
 class Proxy:
-    """`trusts(ip)` says whether a peer's word on X-Forwarded-* and Forwarded is believed, and so extended.
+    """`trusts(ip)` says whether X-Forwarded-* and Forwarded from this peer are passed on and extended.
 
-    `deadline`: seconds of silence after which upstream (or a client in the middle of its upload) is given up on.
-    `idle_timeout` is below the 5 s after which common servers close a quiet connection, so that it is rarely them.
+    `deadline` is how many seconds upstream, or a client that is uploading, may be silent. `idle_timeout` is below the 5 s after which
+    common servers close an idle connection, so that the proxy usually closes it first.
     """
 
     def __init__(
@@ -59,37 +54,37 @@ class Proxy:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, headers: Headers = ()) -> None:
-        """Answer with upstream's response, `headers` in place of its own of these names; they are on errors too."""
+        """Sends upstream's response or an error. `headers` replace those of the same names."""
         if scope["type"] == "websocket":
             await _refuse_websocket(scope, send, headers)
             return
         try:
-            exchange = await self._answered(self._translator.translate(scope), receive)
+            exchange = await self._exchange(self._translator.translate(scope), receive)
         except ClientGone:
             return
-        except ProxyFailure as failure:
-            await send_failure(send, failure, headers)
+        except ProxyError as error:
+            await send_error(send, error, headers)
             return
         try:
             await exchange.relay(send, headers)
         except ClientGone:
             pass
-        except ProxyFailure as failure:
-            # Too late for a status: returning with the response unfinished makes the server break the connection off.
-            logger.warning("response broken off: %s", failure.detail)
+        except ProxyError as error:
+            # The status is already sent. Returning before the response is complete makes the server close the connection.
+            logger.warning("response aborted: %s", error.detail)
         finally:
             exchange.end()
 
     async def close(self) -> None:
-        """Close the idle connections; call it when no request is in flight any more, before the loop ends."""
+        """Closes the idle connections. Call it before the event loop ends, when no request is in flight."""
         self._upstream.close()
-        await asyncio.sleep(0)  # the sockets themselves are closed in the loop's next turn
+        await asyncio.sleep(0)  # the event loop closes the sockets in its next turn
 
-    async def _answered(self, request: Request, receive: Receive) -> Exchange:
-        """An exchange whose response has begun.
+    async def _exchange(self, request: Request, receive: Receive) -> Exchange:
+        """Starts an exchange and waits for the head of its response.
 
-        A kept connection may have been closed by upstream just as it was used again. Then, and only then, a request
-        that is harmless to repeat goes out once more, on a connection of its own.
+        Upstream may close an idle connection at the moment it is used again. Only in this case is a request repeated, once and on a
+        new connection, if it is idempotent.
         """
         exchange = Exchange(self._upstream, await self._upstream.acquire(), request, receive)
         try:
@@ -111,4 +106,4 @@ async def _refuse_websocket(scope: Scope, send: Send, headers: Headers) -> None:
     async def send_websocket(message: Scope) -> None:
         await send({**message, "type": "websocket." + message["type"]})
 
-    await send_failure(send_websocket, refusal, headers)
+    await send_error(send_websocket, refusal, headers)

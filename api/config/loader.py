@@ -1,7 +1,6 @@
-"""The configuration: one YAML file, checked as a whole, and compiled to the rules in force.
+"""Loads the configuration: one YAML file, checked as a whole and compiled to `Rules`.
 
-The order to read in: `config_forms` (what there is in a file), `config_fields` and `config_limits` (what a field may hold),
-`config_yaml` (text to tree), `config_check` (tree to form, with all mistakes), `config_compile` (form to rules).
+text -> tree of nodes with their lines -> FileForm, or every mistake at once -> Rules, with warnings
 """
 
 from __future__ import annotations
@@ -12,25 +11,25 @@ from pathlib import Path
 
 from limiter.api.config.check import checked
 from limiter.api.config.compile import compiled
+from limiter.api.config.lint import warnings_about
 from limiter.api.config.mistakes import ConfigError, Mistake
 from limiter.api.config.tree import WHOLE_FILE, Parse
-from limiter.api.config.warnings import warnings_about
 from limiter.api.rules import Rules
 
-__all__ = ["LARGEST", "ConfigError", "Mistake", "decoded", "digest_of", "load", "loads", "read", "starting_file", "unreadable"]
+__all__ = ["MAX_BYTES", "ConfigError", "Mistake", "decoded", "digest_of", "load", "loads", "read", "starting_file", "unreadable"]
 
-# Some five thousand static keys; more belong in the registry.
-LARGEST = 1_048_576
+# Room for about 5,000 keys; more belong in the registry.
+MAX_BYTES = 1_048_576
 
 
 def load(path: Path) -> Rules:
-    """The rules of a file, or ConfigError with all that is wrong with it."""
+    """The rules of a file. Raises ConfigError with every mistake in it."""
     return loads(decoded(read(path), str(path)), str(path))
 
 
 def loads(text: str, name: str = "<config>") -> Rules:
-    """The rules of a text; `name` is what its mistakes are said to be in."""
-    if len(text) > LARGEST:
+    """The rules of a text. Mistakes name `name` as the file."""
+    if len(text) > MAX_BYTES:
         raise _too_large(name)
     parse = Parse(name)
     tree = parse.tree(text.removeprefix("\ufeff"))
@@ -39,41 +38,41 @@ def loads(text: str, name: str = "<config>") -> Rules:
 
 
 def read(path: Path) -> bytes:
-    """The bytes of a file, or as many as show that it is too large."""
+    """The content of a file, up to one byte more than is allowed."""
     try:
         with path.open("rb") as file:
-            return file.read(LARGEST + 1)
+            return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from None
 
 
 def unreadable(path: Path, error: Exception) -> ConfigError:
     reason = getattr(error, "strerror", None) or error
-    return _unusable(str(path), f"cannot be read: {reason}: name a file that is there; `limiter init` writes one to start from")
+    return _unusable(str(path), f"cannot be read: {reason}: `limiter init` writes a file to start from")
 
 
 def decoded(content: bytes, name: str) -> str:
-    if len(content) > LARGEST:
+    if len(content) > MAX_BYTES:
         raise _too_large(name)
     try:
         return content.decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise _unusable(name, f"byte 0x{content[error.start]:02x} is no UTF-8: save the file as UTF-8", line) from None
+        raise _unusable(name, f"must be UTF-8: byte 0x{content[error.start]:02x} is not valid", line) from None
 
 
 def digest_of(content: bytes) -> str:
-    """A short name for a content: the same for the same, another for another."""
+    """A short identifier of the content."""
     return sha256(content).hexdigest()[:12]
 
 
 def starting_file() -> str:
-    """What `limiter init` writes."""
+    """The file that `limiter init` writes."""
     return files("limiter.api.config").joinpath("starting.yaml").read_text("utf-8")
 
 
 def _too_large(name: str) -> ConfigError:
-    return _unusable(name, f"is larger than {LARGEST:,} bytes: keep keys in the registry, and the file for policies")
+    return _unusable(name, f"must be at most {MAX_BYTES:,} bytes: keep policies in the file and keys in the registry")
 
 
 def _unusable(name: str, message: str, line: int = 1) -> ConfigError:

@@ -1,7 +1,7 @@
-"""One connection to upstream: an asyncio protocol over httptools' response parser, one exchange at a time.
+"""One connection to upstream: an asyncio protocol around httptools' response parser, with one exchange at a time.
 
-Everything that decides whether a response is whole, and whether its connection may carry another, lives here.
-Both ways are bounded: reading stops while the client is slow, and `write` waits while upstream is.
+This file decides whether a response is complete and whether its connection can be used again. Buffers are bounded: reading pauses
+while the client is slow, and `write` waits while upstream is.
 """
 
 import asyncio
@@ -10,11 +10,12 @@ from typing import cast
 import httptools
 
 from limiter.api.proxy.cork import Cork
-from limiter.api.proxy.failures import ConnectionClosed, MalformedResponse, UpstreamStalled
-from limiter.api.proxy.headers import MAX_HEAD, NO_CONTENT, NOT_MODIFIED, Framing, Header, ResponseHead, head_size, response_framing
+from limiter.api.proxy.heads import MAX_HEAD, Header, head_size
+from limiter.api.proxy.proxy_errors import ConnectionClosed, MalformedResponse, UpstreamStalled
+from limiter.api.proxy.response_head import NO_CONTENT, NOT_MODIFIED, Framing, ResponseHead, response_framing
 
-HIGH_WATER = 256 * 1024  # of a response body that the client has not taken yet; one read of the event loop
-# A client that waits for `100 Continue` gets it after this long even if upstream never heard of it.
+HIGH_WATER = 256 * 1024  # bytes of a response that wait for the client; the size of one read of the event loop
+# Seconds after which a client gets `100 Continue` even if upstream does not send it.
 CONTINUE_AFTER = 1.0
 CONTINUE, SWITCHING_PROTOCOLS, OK = 100, 101, 200
 
@@ -34,10 +35,10 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self._complete = True
 
-    # What an exchange does
+    # Called by an exchange.
 
     def begin(self, head: bytes, *, to_head: bool) -> None:
-        """Send a request's head. The response to HEAD has no body, whatever its headers say."""
+        """Starts an exchange with a request's head. A response to HEAD has no body, whatever its headers say."""
         self.failure: Exception | None = None
         self.answered = self._complete = self._allowed = self._surplus = False
         self._to_head = to_head
@@ -46,23 +47,23 @@ class Connection(asyncio.Protocol):
         self._headers: list[Header] = []
         self._head_bytes = self._buffered = 0
         self._body: list[bytes] = []
-        # A parser of its own for each response: no state of the last one can reach into the next.
+        # A new parser for each response, so that no state carries over.
         self._parser = httptools.HttpResponseParser(self)
         self.exchanges += 1
-        self._moved = self._loop.time()
-        self._timer = self._loop.call_later(self._deadline, self._look_for_a_stall)
+        self._last_progress = self._loop.time()
+        self._timer = self._loop.call_later(self._deadline, self._check_for_stall)
         self._out.write(head)
 
     async def write(self, data: bytes) -> None:
-        """Send a part of the request's body; waits while upstream takes no more."""
+        """Sends a part of the request's body. Waits while upstream does not read."""
         if self.failure is None and not self.closed:
             self._out.write(data)
-            self._moved = self._loop.time()
+            self._last_progress = self._loop.time()
         while self._write_paused and self.failure is None and not self._complete:
             await self._writable()
 
     async def may_continue(self) -> bool:
-        """Whether the body is wanted: upstream said `100 Continue`, or nothing at all for a second."""
+        """Waits for `100 Continue`, at most CONTINUE_AFTER seconds. Returns False if the response arrived or failed instead."""
         timer = self._loop.call_later(CONTINUE_AFTER, self._allow)
         try:
             while not self._allowed and self._head is None and self.failure is None:
@@ -80,7 +81,7 @@ class Connection(asyncio.Protocol):
             await self._readable()
 
     async def read(self) -> bytes:
-        """The next part of the response's body; empty only at its end."""
+        """The next part of the response's body. It is empty only at the end."""
         while not self._body and not self._complete:
             if self.failure is not None:
                 raise self.failure
@@ -90,7 +91,7 @@ class Connection(asyncio.Protocol):
         self._buffered = 0
         if self._read_paused:
             self._read_paused = False
-            self._moved = self._loop.time()
+            self._last_progress = self._loop.time()
             self._transport.resume_reading()
         return body
 
@@ -108,7 +109,7 @@ class Connection(asyncio.Protocol):
         )
 
     def fail(self, failure: Exception) -> None:
-        """End the exchange, and the connection with it: what else it would carry belongs to nobody."""
+        """Ends the exchange and closes the connection."""
         if self.failure is None:
             self.failure = failure
         self.close()
@@ -119,7 +120,7 @@ class Connection(asyncio.Protocol):
         self.closed = True
         self._out.abort()
 
-    # What asyncio calls
+    # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -127,29 +128,26 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._complete:
-            self.close()  # nobody asked for this
+            self.close()  # data that answers no request
             return
         self.answered = True
         if self._head is None:
             self._head_bytes += len(data)
         else:
-            self._moved = self._loop.time()
+            self._last_progress = self._loop.time()
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._surplus = True
             if not self._complete:
                 known = error.__context__ if isinstance(error.__context__, MalformedResponse) else None
-                self.fail(known or MalformedResponse("Upstream's response is not well-formed HTTP/1.1."))
+                self.fail(known or MalformedResponse("Upstream's response is not valid HTTP/1.1."))
         else:
             if self._head is None and self._head_bytes > MAX_HEAD:
                 self.fail(_too_large())
         if self._buffered > HIGH_WATER and not self._read_paused and not self.closed:
             self._read_paused = True
             self._transport.pause_reading()
-
-    def eof_received(self) -> None:
-        pass
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closed = True
@@ -165,16 +163,16 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._write_paused = False
-        self._moved = self._loop.time()
+        self._last_progress = self._loop.time()
         self._wake()
 
-    # What the parser calls
+    # Called by the parser.
 
     def on_message_begin(self) -> None:
         self._surplus = self._complete
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # After the head these are trailers, which may be dropped (RFC 9110 §6.5.1) and here are.
+        # Headers after the head are trailers, which are dropped (RFC 9110 §6.5.1).
         if self._head is None:
             self._headers.append((name.lower(), value))
 
@@ -185,11 +183,11 @@ class Connection(asyncio.Protocol):
         if CONTINUE <= status < OK:
             self._interim(status)
             return
-        head = ResponseHead.parted(self._parser.get_http_version(), status, self._headers)
+        head = ResponseHead.of(self._parser.get_http_version(), status, self._headers)
         bodiless = self._to_head or status in (NO_CONTENT, NOT_MODIFIED)
         self._framing = response_framing(head, bodiless=bodiless)
         self._head = head
-        self._moved = self._loop.time()
+        self._last_progress = self._loop.time()
         if bodiless:
             self._finish()
         self._wake()
@@ -206,14 +204,12 @@ class Connection(asyncio.Protocol):
         if self._head is not None and not self._complete:
             self._finish()
 
-    # And the rest
-
     def _interim(self, status: int) -> None:
-        """ASGI has no way to pass a 1xx on, but its arrival means that upstream is at work."""
+        """ASGI cannot pass on a 1xx status, but it shows that upstream is working."""
         if status == SWITCHING_PROTOCOLS:
-            raise MalformedResponse("Upstream switched protocols without being asked to.")
+            raise MalformedResponse("Upstream switched protocols without a request to do so.")
         self._headers = []
-        self._moved = self._loop.time()
+        self._last_progress = self._loop.time()
         self._allow()
 
     def _finish(self) -> None:
@@ -225,11 +221,11 @@ class Connection(asyncio.Protocol):
         self._allowed = True
         self._wake()
 
-    def _look_for_a_stall(self) -> None:
-        # While reading is paused it is the client who is slow.
-        left = self._deadline if self._read_paused else self._moved + self._deadline - self._loop.time()
+    def _check_for_stall(self) -> None:
+        # While reading is paused, the client is slow, not upstream.
+        left = self._deadline if self._read_paused else self._last_progress + self._deadline - self._loop.time()
         if left > 0:
-            self._timer = self._loop.call_later(left, self._look_for_a_stall)
+            self._timer = self._loop.call_later(left, self._check_for_stall)
         else:
             self.fail(UpstreamStalled(f"Upstream sent nothing for {self._deadline:g} seconds."))
 

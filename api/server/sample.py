@@ -1,4 +1,4 @@
-"""What is served when no configuration is named: the starting file, with one key in it, kept in the data folder to be edited."""
+"""The sample that is served without --config: the starting file with one key, in the data folder."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from limiter.api.command_errors import CannotStart
-from limiter.api.config.file import starting_file
+from limiter.api.config.loader import starting_file
 from limiter.api.registry import KeyFormat
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """`key` is the one raw key that is ever written down: made for trying things out, readable to this user alone."""
+    """`key` is the only raw key that is ever stored: it is for trials, and only this user can read it."""
 
     config: Path
     key: str = field(repr=False)
 
 
 def sample(folder: Path) -> Sample:
-    """That of this folder; made if it has none."""
+    """The sample in this folder, created if it does not exist."""
     config, kept = folder / "limiter.yaml", folder / "sample-key"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -31,12 +31,12 @@ def sample(folder: Path) -> Sample:
         if not config.exists():
             _write(config, _with_key(starting_file(), key))
     except OSError as error:
-        raise CannotStart(f"the data folder {folder} cannot be used: {error.strerror}; name another with --data") from None
+        raise CannotStart(f"the data folder {folder} cannot be used: {error.strerror}: set another one with --data") from None
     return Sample(config, key)
 
 
 _KEY = """
-# The sample key, by its digest; the key itself is in the file `sample-key` beside this one.
+# The digest of the sample key. The key itself is in the file `sample-key` in this folder.
 keys:
   - {{ name: sample, digest: "sha256:{digest}", tier: free }}
 """
@@ -47,7 +47,7 @@ def _with_key(text: str, key: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all, and for this user only."""
+    """Writes the file atomically, readable only to this user."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.touch(mode=0o600)
     draft.write_text(text, "utf-8")

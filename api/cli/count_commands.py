@@ -1,4 +1,4 @@
-"""`limiter usage` and `limiter reset`: how limits stand, and to forget what was counted."""
+"""`limiter usage` and `limiter reset`."""
 
 from __future__ import annotations
 
@@ -11,23 +11,20 @@ from typing import Annotated
 import typer
 
 from limiter import Limiter, LimitState, Policy
+from limiter.api.cli.options import Config, Data, Json, RedisUrl, redis_url
 from limiter.api.command_errors import CannotStart, Misused
-from limiter.api.config.file import load
-from limiter.api.server.embedded import default_folder, url_of
+from limiter.api.config.loader import load
+from limiter.api.server.embedded import default_folder
 from limiter.api.v1.bodies import limit_told
 
 counts = typer.Typer()
 
-# A person waits longer than a request does.
+# A person waits longer than a request.
 _DEADLINE_S = 5.0
 
 PolicyName = Annotated[str, typer.Option("--policy", help="A policy of the configuration.")]
-Subject = Annotated[str, typer.Option(help="Whom it is applied to: a key's name, an account, an address.")]
-Account = Annotated[str | None, typer.Option(help="Whose counts they are; the subject itself, unless said.")]
-Config = Annotated[Path | None, typer.Option(help="The configuration; without one, that of the data folder.")]
-RedisUrl = Annotated[str | None, typer.Option("--redis", envvar="LIMITER_REDIS_URL", help="Without one, our own of the data folder.")]
-Data = Annotated[Path | None, typer.Option(help="Where our own Redis keeps its data.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+Subject = Annotated[str, typer.Option(help="The subject: the name of a key, an account or an address.")]
+Account = Annotated[str | None, typer.Option(help="The account of the subject. Default: the subject itself.")]
 
 
 @counts.command()
@@ -39,9 +36,9 @@ def usage(
     redis: RedisUrl = None,
     data: Data = None,
     *,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
-    """Show how each limit of a policy stands for a subject."""
+    """Show what is left of each limit of a policy. Without --config, limiter.yaml in the data folder is used."""
     with _limiter(policy, config, redis, data) as (limiter, found):
         decision = limiter.peek(found, subject, 0, account=account)
     if decision.degraded:
@@ -63,24 +60,23 @@ def reset(
     redis: RedisUrl = None,
     data: Data = None,
     *,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
-    """Forget all that was counted for a subject under a policy."""
+    """Reset the counts of a subject under a policy. Without --config, limiter.yaml in the data folder is used."""
     with _limiter(policy, config, redis, data) as (limiter, found):
         limiter.reset(found, subject, account=account)
-    typer.echo(json.dumps({"reset": {"policy": policy, "subject": subject}}) if as_json else f"{policy} of {subject} begins anew")
+    typer.echo(json.dumps({"reset": {"policy": policy, "subject": subject}}) if as_json else f"policy {policy} was reset for {subject}")
 
 
 @contextmanager
 def _limiter(policy: str, config: Path | None, redis: str | None, data: Path | None) -> Iterator[tuple[Limiter, Policy]]:
-    folder = data or default_folder()
-    rules = load(config or folder / "limiter.yaml")
+    rules = load(config or (data or default_folder()) / "limiter.yaml")
     if policy not in rules.policies:
-        raise Misused(f"there is no policy {policy!r}; there is {', '.join(sorted(rules.policies))}")
-    with Limiter(redis or rules.redis_url or url_of(folder), prefix=rules.prefix, deadline=_DEADLINE_S) as limiter:
+        raise Misused(f"--policy must be one of {', '.join(sorted(rules.policies))}, not {policy!r}")
+    with Limiter(redis_url(redis, rules, data), prefix=rules.prefix, deadline=_DEADLINE_S) as limiter:
         yield limiter, rules.policies[policy]
 
 
 def _line(state: LimitState) -> str:
     left = f"{state.name}: {state.remaining:,} of {state.capacity:,} left"
-    return f"{left}, all in {state.reset_after:.0f} s" if state.used else left
+    return f"{left}, full again in {state.reset_after:.0f} s" if state.used else left

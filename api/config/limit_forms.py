@@ -1,4 +1,4 @@
-"""A limit as the file may write it: as text, or in full as a mapping of its kind's fields."""
+"""A limit in the file: text such as `100/minute`, or a mapping with the fields of its kind."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Discriminator, Tag, model_validator
 
-from limiter.api.config.fields import FailureMode, Flag, Form, Length, LimitText, ListOf, Text, Unfit, Whole, possible
+from limiter.api.config.fields import FailureMode, Flag, Form, InvalidValue, Length, LimitText, ListOf, Text, Whole, possible
 from limiter.limits import Limit, Quota, SlidingWindow, TokenBucket
 from limiter.policy import Failure, Policy
 
 
 class LimitForm(Form):
-    """A limit in full. Building it is what checks it."""
+    """A limit as a mapping. Building the limit checks the values."""
 
     def built(self) -> Limit:
         raise NotImplementedError
 
     @model_validator(mode="after")
-    def _possible(self) -> Self:
+    def _builds(self) -> Self:
         possible(self.built)
         return self
 
@@ -64,12 +64,12 @@ class KindForm(Form):
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if len(self.model_fields_set) != 1:
-            raise Unfit("a limit is of one kind: write one of sliding_window, token_bucket and quota in each item of the list")
+            raise InvalidValue("must have exactly one of sliding_window, token_bucket and quota")
         return self
 
     def built(self) -> Limit:
         form = self.sliding_window or self.token_bucket or self.quota
-        assert form is not None  # noqa: S101 - as one kind is set
+        assert form is not None  # noqa: S101 - `_one_kind` has checked it
         return form.built()
 
 
@@ -84,11 +84,11 @@ def _built(limits: tuple[Limit | KindForm, ...]) -> list[Limit]:
 
 
 def _together(limits: tuple[Limit | KindForm, ...]) -> tuple[Limit | KindForm, ...]:
-    # Under a name that does not matter: what is asked is whether these limits make a policy.
+    # Checks the limits together. The mistake names the policy's field, so the message does not repeat its name.
     try:
         Policy("policy", _built(limits))
     except ValueError as error:
-        raise Unfit(str(error).removeprefix("policy 'policy' ")) from None
+        raise InvalidValue(str(error).removeprefix("policy 'policy' ")) from None
     return limits
 
 

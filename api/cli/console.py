@@ -1,0 +1,69 @@
+"""What the commands print and read, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import typer
+
+from limiter.api.registry.views import View
+
+FAILED, MISUSED, UNKNOWN, CONFLICT = 1, 2, 3, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """The result of a command: `view` as JSON, or `rows` (without rows, `view`) as text under `heads`. `note` goes to stderr."""
+
+    view: Any
+    heads: tuple[str, ...]
+    rows: tuple[View, ...] = ()
+    note: str = ""
+
+
+def page(view: View, name: str, heads: tuple[str, ...]) -> Printed:
+    """One page of a list."""
+    more = f"There are more: --cursor {view['cursor']}" if view["cursor"] else ""
+    return Printed(view, heads, tuple(view[name]), more)
+
+
+def show(printed: Printed, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(printed.view, ensure_ascii=False))
+        return
+    if printed.rows:
+        _show_table(printed.heads, printed.rows)
+    elif isinstance(printed.view, dict):
+        for head in printed.heads:
+            typer.echo(f"{head:<12} {_cell(printed.view.get(head))}")
+    if printed.note:
+        typer.echo(printed.note, err=True)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Print the message to stderr and exit."""
+    typer.echo(f"limiter: {message}", err=True)
+    sys.exit(code)
+
+
+def raw_key() -> str:
+    """A key from standard input. As an argument it would appear in the shell's history and in the list of processes."""
+    if sys.stdin.isatty():
+        typer.echo("Enter the key:", err=True)
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _show_table(heads: tuple[str, ...], rows: tuple[View, ...]) -> None:
+    cells = [heads, *([_cell(row.get(head)) for head in heads] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(value) or "-"
+    return "-" if value in (None, "") else str(value)
