@@ -1,4 +1,4 @@
-"""What one decision asks of Redis: charges that are made together or not at all, and under which keys."""
+"""A group: charges that are made together or not at all, and the Redis keys of their states."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from enum import IntEnum
 from functools import lru_cache
 
 from limiter.charge import Charge, checked_subject
-from limiter.errors import InvalidPolicy
+from limiter.errors import InvalidPolicy, shown
 from limiter.policy import Policy
 from limiter.summary import WIDTH
 
-# What the script answers of one group has to fit Lua's stack, and Redis must not be held for long.
+# The reply for one group has to fit Lua's stack, and Redis must not be blocked for long.
 _MOST_CHARGES = 64
 
 
@@ -26,7 +26,7 @@ class Operation(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Refuse the group if the account's generation is not what the caller's knowledge of it was read at."""
+    """Reject the group if the account has changed: its generation is not the one that the caller has cached."""
 
     key: bytes
     generation: int
@@ -40,7 +40,7 @@ class Group:
     keys: tuple[bytes, ...]
     operation: Operation = Operation.TAKE
     guard: Guard | None = None
-    # How many numbers answer it.
+    # The length of its reply.
     width: int = field(init=False, repr=False)
     # Whether the same bytes are sent for it at all times.
     is_constant: bool = field(init=False, repr=False)
@@ -63,17 +63,17 @@ def grouped(
     account: str | None,
     operation: Operation = Operation.TAKE,
 ) -> Group:
-    """The group that a call means: a policy and a subject, one charge, or several with an account."""
+    """The group for the arguments of a verb: a policy and a subject, one charge, or several with an account."""
     if isinstance(what, Policy):
         if subject is None:
-            raise InvalidPolicy(f"policy {what.name!r} needs a subject: take(policy, 'key-1')")
+            raise InvalidPolicy(f"a Policy must come with a subject, as in take(policy, 'key-1'), not {what.name!r} alone")
         try:
             return _of_subject(prefix, what, subject, cost, account, operation)
         except TypeError:
             # An argument cannot be hashed, so it is not valid either. Charge says why.
             return _together(prefix, (Charge(what, subject, cost),), account, operation)
     if subject is not None:
-        raise InvalidPolicy(f"subject {subject!r} goes with a Policy; a Charge has its own")
+        raise InvalidPolicy(f"subject must be given with a Policy only, not {shown(subject)} with a Charge, which has its own")
     return _together(prefix, _charges(what), account, operation)
 
 
@@ -91,7 +91,7 @@ def _together(prefix: str, charges: tuple[Charge, ...], account: str | None, ope
         account = charges[0].subject if len(charges) == 1 else _only_subject(charges)
     keys = tuple([state_key(prefix, account, charge) for charge in charges])
     if len(set(keys)) < len(keys):
-        raise InvalidPolicy("one decision charges each policy and subject once: add the costs of the charges that share both")
+        raise InvalidPolicy("charges of one decision must differ in policy or subject: add up the costs of those that share both")
     return Group(charges, keys, operation)
 
 
@@ -100,9 +100,9 @@ def _charges(what: Charge | Iterable[Charge]) -> tuple[Charge, ...]:
         return (what,)
     charges = tuple(what) if isinstance(what, Iterable) and not isinstance(what, str) else ()
     if not charges or not all(isinstance(charge, Charge) for charge in charges):
-        raise InvalidPolicy(f"{what!r} is nothing to charge: use a Policy with a subject, a Charge, or a list of Charges")
+        raise InvalidPolicy(f"expected a Policy with a subject, a Charge, or a list of Charges, not {shown(what)}")
     if len(charges) > _MOST_CHARGES:
-        raise InvalidPolicy(f"{len(charges):,} charges in one decision: use at most {_MOST_CHARGES}; take_many decides any number of them")
+        raise InvalidPolicy(f"charges of one decision must be at most {_MOST_CHARGES}, not {len(charges):,}: use take_many")
     return charges
 
 
@@ -110,6 +110,6 @@ def _only_subject(charges: tuple[Charge, ...]) -> str:
     subjects = {charge.subject for charge in charges}
     if len(subjects) > 1:
         raise InvalidPolicy(
-            f"subjects {', '.join(sorted(subjects))} in one decision need account=: it keeps their counts in one slot of a cluster"
+            f"account= must be given with several subjects ({shown(sorted(subjects))}): it keeps their counts in one slot of a cluster"
         )
     return subjects.pop()

@@ -1,6 +1,6 @@
-"""A guess at Redis's time, for the calendar periods that a quota sends along: Redis chooses among them by its own clock.
+"""An estimate of Redis's time, for the calendar periods that a quota sends. Redis chooses among them by its own clock.
 
-A guess that is too far off is answered with Redis's time, and learnt from; so no clock but Redis's ever matters.
+If the estimate is too far off, Redis answers with its time, and the estimate is corrected. So only Redis's clock matters.
 """
 
 import time

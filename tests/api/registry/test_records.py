@@ -71,7 +71,7 @@ def test_scopes_that_cannot_be_are_refused(scopes):
         checks.scopes(scopes)
 
 
-@pytest.mark.parametrize("limits", [["100 per minute"], ["0/minute"], "100/minute", [100], ["100/minute", "200/minute"], None, [[]]])
+@pytest.mark.parametrize("limits", [["100 every minute"], ["0/minute"], "100/minute", [100], ["100/minute", "200/minute"], None, [[]]])
 def test_limits_that_cannot_be_are_refused(limits):
     with pytest.raises(InvalidRecord, match="limit"):
         checks.limits(limits)
