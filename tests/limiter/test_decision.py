@@ -1,5 +1,8 @@
 """A decision, as data."""
 
+import copy
+import pickle
+
 import pytest
 
 from limiter import Charge, Decision, LimitExceeded, Policy, SlidingWindow
@@ -65,7 +68,21 @@ def test_a_decision_is_as_true_as_it_allows():
 def test_an_exception_carries_the_decision_and_its_reason():
     error = LimitExceeded(DENIED)
     assert error.decision is DENIED
+    assert (error.retry_after, error.headers(), error.outage) == (17.2, DENIED.headers(), False)
     assert str(error) == DENIED.reason == "limit 'minute' of policy 'standard' has 1 of 100 left for 'key-1': retry in 17.200 s"
+
+
+def test_an_exception_says_whether_it_is_an_outage():
+    error = LimitExceeded(Decision(False, CHARGES, degraded="Redis is down; refused, as the policy fails closed"))
+    assert error.outage
+    assert (str(error), error.retry_after) == ("Redis is down; refused, as the policy fails closed", None)
+    assert error.headers("epoch") == {"Cache-Control": "no-store"}
+
+
+def test_an_exception_can_be_pickled_and_copied():
+    """As a process pool does when a task raises it."""
+    for error in (pickle.loads(pickle.dumps(LimitExceeded(DENIED))), copy.copy(LimitExceeded(DENIED))):  # noqa: S301 - pickled here
+        assert (error.decision, str(error)) == (DENIED, DENIED.reason)
 
 
 @pytest.mark.parametrize("allowed", [True, False])

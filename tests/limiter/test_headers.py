@@ -71,6 +71,21 @@ def test_limits_of_one_name_are_told_apart_by_their_policies():
     assert [name for name, _ in parsed(told["RateLimit-Policy"])] == ["minute", "standard.hour", "day", "daily.hour"]
 
 
+def test_limits_of_several_subjects_have_different_names():
+    charges = (Charge(STANDARD, "a"), Charge(STANDARD, "b"), Charge(Policy("other", [SlidingWindow(1, 60, "standard.hour")]), "c"))
+    told = Decision(True, charges, [1, 0, 1_000_000] * 5, NOW).headers()
+    expected = ["standard.minute", "standard.hour", "standard.minute.2", "standard.hour.2", "standard.hour.3"]
+    assert [name for name, _ in parsed(told["RateLimit"])] == expected
+    assert [name for name, _ in parsed(told["RateLimit-Policy"])] == expected
+
+
+def test_the_largest_quota_is_a_valid_header():
+    policy = Policy("large", [Quota.daily(999_999_999_999_999)])
+    told = headers([policy], True, (0, 0, 0))
+    assert parsed(told["RateLimit-Policy"]) == [("day", {"q": 999_999_999_999_999, "w": 86_400})]
+    assert parsed(told["RateLimit"]) == [("day", {"r": 999_999_999_999_999, "t": 0})]
+
+
 def test_shadow_limits_are_not_told():
     policy = Policy("trial", [SlidingWindow(100, 60), SlidingWindow(5, 3600, shadow=True)])
     assert headers([policy], True, (1, 0, 60_000_000), (5, 3_600_000_000, 3_600_000_000))["RateLimit"] == '"minute";r=99;t=60'

@@ -1,5 +1,8 @@
 """A policy: limits under one name."""
 
+import copy
+import pickle
+
 import pytest
 
 from limiter import InvalidPolicy, Policy, Quota, SlidingWindow, TokenBucket
@@ -49,3 +52,15 @@ def test_limits_that_cannot_be_are_refused_by_name(limits, said):
 
 def test_two_windows_of_one_length_may_stand_together_under_two_names():
     assert len(Policy("p", [SlidingWindow(1, 60), SlidingWindow(2, 60, "other")]).limits) == 2
+
+
+def test_every_policy_can_be_pickled_and_copied():
+    limits = [SlidingWindow(1, 60), TokenBucket(2, 60), Quota.hourly(3), Quota.daily(4), Quota.weekly(5, anchor=7), Quota.monthly(6)]
+    policy = Policy("every", limits, failure="closed")
+    for other in (pickle.loads(pickle.dumps(policy)), copy.copy(policy), copy.deepcopy(policy)):  # noqa: S301 - pickled here
+        assert (other, hash(other)) == (policy, hash(policy))
+        assert other.wire.at(10**15) == policy.wire.at(10**15)
+
+
+def test_policies_of_one_name_have_different_hashes():
+    assert len({hash(Policy("own", [SlidingWindow(capacity, 60)])) for capacity in range(1, 1001)}) == 1000
