@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from limiter.errors import InvalidPolicy, shown
 from limiter.policy import Policy
@@ -30,16 +30,52 @@ def checked_subject(subject: object, what: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """`Subject("key-1", account="acme")`: a subject that knows its account. Use it wherever a subject is expected.
+
+    Every verb then acts on the same counts, without `account=` in each call.
+    """
+
+    name: str
+    account: str = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        checked_subject(self.name, "subject")
+        checked_subject(self.account, "account")
+
+
+@dataclass(frozen=True, slots=True, init=False)
 class Charge:
-    """`Charge(policy, "key-1", cost=3)`: three units of the policy's every limit, for key-1. Cost 0 only looks."""
+    """`Charge(policy, "key-1", cost=3)`: three units of every limit of the policy, for key-1. Cost 0 only looks.
+
+    Without an account, counts are kept under that of the other charges of the decision, or under the subject itself.
+    """
 
     policy: Policy
     subject: str
     cost: int = 1
+    account: str | None = None
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.policy, Policy):
-            raise InvalidPolicy(f"policy {self.policy!r} is {type(self.policy).__name__}, not Policy: build it with Policy(name, limits)")
-        checked_subject(self.subject, "subject")
-        if type(self.cost) is not int or not 0 <= self.cost <= _MOST_UNITS:
-            raise InvalidPolicy(f"cost {shown(self.cost)} cannot be charged: use a whole number from 0 to {_MOST_UNITS:,}")
+    def __init__(self, policy: Policy, subject: str | Subject, cost: int = 1, account: str | None = None) -> None:
+        if not isinstance(policy, Policy):
+            raise InvalidPolicy(f"policy {policy!r} is {type(policy).__name__}, not Policy: build it with Policy(name, limits)")
+        if isinstance(subject, Subject):
+            account = sole_account({subject.account} if account is None else {subject.account, account})
+            subject = subject.name
+        checked_subject(subject, "subject")
+        if account is not None:
+            checked_subject(account, "account")
+        if type(cost) is not int or not 0 <= cost <= _MOST_UNITS:
+            raise InvalidPolicy(f"cost {shown(cost)} cannot be charged: use a whole number from 0 to {_MOST_UNITS:,}")
+        put = object.__setattr__
+        put(self, "policy", policy)
+        put(self, "subject", subject)
+        put(self, "cost", cost)
+        put(self, "account", account)
+
+
+def sole_account(accounts: set[str]) -> str:
+    """The account of a decision: its counts are kept together, so that it is atomic on a cluster too."""
+    if len(accounts) > 1:
+        raise InvalidPolicy(f"the charges of one decision must have one account, not {', '.join(map(shown, sorted(accounts)))}")
+    return accounts.pop()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from limiter.charge import Charge, checked_subject
+from limiter.charge import Charge, Subject, checked_subject, sole_account
 from limiter.errors import InvalidPolicy
 from limiter.policy import Policy
 
@@ -59,7 +59,7 @@ def state_key(prefix: str, account: str, charge: Charge) -> bytes:
 def grouped(
     prefix: str,
     what: Policy | Charge | Iterable[Charge],
-    subject: str | None,
+    subject: str | Subject | None,
     cost: int,
     account: str | None,
     operation: Operation = Operation.TAKE,
@@ -72,18 +72,18 @@ def grouped(
             return _plain(prefix, what, subject, cost, account, operation)
         except TypeError:
             # What cannot be hashed is not right either, and here is said why.
-            return _together(prefix, (Charge(what, subject, cost),), account, operation)
+            return _together(prefix, (Charge(what, subject, cost, account),), None, operation)
     if subject is not None:
         raise InvalidPolicy(f"subject {subject!r} goes with a Policy; a Charge has its own")
     return _together(prefix, _charges(what), account, operation)
 
 
-def _plain(prefix: str, policy: Policy, subject: str, cost: int, account: str | None, operation: Operation) -> Group:
+def _plain(prefix: str, policy: Policy, subject: str | Subject, cost: int, account: str | None, operation: Operation) -> Group:
     """The same subjects come again and again: their groups are kept with the policy."""
     kept, asked = policy.groups, (prefix, subject, cost, account, operation)
     group: Group | None = kept.get(asked) if type(cost) is int else None
     if group is None:
-        group = _together(prefix, (Charge(policy, subject, cost),), account, operation)
+        group = _together(prefix, (Charge(policy, subject, cost, account),), None, operation)
         if len(kept) >= _MOST_KEPT:
             kept.clear()
         kept[asked] = group
@@ -91,10 +91,10 @@ def _plain(prefix: str, policy: Policy, subject: str, cost: int, account: str | 
 
 
 def _together(prefix: str, charges: tuple[Charge, ...], account: str | None, operation: Operation) -> Group:
-    if account is not None:
-        checked_subject(account, "account")
+    if account is None:
+        account = _common_account(charges)
     else:
-        account = charges[0].subject if len(charges) == 1 else _only_subject(charges)
+        charges = _in_account(charges, checked_subject(account, "account"))
     keys = tuple([state_key(prefix, account, charge) for charge in charges])
     if len(set(keys)) < len(keys):
         raise InvalidPolicy("one decision charges each policy and subject once: add the costs of the charges that share both")
@@ -112,10 +112,19 @@ def _charges(what: Charge | Iterable[Charge]) -> tuple[Charge, ...]:
     return charges
 
 
-def _only_subject(charges: tuple[Charge, ...]) -> str:
-    subjects = {charge.subject for charge in charges}
-    if len(subjects) > 1:
+def _common_account(charges: tuple[Charge, ...]) -> str:
+    """That of every charge; one that names none has its subject for an account."""
+    if len(charges) == 1:
+        return charges[0].account or charges[0].subject
+    accounts = {charge.account or charge.subject for charge in charges}
+    if len(accounts) > 1 and not any(charge.account for charge in charges):
         raise InvalidPolicy(
-            f"subjects {', '.join(sorted(subjects))} in one decision need account=: it keeps their counts in one slot of a cluster"
+            f"subjects {', '.join(sorted(accounts))} in one decision need account=: it keeps their counts in one slot of a cluster"
         )
-    return subjects.pop()
+    return sole_account(accounts)
+
+
+def _in_account(charges: tuple[Charge, ...], account: str) -> tuple[Charge, ...]:
+    """With the account named by every charge, so that `decision.charges` can be refunded without it."""
+    sole_account({account, *(charge.account for charge in charges if charge.account)})
+    return tuple([charge if charge.account else Charge(charge.policy, charge.subject, charge.cost, account) for charge in charges])

@@ -38,7 +38,7 @@ def test_a_limiter_may_be_made_outside_of_any_event_loop(server, prefix):
     """As a module's global is; only its calls need one."""
     limiter = AsyncLimiter(server.url, prefix=prefix)
     with pytest.raises(RuntimeError, match="no running event loop"):
-        limiter.take(POLICY, "key")
+        limiter.take(POLICY, "key").send(None)
 
 
 def test_nothing_blocks_the_event_loop_while_redis_is_asked(relay, prefix):

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 
+import psutil
 import pytest
 import redis
 import redis.asyncio
@@ -10,6 +11,7 @@ import redis.asyncio
 from limiter import AsyncLimiter, BackendError, Charge, InvalidPolicy, Limiter, Policy, SlidingWindow
 from support.drivers import CLIENTS, limiter_of
 from support.redis_server import free_port, redis_server
+from support.relay import lost, relay_to
 
 POLICY = Policy("standard", [SlidingWindow(100, 60)])
 LONG = Policy("long", [SlidingWindow(100, 60 + number, f"limit-{number}") for number in range(16)])
@@ -132,7 +134,7 @@ def test_a_callers_client_is_left_as_it_was(server, client):
 
 
 def test_one_kind_of_client_is_not_taken_for_the_other(server):
-    with redis.Redis(port=server.port) as blocking, pytest.raises(InvalidPolicy, match=r"use a URL .* or a redis\.asyncio\.Redis"):
+    with redis.Redis(port=server.port) as blocking, pytest.raises(InvalidPolicy, match=r"must be a URL .* or a redis\.asyncio\.Redis"):
         AsyncLimiter(blocking)
     with pytest.raises(InvalidPolicy, match=r"or a redis\.Redis"):
         Limiter(redis.asyncio.Redis(port=server.port))
@@ -177,3 +179,15 @@ def test_the_longest_deadline_can_be_waited_for(server, prefix):
             return await limiter.take(POLICY, "key")
 
     assert asyncio.run(scenario()).limits[0].used == 2
+
+
+def test_closing_waits_for_no_goodbye_of_a_tls_peer(over_tls, prefix):
+    """The event loop may end before the peer answers, and would leave the socket open."""
+    port, cert = over_tls
+    with relay_to(port) as relay:
+        url = relay.url.replace("redis://", "rediss://")
+        with limiter_of("async", f"{url}?ssl_ca_certs={cert}", prefix=prefix) as limiter:
+            limiter.take(POLICY, "key")
+            relay.answer = lost
+        peers = [connection.raddr for connection in psutil.Process().net_connections() if connection.raddr]
+        assert not [peer for peer in peers if f":{peer.port}/" in relay.url]
