@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from limiter import AsyncLimiter, LimiterError, LimitExceeded, Policy, SlidingWindow
+from limiter import AsyncLimiter, Charge, LimiterError, LimitExceeded, Policy, SlidingWindow
 
 POLICY = Policy("async", [SlidingWindow(5, 60)])
 
@@ -39,6 +39,34 @@ def test_a_limiter_may_be_made_outside_of_any_event_loop(server, prefix):
     limiter = AsyncLimiter(server.url, prefix=prefix)
     with pytest.raises(RuntimeError, match="no running event loop"):
         limiter.take(POLICY, "key").send(None)
+
+
+def test_verbs_may_be_tasks(server, prefix):
+    async def scenario():
+        async with AsyncLimiter(server.url, prefix=prefix, deadline=10) as limiter:
+            lone = asyncio.create_task(limiter.take(POLICY, "key"))
+            async with asyncio.TaskGroup() as group:
+                peek = group.create_task(limiter.peek(POLICY, "other", 5))
+                refund = group.create_task(limiter.refund(POLICY, "other"))
+                many = group.create_task(limiter.take_many([Charge(POLICY, "other")]))
+                states = group.create_task(limiter.inspect(POLICY, "other"))
+                group.create_task(limiter.enforce(POLICY, "other"))
+                group.create_task(limiter.wait(POLICY, "other", timeout=1))
+                group.create_task(limiter.reset(POLICY, "third"))
+            return [await lone, peek.result(), refund.result(), *many.result(), states.result()]
+
+    *decisions, states = asyncio.run(scenario())
+    assert all(decisions)
+    assert states[0].capacity == 5
+
+
+def test_a_verb_that_is_not_awaited_charges_nothing(server, prefix):
+    async def scenario():
+        async with AsyncLimiter(server.url, prefix=prefix, deadline=10) as limiter:
+            limiter.take(POLICY, "key").close()
+            return (await limiter.inspect(POLICY, "key"))[0].used
+
+    assert asyncio.run(scenario()) == 0
 
 
 def test_nothing_blocks_the_event_loop_while_redis_is_asked(relay, prefix):

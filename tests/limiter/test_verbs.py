@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limiter import Charge, InvalidPolicy, Limiter, LimiterError, LimitExceeded, Policy, Quota, SlidingWindow, TokenBucket
+from limiter import Charge, InvalidPolicy, Limiter, LimiterError, LimitExceeded, Policy, Quota, SlidingWindow, Subject, TokenBucket
 from limiter.protocol.group import state_key
 from support.clock import MINUTE, NOON, SECOND
 from support.drivers import a_subject, limiter_of
@@ -13,6 +13,7 @@ from support.traffic import STARTS, assert_decided_as_promised, mixed, traffic
 STANDARD = Policy("standard", [SlidingWindow(100, 60), SlidingWindow(1000, 3600), TokenBucket(capacity=50, refill=1200, per="minute")])
 FIVE = Policy("five", [SlidingWindow(5, 60)])
 DAILY = Policy("daily", [Quota.daily(10)])
+KEY = Subject("key-1", account="acme")
 
 
 @pytest.fixture(autouse=True)
@@ -239,6 +240,34 @@ def test_the_same_subject_in_two_accounts_is_two(limiter, subject):
     limiter.reset(FIVE, "key-1")
 
 
+def test_a_subject_that_knows_its_account_is_the_same_to_every_verb(limiter, subject):
+    key = Subject("key-1", account=subject)
+    limiter.take(FIVE, key, 4)
+    limiter.refund(FIVE, key)
+    assert limiter.peek(FIVE, key).remaining == 2
+    assert limiter.inspect(FIVE, "key-1", account=subject)[0].used == 3
+    assert limiter.take_many([Charge(FIVE, key), Charge(FIVE, "key-1", account=subject)])[1].remaining == 0
+    assert not limiter.wait(FIVE, key, timeout=0.1)
+    limiter.reset(FIVE, key)
+    assert limiter.enforce(FIVE, key).remaining == 4
+
+
+def test_the_charges_of_a_decision_know_their_account(limiter, subject):
+    for charges in ([Charge(FIVE, "key-1", 2)], [Charge(FIVE, "key-1", 2), Charge(DAILY, "acme")]):
+        decision = limiter.take(charges, account=subject)
+        assert {charge.account for charge in decision.charges} == {subject}
+        limiter.refund(decision.charges)
+        assert limiter.inspect(FIVE, "key-1", account=subject)[0].used == 0
+    decision = limiter.take(FIVE, "key-1", 2, account=subject)
+    assert limiter.inspect(decision.charges)[0].used == 2
+
+
+def test_charges_of_one_account_need_not_all_name_it(limiter, subject):
+    decision = limiter.take([Charge(FIVE, Subject("key-1", account=subject)), Charge(DAILY, subject)])
+    assert [state.used for state in decision.limits] == [1, 1]
+    assert limiter.inspect(DAILY, subject)[0].used == 1
+
+
 def test_both_clients_count_together(server, prefix):
     with limiter_of("sync", server.url, prefix=prefix) as one, limiter_of("async", server.url, prefix=prefix) as other:
         assert [each.take(FIVE, "key").remaining for each in (one, other, one, other)] == [4, 3, 2, 1]
@@ -279,6 +308,12 @@ BAD_CALLS = {
     r"\[\] is nothing to charge": lambda limiter: limiter.take([]),
     "is nothing to charge": lambda limiter: limiter.take([Charge(FIVE, "key"), "key"]),
     "subjects a, b in one decision need account=": lambda limiter: limiter.take([Charge(FIVE, "a"), Charge(DAILY, "b")]),
+    "one account, not 'acme', 'umbrella'": lambda limiter: limiter.take(FIVE, KEY, account="umbrella"),
+    "one account, not 'acme', 'other'": lambda limiter: limiter.refund([Charge(FIVE, KEY), Charge(DAILY, "key", account="other")]),
+    "one account, not 'acme', 'key-2'": lambda limiter: limiter.take([Charge(FIVE, KEY), Charge(DAILY, "key-2")]),
+    "one account, not 'acme', 'b'": lambda limiter: limiter.reset([Charge(FIVE, KEY)], account="b"),
+    "account 'a b'": lambda _: Subject("key", account="a b"),
+    "subject '{key}' has": lambda _: Subject("{key}", account="acme"),
     "each policy and subject once": lambda limiter: limiter.take([Charge(FIVE, "a"), Charge(FIVE, "a")]),
     "65 charges in one decision": lambda limiter: limiter.take([Charge(FIVE, f"key-{n}") for n in range(65)], account="acme"),
     "deadline 0": lambda limiter: limiter.take(FIVE, "key", deadline=0),
