@@ -1,7 +1,8 @@
 """A Redis-backed rate limiter and quota enforcer: one atomic decision over all limits of a request.
 
-To follow one decision, read four files in this order: `limiter/verbs.py` (what a caller asks), `limiter/protocol/group.py` (what that
-asks of Redis), `limiter/protocol/call.py` (how a call is encoded and its reply decoded) and `lua/take.lua` (how Redis decides).
+To follow one decision and one HTTP request, read four files in this order: `limiter/verbs.py` (what a caller asks),
+`limiter/protocol/call.py` (how a call is encoded and its reply decoded), `lua/take.lua` (how Redis decides) and `api/front.py` (how the
+sidecar turns a request into a decision, and a decision into a response).
 """
 
 from limiter.aio import AsyncLimiter

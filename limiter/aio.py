@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, Self, TypeVar, cast
 
 import redis.asyncio
 
-from limiter.charge import Subject
 from limiter.decision import Decision, LimitState
-from limiter.decorator import AsyncDecorator, Price, limit_async
+from limiter.decorator import AccountOf, AsyncDecorator, CostOf, Price, SubjectOf, limit_async
 from limiter.driver import drive_async
 from limiter.errors import BackendTimeout, LimiterError
 from limiter.policy import Policy
@@ -63,14 +62,7 @@ class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[Lim
         """Like `verdict`, but deliver to a callback instead of a Future, which saves a loop iteration."""
         self._batcher_on(asyncio.get_running_loop()).submit(group, deadline_at, recipient)
 
-    def limited(
-        self,
-        policy: Policy,
-        subject: str | Subject | Callable[..., str | Subject],
-        cost: int | Callable[..., int] = 1,
-        *,
-        account: str | Callable[..., str | None] | None = None,
-    ) -> AsyncDecorator:
+    def limited(self, policy: Policy, subject: SubjectOf, cost: CostOf = 1, *, account: AccountOf = None) -> AsyncDecorator:
         """Decorate an async function or async generator function: `enforce` before each call. See `limiter.decorator`.
 
         `@limiter.limited(policy, "reports")`, or with callables that get the arguments of the call:

@@ -59,12 +59,12 @@ class Charge:
     def __init__(self, policy: Policy, subject: str | Subject, cost: int = 1, account: str | None = None) -> None:
         if not isinstance(policy, Policy):
             raise InvalidPolicy(f"policy {policy!r} is {type(policy).__name__}, not Policy: build it with Policy(name, limits)")
-        if isinstance(subject, Subject):
-            account = sole_account({subject.account} if account is None else {subject.account, account})
-            subject = subject.name
-        checked_subject(subject, "subject")
         if account is not None:
             checked_subject(account, "account")
+        if isinstance(subject, Subject):
+            account = sole_account({subject.account, account or subject.account})
+            subject = subject.name
+        checked_subject(subject, "subject")
         if type(cost) is not int or not 0 <= cost <= _MOST_UNITS:
             raise InvalidPolicy(f"cost {shown(cost)} cannot be charged: use a whole number from 0 to {_MOST_UNITS:,}")
         put = object.__setattr__

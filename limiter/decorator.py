@@ -23,6 +23,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
 A = TypeVar("A", bound=Callable[..., Awaitable[Any] | AsyncIterator[Any]])
 
+SubjectOf = str | Subject | Callable[..., str | Subject]
+CostOf = int | Callable[..., int]
+AccountOf = str | Callable[..., str | None] | None
+
 # Charges for a call with these arguments, and returns the decision that admits it.
 Admit = Callable[[tuple[Any, ...], dict[str, Any]], R]
 
@@ -37,12 +41,12 @@ class AsyncDecorator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a call costs, and whom. Each callable is called with the arguments of the decorated function."""
+    """What a call is charged. A callable gets the arguments of the decorated function."""
 
     policy: Policy
-    subject: str | Subject | Callable[..., str | Subject]
-    cost: int | Callable[..., int] = 1
-    account: str | Callable[..., str | None] | None = None
+    subject: SubjectOf
+    cost: CostOf
+    account: AccountOf
 
     def __post_init__(self) -> None:
         if not any(map(callable, (self.subject, self.cost, self.account))):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Self, TypeVar, cast
 
 import redis
 
-from limiter.charge import Subject
 from limiter.decision import Decision, LimitState
-from limiter.decorator import Decorator, Price, limit
+from limiter.decorator import AccountOf, CostOf, Decorator, Price, SubjectOf, limit
 from limiter.driver import drive
 from limiter.errors import BackendError
 from limiter.policy import Policy
@@ -53,14 +52,7 @@ class Limiter(Verbs[Decision, list[Decision], tuple[LimitState, ...], None]):
             decisions += self._decide(groups[start : start + MOST_GROUPS], deadline_at)
         return decisions
 
-    def limited(
-        self,
-        policy: Policy,
-        subject: str | Subject | Callable[..., str | Subject],
-        cost: int | Callable[..., int] = 1,
-        *,
-        account: str | Callable[..., str | None] | None = None,
-    ) -> Decorator:
+    def limited(self, policy: Policy, subject: SubjectOf, cost: CostOf = 1, *, account: AccountOf = None) -> Decorator:
         """Decorate a function or generator function: `enforce` before each call. See `limiter.decorator`.
 
         `@limiter.limited(policy, "reports")`, or with callables that get the arguments of the call:

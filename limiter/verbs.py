@@ -24,7 +24,7 @@ Done = TypeVar("Done")
 T = TypeVar("T")
 
 What = Policy | Charge | Iterable[Charge]
-Whom = str | Subject
+Whom = str | Subject | None
 
 # A group is decided, and its decision is sent back; a number is seconds to sleep.
 Step = Group | float
@@ -32,10 +32,11 @@ Steps = Generator[Step, Any, T]
 
 
 class Verbs(ABC, Generic[One, Many, States, Done]):
-    """Every verb takes a policy with a subject, a Charge, or charges that are decided together.
+    """Every verb takes a policy with a subject, a Charge, or several charges that are decided together.
 
-    The account says where counts are kept, so every verb must name the account of the take. `Subject("key-1", account="acme")` and
-    `decision.charges` carry it.
+    Counts are kept per account, by default that of the subject's own name. After a take with an account, the other verbs need the same
+    account to act on the same counts: pass a `Subject("key-1", account="acme")`, the charges of the decision, or `account=`.
+    `deadline`, in seconds, replaces that of the limiter for one call.
     """
 
     settings: Settings
@@ -54,15 +55,7 @@ class Verbs(ABC, Generic[One, Many, States, Done]):
     @abstractmethod
     def _follow(self, steps: Steps[Any]) -> Any: ...
 
-    def take(
-        self,
-        what: What,
-        subject: Whom | None = None,
-        cost: int = 1,
-        *,
-        account: str | None = None,
-        deadline: float | None = None,
-    ) -> One:
+    def take(self, what: What, subject: Whom = None, cost: int = 1, *, account: str | None = None, deadline: float | None = None) -> One:
         """Charge `cost` to every limit, or to none of them.
 
         `take(policy, "key-1")` charges one subject. Several charges are decided together:
@@ -70,61 +63,41 @@ class Verbs(ABC, Generic[One, Many, States, Done]):
         """
         return self.decide(grouped(self.settings.prefix, what, subject, cost, account, Operation.TAKE), deadline)
 
-    def peek(
-        self,
-        what: What,
-        subject: Whom | None = None,
-        cost: int = 1,
-        *,
-        account: str | None = None,
-        deadline: float | None = None,
-    ) -> One:
+    def peek(self, what: What, subject: Whom = None, cost: int = 1, *, account: str | None = None, deadline: float | None = None) -> One:
         """Return what `take` would answer now, and charge nothing."""
         return self.decide(grouped(self.settings.prefix, what, subject, cost, account, Operation.PEEK), deadline)
 
-    def refund(
-        self,
-        what: What,
-        subject: Whom | None = None,
-        cost: int = 1,
-        *,
-        account: str | None = None,
-        deadline: float | None = None,
-    ) -> One:
+    def refund(self, what: What, subject: Whom = None, cost: int = 1, *, account: str | None = None, deadline: float | None = None) -> One:
         """Give `cost` back to every limit, at most what is in use. `refund(decision.charges)` undoes a take."""
         return self.decide(grouped(self.settings.prefix, what, subject, cost, account, Operation.REFUND), deadline)
 
     def take_many(
-        self,
-        requests: Iterable[Charge | Sequence[Charge]],
-        *,
-        account: str | None = None,
-        deadline: float | None = None,
+        self, requests: Iterable[Charge | Sequence[Charge]], *, account: str | None = None, deadline: float | None = None
     ) -> Many:
         """Return one decision for each request, in order. A request is a Charge, or several that are decided together."""
         return self.decide_many([self._group(request, None, 1, account) for request in requests], deadline)
 
-    def inspect(self, what: What, subject: Whom | None = None, *, account: str | None = None) -> States:
+    def inspect(self, what: What, subject: Whom = None, *, account: str | None = None) -> States:
         """Return the state of each limit."""
         states: States = self._follow(_inspected(self._group(what, subject, 0, account, Operation.PEEK)))
         return states
 
-    def reset(self, what: What, subject: Whom | None = None, *, account: str | None = None) -> Done:
+    def reset(self, what: What, subject: Whom = None, *, account: str | None = None) -> Done:
         """Delete all counts."""
         return self._erase(self._group(what, subject, 0, account))
 
-    def enforce(self, what: What, subject: Whom | None = None, cost: int = 1, *, account: str | None = None) -> One:
+    def enforce(self, what: What, subject: Whom = None, cost: int = 1, *, account: str | None = None) -> One:
         """Like `take`, but raise LimitExceeded on a denial."""
         decision: One = self._follow(_enforced(self._group(what, subject, cost, account)))
         return decision
 
-    def wait(self, what: What, subject: Whom | None = None, cost: int = 1, *, timeout: float, account: str | None = None) -> One:
+    def wait(self, what: What, subject: Whom = None, cost: int = 1, *, timeout: float, account: str | None = None) -> One:
         """Like `take`, but sleep until admitted. Return the denial at once if that would take more than `timeout` seconds."""
         seconds = checked_seconds(timeout, "timeout")
         decision: One = self._follow(_retried(self._group(what, subject, cost, account), seconds))
         return decision
 
-    def _group(self, what: What, subject: Whom | None, cost: int, account: str | None, operation: Operation = Operation.TAKE) -> Group:
+    def _group(self, what: What, subject: Whom, cost: int, account: str | None, operation: Operation = Operation.TAKE) -> Group:
         return grouped(self.settings.prefix, what, subject, cost, account, operation)
 
 

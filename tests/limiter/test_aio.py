@@ -1,4 +1,4 @@
-"""What is AsyncLimiter's own: the event loops that it serves."""
+"""AsyncLimiter only: event loops, tasks and cancellation."""
 
 import asyncio
 
@@ -34,14 +34,14 @@ def test_a_limiter_serves_one_event_loop_after_another(server, prefix):
     assert [asyncio.run(take()) for _ in range(3)] == [1, 2, 3]
 
 
-def test_a_limiter_may_be_made_outside_of_any_event_loop(server, prefix):
-    """As a module's global is; only its calls need one."""
+def test_a_limiter_can_be_created_outside_an_event_loop(server, prefix):
+    """A module may hold one in a global; only its calls need an event loop."""
     limiter = AsyncLimiter(server.url, prefix=prefix)
     with pytest.raises(RuntimeError, match="no running event loop"):
         limiter.take(POLICY, "key").send(None)
 
 
-def test_verbs_may_be_tasks(server, prefix):
+def test_every_verb_can_be_a_task(server, prefix):
     async def scenario():
         async with AsyncLimiter(server.url, prefix=prefix, deadline=10) as limiter:
             lone = asyncio.create_task(limiter.take(POLICY, "key"))
@@ -69,7 +69,7 @@ def test_a_verb_that_is_not_awaited_charges_nothing(server, prefix):
     assert asyncio.run(scenario()) == 0
 
 
-def test_nothing_blocks_the_event_loop_while_redis_is_asked(relay, prefix):
+def test_waiting_for_redis_does_not_block_the_event_loop(relay, prefix):
     async def scenario():
         async with AsyncLimiter(relay.url, prefix=prefix, deadline=10) as limiter:
             await limiter.take(POLICY, "key")
@@ -84,7 +84,7 @@ def test_nothing_blocks_the_event_loop_while_redis_is_asked(relay, prefix):
     asyncio.run(scenario())
 
 
-def test_a_limited_coroutine_is_awaited_as_long_as_there_is_room(server, prefix):
+def test_a_limited_coroutine_function_runs_while_there_is_room(server, prefix):
     async def scenario():
         async with AsyncLimiter(server.url, prefix=prefix, deadline=10) as limiter:
 

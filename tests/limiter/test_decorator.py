@@ -261,7 +261,7 @@ def test_a_coroutine_may_be_closed_in_another_context():
     async def work():
         await asyncio.sleep(0)
 
-    coroutine = limit_async(work, admitting, Price(FIVE, "key"))()
+    coroutine = limit_async(work, admitting, Price(FIVE, "key", 1, None))()
     copy_context().run(coroutine.send, None)
     coroutine.close()
 
