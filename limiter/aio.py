@@ -49,7 +49,7 @@ class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[Lim
 
     def decide(self, group: Group, deadline: float | None = None) -> Async[Decision]:
         # Without a guard, the verdict on a group is a decision.
-        return cast("Async[Decision]", self.verdict(group, deadline))
+        return self.verdict(group, deadline)  # type: ignore[return-value]
 
     async def decide_many(self, groups: Sequence[Group], deadline: float | None = None) -> list[Decision]:
         return cast("list[Decision]", await asyncio.gather(*[self._submit(group, deadline) for group in groups]))
