@@ -29,7 +29,7 @@ from limiter.api.view import Plan, View
 from limiter.errors import BackendError
 from limiter.problems import ABNORMAL_USAGE
 from limiter.protocol.call import Stale, Verdict
-from limiter.transport.batching import Answer as Place
+from limiter.transport.batching import Recipient
 
 OK, UNAUTHORIZED, FORBIDDEN, TOO_MANY = 200, 401, 403, 429
 _NAMES = forwarded.NAMES | identify.NAMES
@@ -115,9 +115,9 @@ class Front:
             return None
         return Begun(view, request, found, view.plan(identity, route))
 
-    def decide(self, begun: Begun, place: Place) -> None:
-        """Have its verdict handed to `place`."""
-        self._limiter.verdict_to(place, begun.plan.group, time.monotonic() + begun.view.rules.deadline)
+    def decide(self, begun: Begun, recipient: Recipient) -> None:
+        """Have its verdict delivered to `recipient`."""
+        self._limiter.verdict_to(recipient, begun.plan.group, time.monotonic() + begun.view.rules.deadline)
 
     def end(self, begun: Begun, outcome: Verdict | BackendError) -> Answer | None:
         """Its answer. None: what was known of the key is out of date, so ask `afresh`."""

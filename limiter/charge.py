@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from limiter.errors import InvalidPolicy, shown
 from limiter.policy import Policy
@@ -26,16 +26,52 @@ def checked_subject(subject: object, what: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """`Subject("key-1", account="acme")`: a subject that knows its account. Use it wherever a subject is expected.
+
+    Every verb then acts on the same counts, without `account=` in each call.
+    """
+
+    name: str
+    account: str = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        checked_subject(self.name, "subject")
+        checked_subject(self.account, "account")
+
+
+@dataclass(frozen=True, slots=True, init=False)
 class Charge:
-    """`Charge(policy, "key-1", cost=3)`: three units of every limit of the policy, for key-1. A cost of 0 takes nothing and always fits."""
+    """`Charge(policy, "key-1", cost=3)`: three units of every limit of the policy, for key-1. A cost of 0 takes nothing and always fits.
+
+    Without an account, counts are kept under that of the other charges of the decision, or under the subject itself.
+    """
 
     policy: Policy
     subject: str
     cost: int = 1
+    account: str | None = None
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.policy, Policy):
-            raise InvalidPolicy(f"policy must be a Policy, not {shown(self.policy)}")
-        checked_subject(self.subject, "subject")
-        if type(self.cost) is not int or not 0 <= self.cost <= _MOST_UNITS:
-            raise InvalidPolicy(f"cost must be a whole number from 0 to {_MOST_UNITS:,}, not {shown(self.cost)}")
+    def __init__(self, policy: Policy, subject: str | Subject, cost: int = 1, account: str | None = None) -> None:
+        if not isinstance(policy, Policy):
+            raise InvalidPolicy(f"policy must be a Policy, not {shown(policy)}")
+        if account is not None:
+            checked_subject(account, "account")
+        if isinstance(subject, Subject):
+            account = sole_account({subject.account, account or subject.account})
+            subject = subject.name
+        checked_subject(subject, "subject")
+        if type(cost) is not int or not 0 <= cost <= _MOST_UNITS:
+            raise InvalidPolicy(f"cost must be a whole number from 0 to {_MOST_UNITS:,}, not {shown(cost)}")
+        put = object.__setattr__
+        put(self, "policy", policy)
+        put(self, "subject", subject)
+        put(self, "cost", cost)
+        put(self, "account", account)
+
+
+def sole_account(accounts: set[str]) -> str:
+    """The account of a decision: its counts are kept together, so that it is atomic on a cluster too."""
+    if len(accounts) > 1:
+        raise InvalidPolicy(f"charges of one decision must have one account, not {', '.join(map(shown, sorted(accounts)))}")
+    return accounts.pop()
