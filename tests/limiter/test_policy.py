@@ -23,7 +23,7 @@ def test_policies_of_the_same_name_and_limits_are_equal():
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "{a}", "x" * 65, None, 5, "a\n", "\x00"])
-def test_a_policys_name_is_plain(name):
+def test_a_policy_name_has_few_characters(name):
     with pytest.raises(InvalidPolicy, match=r"^policy"):
         Policy(name, [SlidingWindow(1, 60)])
 
@@ -45,12 +45,12 @@ def test_a_policys_name_is_plain(name):
         ([SlidingWindow(1, 60, "burst"), TokenBucket(2, 60)], "policy 'p' must have limits of different names, not 'burst' twice"),
     ],
 )
-def test_limits_that_cannot_be_are_refused_by_name(limits, said):
+def test_an_invalid_limit_is_an_error_that_names_it(limits, said):
     with pytest.raises(InvalidPolicy, match=f"^{said}"):
         Policy("p", limits)
 
 
-def test_two_windows_of_one_length_may_stand_together_under_two_names():
+def test_a_policy_can_have_two_windows_of_one_length_under_two_names():
     assert len(Policy("p", [SlidingWindow(1, 60), SlidingWindow(2, 60, "other")]).limits) == 2
 
 

@@ -73,7 +73,7 @@ def test_a_text_means_a_limit(text, limit):
 
 
 @pytest.mark.parametrize("text", BAD, ids=shown)
-def test_a_text_that_is_not_understood_is_refused_by_name(text):
+def test_an_invalid_text_is_an_error_that_names_it(text):
     with pytest.raises(InvalidPolicy) as caught:
         parse_limit(text)
     assert str(caught.value).startswith("limit ")
@@ -83,19 +83,19 @@ def test_a_text_that_is_not_understood_is_refused_by_name(text):
 
 
 @pytest.mark.parametrize("text", [None, 100, b"100/minute", SlidingWindow(1, 60)])
-def test_what_is_no_text_is_refused(text):
+def test_a_value_that_is_not_text_is_an_error(text):
     with pytest.raises(InvalidPolicy, match=r"^limit must be text such as '100/minute', .+, not "):
         parse_limit(text)
 
 
 @given(st.text())
-def test_any_text_is_understood_or_refused(text):
+def test_any_text_is_a_limit_or_an_error(text):
     with suppress(InvalidPolicy):
         assert parse_limit(text).capacity >= 1
 
 
 @given(st.integers(1, 2**32 - 1), st.integers(1, 10**6), st.sampled_from(("ms", "s", "m")))
-def test_numbers_and_lengths_come_through(capacity, count, unit):
+def test_a_text_keeps_its_capacity_and_duration(capacity, count, unit):
     seconds = count * {"ms": 1, "s": 1000, "m": 60_000}[unit]
     if seconds < 2**40 // 1000:
         assert parse_limit(f"{capacity}/{count}{unit}") == SlidingWindow(capacity, seconds / 1000)
