@@ -1,37 +1,37 @@
-"""`AsyncLimiter`: the library for asyncio. What it asks stands in `verbs.py`, how calls are shared in `batching.py`."""
+"""`AsyncLimiter`: the library for asyncio. Its verbs are in `verbs.py`; `transport/batching.py` merges the calls of its callers."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Sequence
-from functools import wraps
-from typing import ParamSpec, Self, TypeVar
+from collections.abc import Awaitable, Coroutine, Sequence
+from typing import Any, Self, TypeVar, cast
 
 import redis.asyncio
 
 from limiter.decision import Decision, LimitState
+from limiter.decorator import AccountOf, AsyncDecorator, CostOf, Price, SubjectOf, limit_async
+from limiter.driver import drive_async
 from limiter.errors import BackendTimeout, LimiterError
 from limiter.policy import Policy
 from limiter.protocol.call import Clock, Outcome, Verdict
 from limiter.protocol.conversation import Conversation, converse, erase
 from limiter.protocol.group import Group
 from limiter.protocol.server_clock import ServerClock
-from limiter.settings import Settings, checked_seconds, pause, raised
+from limiter.settings import Settings
 from limiter.transport.async_link import AsyncLink
-from limiter.transport.batching import Answer, Batcher
+from limiter.transport.batching import Batcher, Recipient
 from limiter.transport.connections import async_factory
-from limiter.verbs import Verbs, What
+from limiter.verbs import Step, Steps, Verbs
 
-P = ParamSpec("P")
-R = TypeVar("R")
+T = TypeVar("T")
+Async = Coroutine[Any, Any, T]
 
 
-class AsyncLimiter(Verbs[Awaitable[Decision], Awaitable[list[Decision]]]):
-    """Takes limits from Redis for the callers of one event loop, many of them in one call to it.
+class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[LimitState, ...]], Async[None]]):
+    """Takes limits from Redis for the callers of one event loop, many callers in one call.
 
-    `AsyncLimiter("redis://localhost")`, or `AsyncLimiter(redis.asyncio.Redis(...))`: that client's way to connect, on a connection of
-    our own. Every answer comes within `deadline` seconds; `clock` is for tests.
+    `AsyncLimiter("redis://localhost")`, or `AsyncLimiter(redis.asyncio.Redis(...))`: it opens its own connections, with the options of
+    that client. Every answer arrives within `deadline` seconds. `clock` is for tests.
     """
 
     def __init__(
@@ -47,69 +47,29 @@ class AsyncLimiter(Verbs[Awaitable[Decision], Awaitable[list[Decision]]]):
         self._guess = ServerClock()
         self._batcher: Batcher | None = None
 
-    def decide(self, group: Group, deadline: float | None = None) -> Awaitable[Decision]:
-        # Without a guard, a group's verdict is a decision.
+    def decide(self, group: Group, deadline: float | None = None) -> Async[Decision]:
+        # Without a guard, the verdict on a group is a decision.
         return self.verdict(group, deadline)  # type: ignore[return-value]
 
     async def decide_many(self, groups: Sequence[Group], deadline: float | None = None) -> list[Decision]:
-        return list(await asyncio.gather(*(self.decide(group, deadline) for group in groups)))
+        return cast("list[Decision]", await asyncio.gather(*[self._submit(group, deadline) for group in groups]))
 
-    def verdict(self, group: Group, deadline: float | None = None) -> asyncio.Future[Verdict]:
-        """As `decide`; of a guarded group, perhaps that the generation has moved on."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Verdict] = loop.create_future()
-        self._batcher_on(loop).submit(group, self.settings.deadline_at(deadline), answer)
-        return answer
+    async def verdict(self, group: Group, deadline: float | None = None) -> Verdict:
+        """Like `decide`, but for a group with a guard, the verdict may be that its generation is stale."""
+        return await self._submit(group, deadline)
 
-    def verdict_to(self, answer: Answer, group: Group, deadline_at: float) -> None:
-        """As `verdict`, handed to `answer`. For who serves many at once: it spares a future and a turn of the loop each."""
-        self._batcher_on(asyncio.get_running_loop()).submit(group, deadline_at, answer)
+    def verdict_to(self, recipient: Recipient, group: Group, deadline_at: float) -> None:
+        """Like `verdict`, but deliver to a callback instead of a Future, which saves a loop iteration."""
+        self._batcher_on(asyncio.get_running_loop()).submit(group, deadline_at, recipient)
 
-    async def inspect(self, what: What, subject: str | None = None, *, account: str | None = None) -> tuple[LimitState, ...]:
-        """How each limit stands."""
-        return (await self.peek(what, subject, 0, account=account)).limits
+    def limited(self, policy: Policy, subject: SubjectOf, cost: CostOf = 1, *, account: AccountOf = None) -> AsyncDecorator:
+        """Decorate an async function or async generator function: `enforce` before each call. See `limiter.decorator`.
 
-    async def reset(self, what: What, subject: str | None = None, *, account: str | None = None) -> None:
-        """Forget all that was counted."""
-        conversation = erase(self._group(what, subject, 0, account))
-        try:
-            async with asyncio.timeout(self.settings.deadline):
-                link = await self._open_link()
-                try:
-                    await link.talk(conversation)
-                finally:
-                    await link.close()
-        except TimeoutError:
-            raise BackendTimeout("Redis did not answer within the deadline") from None
-
-    async def enforce(self, what: What, subject: str | None = None, cost: int = 1, *, account: str | None = None) -> Decision:
-        """`take`, with a denial raised as LimitExceeded."""
-        return raised(await self.take(what, subject, cost, account=account))
-
-    async def wait(self, what: What, subject: str | None = None, cost: int = 1, *, timeout: float, account: str | None = None) -> Decision:
-        """`take`, sleeping until admitted; the denial itself where that is not to be within `timeout` seconds."""
-        until = time.monotonic() + checked_seconds(timeout, "timeout")
-        while True:
-            decision = await self.take(what, subject, cost, account=account)
-            seconds = pause(decision, until)
-            if seconds is None:
-                return decision
-            await asyncio.sleep(seconds)
-
-    def limited(
-        self, policy: Policy, subject: str | Callable[P, str], cost: int = 1
-    ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
-        """A decorator: `@limiter.limited(policy, lambda user: user.id)` takes before each call, and raises LimitExceeded."""
-
-        def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
-            @wraps(function)
-            async def taking(*args: P.args, **kwargs: P.kwargs) -> R:
-                await self.enforce(policy, subject if isinstance(subject, str) else subject(*args, **kwargs), cost)
-                return await function(*args, **kwargs)
-
-            return taking
-
-        return decorate
+        `@limiter.limited(policy, "reports")`, or with callables that get the arguments of the call:
+        `@limiter.limited(policy, lambda user: user.id, cost=lambda user: user.weight)`.
+        """
+        price = Price(policy, subject, cost, account)
+        return lambda function: limit_async(function, self.enforce, price)
 
     async def close(self) -> None:
         batcher, self._batcher = self._batcher, None
@@ -122,11 +82,34 @@ class AsyncLimiter(Verbs[Awaitable[Decision], Awaitable[list[Decision]]]):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    async def _erase(self, group: Group) -> None:
+        try:
+            async with asyncio.timeout(self.settings.deadline):
+                link = await self._open_link()
+                try:
+                    await link.talk(erase(group))
+                finally:
+                    await link.close()
+        except TimeoutError:
+            raise BackendTimeout("Redis did not answer within the deadline") from None
+
+    def _follow(self, steps: Steps[T]) -> Async[T]:
+        return drive_async(steps, self._perform)
+
+    def _perform(self, step: Step) -> Awaitable[Decision | None]:
+        return self.decide(step) if isinstance(step, Group) else asyncio.sleep(step)
+
+    def _submit(self, group: Group, deadline: float | None) -> asyncio.Future[Verdict]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Verdict] = loop.create_future()
+        self._batcher_on(loop).submit(group, self.settings.deadline_at(deadline), future)
+        return future
+
     def _batcher_on(self, loop: asyncio.AbstractEventLoop) -> Batcher:
         batcher = self._batcher
         if batcher is None or batcher.loop is not loop:
             if batcher is not None and not batcher.loop.is_closed():
-                raise LimiterError("an AsyncLimiter serves one event loop: make another one for this loop, or close it in its own")
+                raise LimiterError("an AsyncLimiter serves one event loop: create another one for this loop, or close it in its own loop")
             batcher = self._batcher = Batcher(self._open_link, self._converse)
         return batcher
 

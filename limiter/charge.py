@@ -1,9 +1,9 @@
-"""A charge: what is to be counted, against whom, under which policy."""
+"""A charge: units to take from the limits of a policy, for a subject."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from limiter.errors import InvalidPolicy, shown
 from limiter.policy import Policy
@@ -11,35 +11,67 @@ from limiter.policy import Policy
 _MOST_UNITS = 2**53 - 1
 _LONGEST = 256
 
-# Braces would move a key to another slot of a cluster; control characters and blanks would hide in logs.
+# Braces would move a key to another slot of a cluster; control characters and whitespace are hard to see in logs.
 _PLAIN = re.compile(rf"[^\s{{}}\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{_LONGEST}}}").fullmatch
 
 
 def checked_subject(subject: object, what: str) -> str:
-    """Whom a policy is applied to: short, printable text; anything else belongs in a digest."""
+    """Subjects and accounts become part of Redis keys, so they are short and printable."""
     if isinstance(subject, str) and _PLAIN(subject):
         return subject
-    remedy = f"use 1 to {_LONGEST} printable characters without blanks and braces, or a digest of it"
-    if not isinstance(subject, str):
-        raise InvalidPolicy(f"{what} {shown(subject)} is {type(subject).__name__}, not str: {remedy}")
-    if not subject:
-        raise InvalidPolicy(f"{what} '' is empty: {remedy}")
-    if len(subject) > _LONGEST:
-        raise InvalidPolicy(f"{what} {shown(subject)} has {len(subject):,} characters: {remedy}")
-    raise InvalidPolicy(f"{what} {shown(subject)} has a blank, a brace or a control character: {remedy}")
+    given = f"{len(subject):,} characters" if isinstance(subject, str) and len(subject) > _LONGEST else shown(subject)
+    raise InvalidPolicy(
+        f"{what} must be a str of 1 to {_LONGEST} printable characters without whitespace and braces, not {given}: use a digest of it"
+    )
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """`Subject("key-1", account="acme")`: a subject that knows its account. Use it wherever a subject is expected.
+
+    Every verb then acts on the same counts, without `account=` in each call.
+    """
+
+    name: str
+    account: str = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        checked_subject(self.name, "subject")
+        checked_subject(self.account, "account")
+
+
+@dataclass(frozen=True, slots=True, init=False)
 class Charge:
-    """`Charge(policy, "key-1", cost=3)`: three units of the policy's every limit, for key-1. Cost 0 only looks."""
+    """`Charge(policy, "key-1", cost=3)`: three units of every limit of the policy, for key-1. A cost of 0 takes nothing and always fits.
+
+    Without an account, counts are kept under that of the other charges of the decision, or under the subject itself.
+    """
 
     policy: Policy
     subject: str
     cost: int = 1
+    account: str | None = None
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.policy, Policy):
-            raise InvalidPolicy(f"policy {self.policy!r} is {type(self.policy).__name__}, not Policy: build it with Policy(name, limits)")
-        checked_subject(self.subject, "subject")
-        if type(self.cost) is not int or not 0 <= self.cost <= _MOST_UNITS:
-            raise InvalidPolicy(f"cost {shown(self.cost)} cannot be charged: use a whole number from 0 to {_MOST_UNITS:,}")
+    def __init__(self, policy: Policy, subject: str | Subject, cost: int = 1, account: str | None = None) -> None:
+        if not isinstance(policy, Policy):
+            raise InvalidPolicy(f"policy must be a Policy, not {shown(policy)}")
+        if account is not None:
+            checked_subject(account, "account")
+        if isinstance(subject, Subject):
+            account = sole_account({subject.account, account or subject.account})
+            subject = subject.name
+        checked_subject(subject, "subject")
+        if type(cost) is not int or not 0 <= cost <= _MOST_UNITS:
+            raise InvalidPolicy(f"cost must be a whole number from 0 to {_MOST_UNITS:,}, not {shown(cost)}")
+        put = object.__setattr__
+        put(self, "policy", policy)
+        put(self, "subject", subject)
+        put(self, "cost", cost)
+        put(self, "account", account)
+
+
+def sole_account(accounts: set[str]) -> str:
+    """The account of a decision: its counts are kept together, so that it is atomic on a cluster too."""
+    if len(accounts) > 1:
+        raise InvalidPolicy(f"charges of one decision must have one account, not {', '.join(map(shown, sorted(accounts)))}")
+    return accounts.pop()

@@ -1,7 +1,7 @@
 """A decision: whether a request may pass, and how each of its limits stands.
 
-Times are seconds from the decision on. A decision made without Redis is `degraded` and knows no numbers. (These are named tuples, which are
-made at a third of what a frozen dataclass costs: there is one for every request.)
+Times are in seconds from the decision. A decision made without Redis is `degraded` and has no numbers. Both classes are named tuples: one
+is made for every request, and a frozen dataclass takes three times as long to make.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from limiter.charge import Charge
-from limiter.headers import Reset, headers_of
+from limiter.errors import LimiterError
+from limiter.headers import Layout, Reset, layout_of, render
 from limiter.limits import Limit
+from limiter.summary import NEVER, WIDTH, summarize
 
-_NEVER = -1
-
-# A named tuple's own constructor does the same, and costs more than all else of it.
+# The same as calling the named tuple, at a third of the time.
 _new = tuple.__new__
 
 
@@ -38,19 +38,21 @@ class LimitState(NamedTuple):
 
     @property
     def remaining(self) -> int:
-        """Never below 0, though an edit may have left more in use than the capacity now is."""
-        left = self.limit.capacity - self.used
-        return max(0, left)
+        """Never below 0, though after an edit more units may be in use than the capacity."""
+        return max(0, self.limit.capacity - self.used)
 
     @property
     def blocks(self) -> bool:
-        """Whether this limit has no room for the cost. A shadow limit says so and lets it pass."""
+        """Whether the limit has no room for the cost. A shadow limit that blocks still lets the request pass.
+
+        A cost of 0 always has room. `inspect` asks about a cost of 1, so there a full limit blocks.
+        """
         return self.wait_us != 0
 
     @property
     def retry_after(self) -> float | None:
-        """0.0 where there is room, 17.2 where there will be in 17.2 s, None where the cost is above the capacity."""
-        return None if self.wait_us == _NEVER else self.wait_us / 1_000_000
+        """0.0 if there is room for the cost, 17.2 if there will be in 17.2 s, None if the cost is above the capacity."""
+        return None if self.wait_us == NEVER else self.wait_us / 1_000_000
 
     @property
     def reset_after(self) -> float:
@@ -63,21 +65,21 @@ class Decision(NamedTuple):
 
     allowed: bool
     charges: tuple[Charge, ...]
-    # used, wait and reset in microseconds, of each limit of each charge, as Redis said them; and when that was.
+    # What Redis answered, for each limit of each charge (see `summary.py`), and its time then.
     numbers: Sequence[int] = ()
     decided_us: int = 0
     degraded: str = ""
 
     @property
     def limits(self) -> tuple[LimitState, ...]:
-        """Every limit of every charge, in order; none in a degraded decision."""
+        """Every limit of every charge, in order; empty in a degraded decision."""
         states: list[LimitState] = []
         numbers, at = self.numbers, 0
         if numbers:
             for charge in self.charges:
                 for limit in charge.policy.limits:
                     states.append(_new(LimitState, (limit, charge, numbers[at], numbers[at + 1], numbers[at + 2])))
-                    at += 3
+                    at += WIDTH
         return tuple(states)
 
     @property
@@ -87,13 +89,12 @@ class Decision(NamedTuple):
 
     @property
     def binding(self) -> LimitState | None:
-        """The limit that matters: of a denial, the one that blocks longest; else the one with the least left."""
-        states = self.enforced or self.limits
-        if not states:
+        """The limit that matters: for a denial, the one that blocks longest; otherwise the one with the least left."""
+        numbers = self.numbers
+        if not numbers:
             return None
-        if self.allowed:
-            return min(states, key=lambda state: (state.remaining, -state.reset_us))
-        return max(states, key=lambda state: (state.wait_us == _NEVER, state.wait_us))
+        (at, _, _, limit, charge), _ = summarize(self._layout().rows, self.allowed, numbers)
+        return LimitState(limit, self.charges[charge], numbers[at], numbers[at + 1], numbers[at + 2])
 
     @property
     def remaining(self) -> int | None:
@@ -103,7 +104,7 @@ class Decision(NamedTuple):
 
     @property
     def retry_after(self) -> float | None:
-        """0.0 if allowed; else in how many seconds the same request will pass, None if waiting will not help or nobody knows."""
+        """0.0 if allowed; otherwise the seconds until the same request passes, or None if waiting does not help or Redis did not decide."""
         if self.allowed:
             return 0.0
         binding = self.binding
@@ -111,12 +112,13 @@ class Decision(NamedTuple):
 
     @property
     def reset_after(self) -> float | None:
+        """When the binding limit has all of its capacity again; None in a degraded decision."""
         binding = self.binding
         return binding.reset_after if binding else None
 
     @property
     def reason(self) -> str:
-        """Why it was denied, or how it is degraded, in a sentence; empty for a plain allowance."""
+        """Why it was denied, or how it is degraded, in a sentence; empty if Redis allowed the request."""
         binding = self.binding
         if self.degraded or self.allowed or binding is None:
             return self.degraded
@@ -128,8 +130,37 @@ class Decision(NamedTuple):
 
     def headers(self, reset: Reset = "delta") -> dict[str, str]:
         """The response headers: RateLimit-Policy, RateLimit, X-RateLimit-*, and on a denial Retry-After and Cache-Control."""
-        return headers_of(self, reset)
+        return render(self._layout(), self.allowed, self.numbers, reset, self.decided_us)
 
     def __bool__(self) -> bool:
-        """`if limiter.take(...)` reads well, so it means what it says."""
+        """`if limiter.take(...)` means `if limiter.take(...).allowed`."""
         return self.allowed
+
+    def _layout(self) -> Layout:
+        return layout_of(tuple([charge.policy for charge in self.charges]))
+
+
+class LimitExceeded(LimiterError):
+    """A denial, raised by `enforce` and `@limited`. `outage` tells whether to answer 503 or 429."""
+
+    def __init__(self, decision: Decision) -> None:
+        super().__init__(decision.reason)
+        self.decision = decision
+
+    @property
+    def outage(self) -> bool:
+        """Whether Redis did not decide, and a policy with `failure="closed"` denied the request."""
+        return bool(self.decision.degraded)
+
+    @property
+    def retry_after(self) -> float | None:
+        """As `Decision.retry_after`: None if waiting does not help, or in an outage."""
+        return self.decision.retry_after
+
+    def headers(self, reset: Reset = "delta") -> dict[str, str]:
+        """As `Decision.headers`, for the response to the request that was denied."""
+        return self.decision.headers(reset)
+
+    def __reduce__(self) -> tuple[type[LimitExceeded], tuple[Decision], dict[str, object]]:
+        # By default, an exception is unpickled from its message.
+        return type(self), (self.decision,), self.__dict__

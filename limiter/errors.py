@@ -1,46 +1,33 @@
-"""What can go wrong, as exceptions. A denial is none of them: it is a Decision.
+"""The exceptions. A denial is a Decision, not an exception.
 
 LimiterError
-├── InvalidPolicy (also ValueError)   a limit, a policy, a charge or a setting that cannot be; raised before anything is sent
-├── LimitExceeded                     only from `enforce` and `@limited`, the helpers made to raise; carries the decision
-└── BackendError                      Redis refused, failed or went away; carries what it said
-    └── BackendTimeout                no answer within the deadline; the charge may or may not have been made, never twice
+├── InvalidPolicy (also ValueError)   a limit, a policy, a charge or a setting is not valid; raised before anything is sent
+├── LimitExceeded                     raised by `enforce` and `@limited` only; carries the decision (defined in `decision.py`)
+└── BackendError                      Redis refused, failed or disconnected; carries its message
+    └── BackendTimeout                no answer within the deadline; the charge was made once or not at all
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from limiter.decision import Decision
 
 _MOST_SHOWN = 60
 
 
 def shown(value: object) -> str:
-    """A value as an error names it: cut short, where it would drown the message."""
+    """A value for an error message, cut short if it is long."""
     try:
         text = repr(value)
     except ValueError:
-        # An integer of more digits than Python will write out.
+        # An integer with more digits than Python converts to text.
         return f"of {value.bit_length():,} bits" if isinstance(value, int) else type(value).__name__
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
 
 
 class LimiterError(Exception):
-    """The base of everything that this package raises on purpose."""
+    """The root of all exceptions that this package raises on purpose."""
 
 
 class InvalidPolicy(LimiterError, ValueError):
-    """The value is named, and so is the remedy."""
-
-
-class LimitExceeded(LimiterError):
-    """A limit denied, and the caller asked for an exception: `error.decision` says which and for how long."""
-
-    def __init__(self, decision: Decision) -> None:
-        super().__init__(decision.reason)
-        self.decision = decision
+    """The message says what is wrong, what is accepted, and the value."""
 
 
 class BackendError(LimiterError):

@@ -2,77 +2,88 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from limiter.policy import Policy
-
-if TYPE_CHECKING:
-    from limiter.decision import Decision
+from limiter.summary import NEVER, WIDTH, Row, summarize, whole_seconds
 
 # X-RateLimit-Reset as seconds from now, or as a Unix time.
 Reset = Literal["delta", "epoch"]
 
-_NEVER = -1
 
+class Layout(NamedTuple):
+    """What all decisions on the same policies share: their rows, and the headers with placeholders for the figures.
 
-class Row(NamedTuple):
-    """An enforced limit: its name, and where its numbers begin in a decision's."""
-
-    at: int
-    capacity: int
-    name: str
-
-
-class Plan(NamedTuple):
-    """What is the same in all decisions on some policies: RateLimit-Policy whole, and RateLimit but for the numbers."""
+    If all limits are in shadow, they are the rows, and there are no headers.
+    """
 
     rows: tuple[Row, ...]
-    stated: str
-    rates: str
+    policy: str = ""
+    rates: str = ""
+    # All of the headers, as they are sent.
+    lines: bytes = b""
 
 
+# Bounded by its size; never invalidated, as policies do not change. With it, `Decision.headers` takes 2.5 us instead of 11.
 @lru_cache(maxsize=1024)
-def plan_of(policies: tuple[Policy, ...]) -> Plan:
-    """A limit goes by its name, with its policy's before it if two policies share it."""
-    limits = enumerate((policy, limit) for policy in policies for limit in policy.limits)
-    enforced = [(at, policy, limit) for at, (policy, limit) in limits if not limit.shadow]
-    plain = [limit.name for _, _, limit in enforced]
-    names = [name if plain.count(name) == 1 else f"{policy.name}.{name}" for name, (_, policy, _) in zip(plain, enforced, strict=True)]
-    rows = tuple(Row(3 * at, limit.capacity, name) for name, (at, _, limit) in zip(names, enforced, strict=True))
-    stated = ", ".join(f'"{name}";q={limit.capacity};w={limit.seconds}' for name, (_, _, limit) in zip(names, enforced, strict=True))
-    return Plan(rows, stated, ", ".join(f'"{name}";r=%d;t=%d' for name in names))
+def layout_of(policies: tuple[Policy, ...]) -> Layout:
+    limits = [(charge, policy, limit) for charge, policy in enumerate(policies) for limit in policy.limits]
+    every = [Row(WIDTH * place, limit.capacity, limit.name, limit, charge) for place, (charge, _, limit) in enumerate(limits)]
+    enforced = [row for row in every if not row.limit.shadow]
+    if not enforced:
+        return Layout(tuple(every))
+    names = _unique_names([(policies[row.charge].name, row.name) for row in enforced])
+    stated = ", ".join(f'"{name}";q={row.capacity};w={row.limit.seconds}' for name, row in zip(names, enforced, strict=True))
+    rates = ", ".join(f'"{name}";r=%d;t=%d' for name in names)
+    lines = "".join(f"{name.lower()}: {value}\r\n" for name, value in _named(stated, rates, "%d", "%d", "%d").items())
+    rows = tuple(row._replace(name=name) for name, row in zip(names, enforced, strict=True))
+    return Layout(rows, stated, rates, lines.encode())
 
 
-def headers_of(decision: Decision, reset: Reset) -> dict[str, str]:
-    """Empty where nothing is known: in a degraded decision, or where every limit is in shadow."""
-    allowed, numbers = decision.allowed, decision.numbers
-    headers = {} if allowed else {"Cache-Control": "no-store"}
-    rows, stated, rates = plan_of(tuple([charge.policy for charge in decision.charges]))
-    if not numbers or not rows:
-        return headers
-    told: list[int] = []
-    # As `decision.binding` has it: of a denial the limit that blocks longest, else the one with the least left.
-    most, binding, at_binding, wait = (-(2**63), 0), 0, 0, 0
-    for at, capacity, _ in rows:
-        left, wait_us, reset_us = capacity - numbers[at], numbers[at + 1], numbers[at + 2]
-        left = max(left, 0)
-        rank = (-left, reset_us) if allowed else (wait_us == _NEVER, wait_us)
-        if rank > most:
-            most, binding, at_binding, wait = rank, capacity, len(told), wait_us
-        # Of a limit that blocks, the time to wait: so that it and Retry-After are one number.
-        told += (left, _whole(wait_us if wait_us > 0 else reset_us))
-    left, seconds = told[at_binding : at_binding + 2]
-    headers["RateLimit-Policy"] = stated
-    headers["RateLimit"] = rates % tuple(told)
-    headers["X-RateLimit-Limit"] = str(binding)
-    headers["X-RateLimit-Remaining"] = str(left)
-    headers["X-RateLimit-Reset"] = str(seconds if reset == "delta" else _whole(decision.decided_us) + seconds)
-    if not allowed and wait != _NEVER:
-        headers["Retry-After"] = str(seconds)
+def _named(policy: str, rates: str, limit: str, remaining: str, reset: str) -> dict[str, str]:
+    return {
+        "RateLimit-Policy": policy,
+        "RateLimit": rates,
+        "X-RateLimit-Limit": limit,
+        "X-RateLimit-Remaining": remaining,
+        "X-RateLimit-Reset": reset,
+    }
+
+
+def _unique_names(limits: Sequence[tuple[str, str]]) -> list[str]:
+    """`minute`; `standard.minute` if another limit is named `minute` too; `standard.minute.2` for another subject of the policy."""
+    uses = Counter(limit for _, limit in limits)
+    names: dict[str, None] = {}
+    for policy, limit in limits:
+        name = wanted = limit if uses[limit] == 1 else f"{policy}.{limit}"
+        count = 1
+        while name in names:
+            count += 1
+            name = f"{wanted}.{count}"
+        names[name] = None
+    return list(names)
+
+
+def shifted(figures: list[int], reset: Reset, decided_us: int) -> tuple[int, ...]:
+    """The figures, with X-RateLimit-Reset as it is configured."""
+    if reset == "epoch":
+        figures[-1] += whole_seconds(decided_us)
+    return tuple(figures)
+
+
+def render(layout: Layout, allowed: bool, numbers: Sequence[int], reset: Reset, decided_us: int) -> dict[str, str]:
+    """Without figures if nothing is known, as in a degraded decision, or nothing is enforced."""
+    headers: dict[str, str] = {}
+    if numbers and layout.lines:
+        binding, figures = summarize(layout.rows, allowed, numbers)
+        seconds = figures[-1]
+        *rates, limit, remaining, reset_at = shifted(figures, reset, decided_us)
+        headers = _named(layout.policy, layout.rates % tuple(rates), str(limit), str(remaining), str(reset_at))
+        if not allowed and numbers[binding.at + 1] != NEVER:
+            headers["Retry-After"] = str(seconds)
+    if not allowed:
+        headers["Cache-Control"] = "no-store"
     return headers
-
-
-def _whole(us: int) -> int:
-    """Seconds, rounded up: 0 would invite at once."""
-    return -(-us // 1_000_000)

@@ -1,12 +1,12 @@
-"""What a limiter is told once: where its keys are, how long a caller waits at most, by which clock."""
+"""The settings of a limiter."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 
-from limiter.decision import Decision
-from limiter.errors import InvalidPolicy, LimitExceeded, shown
+from limiter.decision import Decision, LimitExceeded
+from limiter.errors import InvalidPolicy, shown
 from limiter.limits.checks import checked_name
 from limiter.protocol.call import Clock
 
@@ -16,7 +16,7 @@ _MOST_SECONDS = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`deadline` in seconds; `clock`, for tests, gives microseconds to go by instead of Redis's time."""
+    """`deadline` is in seconds. `clock`, for tests, returns microseconds that replace Redis's time."""
 
     prefix: str = "lim"
     deadline: float = 0.05
@@ -27,19 +27,19 @@ class Settings:
         checked_seconds(self.deadline, "deadline")
 
     def deadline_at(self, deadline: float | None) -> float:
-        """On the monotonic clock."""
+        """The end of a deadline on the monotonic clock."""
         seconds = self.deadline if deadline is None else checked_seconds(deadline, "deadline")
         return time.monotonic() + seconds
 
 
 def checked_seconds(value: object, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST_SECONDS:
-        raise InvalidPolicy(f"{what} {shown(value)}: use seconds above 0, such as 0.05, and at most {_MOST_SECONDS:,}")
+        raise InvalidPolicy(f"{what} must be seconds above 0 and up to {_MOST_SECONDS:,}, not {shown(value)}")
     return value
 
 
 def pause(decision: Decision, until: float) -> float | None:
-    """How long to sleep before the next try; None where the decision stands, or `until` (monotonic) comes first."""
+    """Seconds to sleep before the next try. None if the decision is final, or the next try would be after `until` (monotonic)."""
     wait = decision.retry_after
     if decision.allowed or wait is None or time.monotonic() + wait > until:
         return None
@@ -47,7 +47,7 @@ def pause(decision: Decision, until: float) -> float | None:
 
 
 def raised(decision: Decision) -> Decision:
-    """The decision, if it allows."""
+    """The decision if it allows. Raises LimitExceeded if not."""
     if not decision.allowed:
         raise LimitExceeded(decision)
     return decision

@@ -1,38 +1,38 @@
-"""`Limiter`: the library for threads. What it asks stands in `verbs.py`, what it says to Redis in `conversation.py`."""
+"""`Limiter`: the library for threads. Its verbs are in `verbs.py`, its conversations with Redis in `protocol/conversation.py`."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from functools import wraps
-from typing import ParamSpec, Self, TypeVar, cast
+from collections.abc import Sequence
+from typing import Self, TypeVar, cast
 
 import redis
 
 from limiter.decision import Decision, LimitState
+from limiter.decorator import AccountOf, CostOf, Decorator, Price, SubjectOf, limit
+from limiter.driver import drive
 from limiter.errors import BackendError
 from limiter.policy import Policy
 from limiter.protocol.call import MOST_GROUPS, Clock
 from limiter.protocol.conversation import Conversation, converse, erase
 from limiter.protocol.group import Group
 from limiter.protocol.server_clock import ServerClock
-from limiter.settings import Settings, checked_seconds, pause, raised
+from limiter.settings import Settings
 from limiter.transport.connections import sync_factory
 from limiter.transport.failure import undecided
 from limiter.transport.link import Link
-from limiter.verbs import Verbs, What
+from limiter.verbs import Step, Steps, Verbs
 
-P = ParamSpec("P")
-R = TypeVar("R")
+T = TypeVar("T")
 
 
-class Limiter(Verbs[Decision, list[Decision]]):
+class Limiter(Verbs[Decision, list[Decision], tuple[LimitState, ...], None]):
     """Takes limits from Redis, from any number of threads and processes.
 
-    `Limiter("redis://localhost")`, or `Limiter(redis.Redis(...))`: that client's way to connect, on connections of our own.
-    Every answer comes within `deadline` seconds; `clock` is for tests.
+    `Limiter("redis://localhost")`, or `Limiter(redis.Redis(...))`: it opens its own connections, with the options of that client. Every
+    answer arrives within `deadline` seconds. `clock` is for tests.
     """
 
     def __init__(self, source: str | redis.Redis, *, prefix: str = "lim", deadline: float = 0.05, clock: Clock | None = None) -> None:
@@ -43,49 +43,23 @@ class Limiter(Verbs[Decision, list[Decision]]):
         self._pid = os.getpid()
 
     def decide(self, group: Group, deadline: float | None = None) -> Decision:
-        return self._decided([group], self.settings.deadline_at(deadline))[0]
+        return self._decide([group], self.settings.deadline_at(deadline))[0]
 
     def decide_many(self, groups: Sequence[Group], deadline: float | None = None) -> list[Decision]:
         deadline_at = self.settings.deadline_at(deadline)
         decisions: list[Decision] = []
         for start in range(0, len(groups), MOST_GROUPS):
-            decisions += self._decided(groups[start : start + MOST_GROUPS], deadline_at)
+            decisions += self._decide(groups[start : start + MOST_GROUPS], deadline_at)
         return decisions
 
-    def inspect(self, what: What, subject: str | None = None, *, account: str | None = None) -> tuple[LimitState, ...]:
-        """How each limit stands."""
-        return self.peek(what, subject, 0, account=account).limits
+    def limited(self, policy: Policy, subject: SubjectOf, cost: CostOf = 1, *, account: AccountOf = None) -> Decorator:
+        """Decorate a function or generator function: `enforce` before each call. See `limiter.decorator`.
 
-    def reset(self, what: What, subject: str | None = None, *, account: str | None = None) -> None:
-        """Forget all that was counted."""
-        self._carry(erase(self._group(what, subject, 0, account)), self.settings.deadline_at(None))
-
-    def enforce(self, what: What, subject: str | None = None, cost: int = 1, *, account: str | None = None) -> Decision:
-        """`take`, with a denial raised as LimitExceeded."""
-        return raised(self.take(what, subject, cost, account=account))
-
-    def wait(self, what: What, subject: str | None = None, cost: int = 1, *, timeout: float, account: str | None = None) -> Decision:
-        """`take`, sleeping until admitted; the denial itself where that is not to be within `timeout` seconds."""
-        until = time.monotonic() + checked_seconds(timeout, "timeout")
-        while True:
-            decision = self.take(what, subject, cost, account=account)
-            seconds = pause(decision, until)
-            if seconds is None:
-                return decision
-            time.sleep(seconds)
-
-    def limited(self, policy: Policy, subject: str | Callable[P, str], cost: int = 1) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """A decorator: `@limiter.limited(policy, lambda user: user.id)` takes before each call, and raises LimitExceeded."""
-
-        def decorate(function: Callable[P, R]) -> Callable[P, R]:
-            @wraps(function)
-            def taking(*args: P.args, **kwargs: P.kwargs) -> R:
-                self.enforce(policy, subject if isinstance(subject, str) else subject(*args, **kwargs), cost)
-                return function(*args, **kwargs)
-
-            return taking
-
-        return decorate
+        `@limiter.limited(policy, "reports")`, or with callables that get the arguments of the call:
+        `@limiter.limited(policy, lambda user: user.id, cost=lambda user: user.weight)`.
+        """
+        price = Price(policy, subject, cost, account)
+        return lambda function: limit(function, self.enforce, price)
 
     def close(self) -> None:
         while self._idle:
@@ -97,21 +71,32 @@ class Limiter(Verbs[Decision, list[Decision]]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _decided(self, groups: Sequence[Group], deadline_at: float) -> list[Decision]:
+    def _erase(self, group: Group) -> None:
+        self._carry(erase(group), self.settings.deadline_at(None))
+
+    def _follow(self, steps: Steps[T]) -> T:
+        return drive(steps, self._perform)
+
+    def _perform(self, step: Step) -> Decision | None:
+        if isinstance(step, Group):
+            return self.decide(step)
+        time.sleep(step)
+        return None
+
+    def _decide(self, groups: Sequence[Group], deadline_at: float) -> list[Decision]:
         try:
             outcomes = self._carry(converse(groups, self._guess, self.settings.clock), deadline_at)
         except BackendError as error:
             return [undecided(group, error) for group in groups]
-        # Without a guard, a group's verdict is a decision.
+        # Without a guard, the verdict on a group is a decision.
         decisions = cast("list[Decision | BackendError]", outcomes)
         if BackendError in map(type, decisions):
-            decisions = [
-                undecided(group, told) if isinstance(told, BackendError) else told for group, told in zip(groups, decisions, strict=True)
-            ]
+            pairs = zip(groups, decisions, strict=True)
+            return [undecided(group, outcome) if isinstance(outcome, BackendError) else outcome for group, outcome in pairs]
         return cast("list[Decision]", decisions)
 
-    def _carry(self, conversation: Conversation[R], deadline_at: float) -> R:
-        """Only a link on which all went well goes back to the idle ones."""
+    def _carry(self, conversation: Conversation[T], deadline_at: float) -> T:
+        """Carry out a conversation, and keep the connection for the next one unless it failed."""
         link = self._link(deadline_at)
         try:
             result = link.talk(conversation, deadline_at)
@@ -122,9 +107,9 @@ class Limiter(Verbs[Decision, list[Decision]]):
         return result
 
     def _link(self, deadline_at: float) -> Link:
-        """An idle one, or a new one."""
+        """Return an idle connection, or a new one."""
         if self._pid != os.getpid():
-            # A fork's connections are its parent's.
+            # After a fork, the idle connections belong to the parent.
             self._idle, self._pid = deque(), os.getpid()
         while True:
             try:

@@ -1,85 +1,121 @@
-"""The verbs of a limiter: what each of them asks, once for both clients. How it is decided is theirs.
+"""The verbs of a limiter, each once for both clients: `Limiter` returns their results, `AsyncLimiter` coroutines.
 
-`Answer` is a Decision for Limiter and an awaitable of one for AsyncLimiter.
+A verb is one group to decide, or a generator of steps that a driver carries out: see `driver.py`.
 """
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any, Generic, TypeVar
 
-from limiter.charge import Charge
+from limiter.charge import Charge, Subject
+from limiter.decision import Decision, LimitState
 from limiter.policy import Policy
 from limiter.protocol.group import Group, Operation, grouped
-from limiter.settings import Settings
+from limiter.settings import Settings, checked_seconds, pause, raised
 
-Answer = TypeVar("Answer")
-Answers = TypeVar("Answers")
+# A Decision, a list of them, the states of limits, and None; or a coroutine of each.
+One = TypeVar("One")
+Many = TypeVar("Many")
+States = TypeVar("States")
+Done = TypeVar("Done")
+T = TypeVar("T")
 
 What = Policy | Charge | Iterable[Charge]
+Whom = str | Subject | None
+
+# A group is decided, and its decision is sent back; a number is seconds to sleep.
+Step = Group | float
+Steps = Generator[Step, Any, T]
 
 
-class Verbs(ABC, Generic[Answer, Answers]):
+class Verbs(ABC, Generic[One, Many, States, Done]):
+    """Every verb takes a policy with a subject, a Charge, or several charges that are decided together.
+
+    Counts are kept per account, by default that of the subject's own name. After a take with an account, the other verbs need the same
+    account to act on the same counts: pass a `Subject("key-1", account="acme")`, the charges of the decision, or `account=`.
+    `deadline`, in seconds, replaces that of the limiter for one call.
+    """
+
     settings: Settings
 
     @abstractmethod
-    def decide(self, group: Group, deadline: float | None = None) -> Answer:
-        """One group, charged as a whole or not at all."""
+    def decide(self, group: Group, deadline: float | None = None) -> One:
+        """Decide one group: all of its charges are made, or none."""
 
     @abstractmethod
-    def decide_many(self, groups: Sequence[Group], deadline: float | None = None) -> Answers:
-        """Each group by itself, in as few calls as may be."""
+    def decide_many(self, groups: Sequence[Group], deadline: float | None = None) -> Many:
+        """Decide each group on its own, in as few calls as possible."""
 
-    def take(
-        self,
-        what: What,
-        subject: str | None = None,
-        cost: int = 1,
-        *,
-        account: str | None = None,
-        deadline: float | None = None,
-    ) -> Answer:
+    @abstractmethod
+    def _erase(self, group: Group) -> Done: ...
+
+    @abstractmethod
+    def _follow(self, steps: Steps[Any]) -> Any: ...
+
+    def take(self, what: What, subject: Whom = None, cost: int = 1, *, account: str | None = None, deadline: float | None = None) -> One:
         """Charge `cost` to every limit, or to none of them.
 
-        `take(policy, "key-1")`, or several charges in one decision: `take([Charge(minute, "key-1"), Charge(daily, "acme")],
-        account="acme")`. The account says where the counts are kept: use the same one for the same subject always.
+        `take(policy, "key-1")` charges one subject. Several charges are decided together:
+        `take([Charge(minute, "key-1"), Charge(daily, "acme")], account="acme")`.
         """
         return self.decide(grouped(self.settings.prefix, what, subject, cost, account, Operation.TAKE), deadline)
 
-    def peek(
-        self,
-        what: What,
-        subject: str | None = None,
-        cost: int = 1,
-        *,
-        account: str | None = None,
-        deadline: float | None = None,
-    ) -> Answer:
-        """What `take` would answer now, with the numbers as they are: nothing is charged."""
-        return self.decide(self._group(what, subject, cost, account, Operation.PEEK), deadline)
+    def peek(self, what: What, subject: Whom = None, cost: int = 1, *, account: str | None = None, deadline: float | None = None) -> One:
+        """Return what `take` would answer now, and charge nothing."""
+        return self.decide(grouped(self.settings.prefix, what, subject, cost, account, Operation.PEEK), deadline)
 
-    def refund(
-        self,
-        what: What,
-        subject: str | None = None,
-        cost: int = 1,
-        *,
-        account: str | None = None,
-        deadline: float | None = None,
-    ) -> Answer:
-        """Give `cost` back to every limit, as far as it is in use: 3 back where 2 are in use is 2."""
-        return self.decide(self._group(what, subject, cost, account, Operation.REFUND), deadline)
+    def refund(self, what: What, subject: Whom = None, cost: int = 1, *, account: str | None = None, deadline: float | None = None) -> One:
+        """Give `cost` back to every limit, at most what is in use. `refund(decision.charges)` undoes a take."""
+        return self.decide(grouped(self.settings.prefix, what, subject, cost, account, Operation.REFUND), deadline)
 
     def take_many(
-        self,
-        requests: Iterable[Charge | Sequence[Charge]],
-        *,
-        account: str | None = None,
-        deadline: float | None = None,
-    ) -> Answers:
-        """A decision for each request, in order; each is a Charge, or several that are made together or not at all."""
-        return self.decide_many([self._group(request, None, 1, account, Operation.TAKE) for request in requests], deadline)
+        self, requests: Iterable[Charge | Sequence[Charge]], *, account: str | None = None, deadline: float | None = None
+    ) -> Many:
+        """Return one decision for each request, in order. A request is a Charge, or several that are decided together."""
+        return self.decide_many([self._group(request, None, 1, account) for request in requests], deadline)
 
-    def _group(self, what: What, subject: str | None, cost: int, account: str | None, operation: Operation = Operation.TAKE) -> Group:
+    def inspect(self, what: What, subject: Whom = None, *, account: str | None = None) -> States:
+        """Return the state of each limit. `blocks` and `retry_after` are those of one more unit, or of the costs of the charges."""
+        states: States = self._follow(_inspected(self._group(what, subject, 1, account, Operation.PEEK)))
+        return states
+
+    def reset(self, what: What, subject: Whom = None, *, account: str | None = None) -> Done:
+        """Delete all counts."""
+        return self._erase(self._group(what, subject, 0, account))
+
+    def enforce(self, what: What, subject: Whom = None, cost: int = 1, *, account: str | None = None) -> One:
+        """Like `take`, but raise LimitExceeded on a denial."""
+        decision: One = self._follow(_enforced(self._group(what, subject, cost, account)))
+        return decision
+
+    def wait(self, what: What, subject: Whom = None, cost: int = 1, *, timeout: float, account: str | None = None) -> One:
+        """Like `take`, but sleep until admitted. Return the denial at once if that would take more than `timeout` seconds."""
+        seconds = checked_seconds(timeout, "timeout")
+        decision: One = self._follow(_retried(self._group(what, subject, cost, account), seconds))
+        return decision
+
+    def _group(self, what: What, subject: Whom, cost: int, account: str | None, operation: Operation = Operation.TAKE) -> Group:
         return grouped(self.settings.prefix, what, subject, cost, account, operation)
+
+
+def _inspected(group: Group) -> Steps[tuple[LimitState, ...]]:
+    decision: Decision = yield group
+    return decision.limits
+
+
+def _enforced(group: Group) -> Steps[Decision]:
+    decision: Decision = yield group
+    return raised(decision)
+
+
+def _retried(group: Group, timeout: float) -> Steps[Decision]:
+    until = time.monotonic() + timeout
+    while True:
+        decision: Decision = yield group
+        seconds = pause(decision, until)
+        if seconds is None:
+            return decision
+        yield seconds

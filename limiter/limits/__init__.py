@@ -1,4 +1,4 @@
-"""The kinds of limit: `SlidingWindow`, `TokenBucket` and `Quota`. Each has a file here, and decides in the Lua file of the same name."""
+"""The kinds of limit: `SlidingWindow`, `TokenBucket` and `Quota`. Each has a file here, and a Lua file of the same name that decides."""
 
 from limiter.limits.quota import Quota
 from limiter.limits.sliding_window import SlidingWindow

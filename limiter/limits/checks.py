@@ -1,4 +1,4 @@
-"""Checks that every kind of limit makes of its values."""
+"""Checks of values that all kinds of limit share."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ MOST_UNITS = 2**32 - 1
 
 
 def checked_name(name: object, what: str) -> str:
-    """A name goes into keys and headers, so it is plain."""
+    """A name becomes part of Redis keys and of headers, so few characters are allowed."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InvalidPolicy(f"{what} {shown(name)}: use 1 to 64 letters, digits and _ . * / -")
+        raise InvalidPolicy(f"{what} must be 1 to 64 letters, digits and _ . * / -, not {shown(name)}")
     return name
 
 
 def checked_units(number: object, what: str, most: int) -> None:
-    if isinstance(number, bool) or not isinstance(number, int):
-        raise InvalidPolicy(f"{what} {shown(number)} is not a whole number: use one from 1 to {most:,}")
-    if not 1 <= number <= most:
-        raise InvalidPolicy(f"{what} {shown(number)} is out of range: use a whole number from 1 to {most:,}")
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= most:
+        raise InvalidPolicy(f"{what} must be a whole number from 1 to {most:,}, not {shown(number)}")

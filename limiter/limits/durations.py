@@ -1,4 +1,4 @@
-"""Lengths of time: seconds, or a word, at the edge; integer microseconds inside."""
+"""Durations: seconds or text at the edge, integer microseconds inside."""
 
 import re
 
@@ -12,34 +12,35 @@ UNITS = {
     "day": 86400 * SECOND,
     "week": 7 * 86400 * SECOND,
 }
-_SHORT = {"ms": 1000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND, "d": 86400 * SECOND, "w": 7 * 86400 * SECOND}
+_ABBREVIATED = {"sec": UNITS["second"], "min": UNITS["minute"], "hr": UNITS["hour"]}
+_LETTERS = {"ms": 1000, "s": UNITS["second"], "m": UNITS["minute"], "h": UNITS["hour"], "d": UNITS["day"], "w": UNITS["week"]}
+_WORDS = UNITS | _ABBREVIATED
 _NAMES = {us: word for word, us in UNITS.items()}
-# Beyond any limit's own bound, and far from what numbers can hold.
+# More than any limit accepts, and within what integers and floats hold exactly.
 _TOO_LONG = 10**12
-_TEXT = re.compile(r"([0-9]{1,12}) ?(ms|[smhdw]|(?:second|minute|hour|day|week)s?)")
+_TEXT = re.compile(rf"([0-9]{{1,12}}) ?({'|'.join(_LETTERS)}|(?:{'|'.join(_WORDS)})s?)")
+
+_FORMS = "seconds above 0, or text such as 'minute', '30s' or '15 minutes'"
 
 Duration = float | str
 
 
 def microseconds(value: Duration, what: str) -> int:
-    """`60`, `"minute"`, `"60s"` and `"1 minute"` are all 60,000,000."""
+    """`60`, `"minute"`, `"60s"` and `"1 min"` are all 60,000,000."""
     if isinstance(value, str):
         return _from_text(value, what)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _TOO_LONG:
-        raise InvalidPolicy(f"{what} {shown(value)} is no length of time: use seconds above 0, or a word such as 'minute' or '30s'")
+        raise InvalidPolicy(f"{what} must be {_FORMS}, not {shown(value)}")
     return round(value * SECOND)
 
 
 def _from_text(text: str, what: str) -> int:
-    if text in UNITS:
-        return UNITS[text]
+    if text in _WORDS:
+        return _WORDS[text]
     match = _TEXT.fullmatch(text)
-    if not match:
-        raise InvalidPolicy(f"{what} {shown(text)} is no length of time: use one of {', '.join(UNITS)}, or a number with s, m, h, d or w")
-    number, unit = match.groups()
-    us = int(number) * (_SHORT.get(unit) or UNITS[unit.removesuffix("s")])
+    us = int(match[1]) * (_LETTERS.get(match[2]) or _WORDS[match[2].removesuffix("s")]) if match else 0
     if us == 0:
-        raise InvalidPolicy(f"{what} {shown(text)} is no time at all: use at least 1ms")
+        raise InvalidPolicy(f"{what} must be {_FORMS}, not {shown(text)}")
     return us
 
 

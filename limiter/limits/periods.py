@@ -1,6 +1,7 @@
-"""Calendar periods: when the day, the week or the billing month around a moment begins, in a time zone.
+"""Calendar periods: when the hour, day, week or billing month around a moment begins, in a time zone.
 
-Starts are wall-clock times. One that a change of the clocks skips falls on the change itself; one that comes twice counts the first time.
+Starts are wall-clock times. A start that a change of the clocks skips falls on the change itself; of one that occurs twice, the first
+counts.
 """
 
 from collections.abc import Callable
@@ -10,25 +11,25 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from limiter.errors import InvalidPolicy, shown
 
-# The starts of the period before, of the one under way, of the next, and of the one after it: microseconds.
+# The starts of the previous period, of the current one, of the next and of the one after it: microseconds.
 Starts = tuple[int, int, int, int]
 
-_WEEKDAYS, _MONTHDAYS = 7, 31
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """`nth_start(local, n)` is the wall-clock start n periods from the one in which `local` lies."""
+    """`nth_start(local, n, anchor)` is the wall-clock start n periods from the one that contains `local`."""
 
     zone: ZoneInfo
     usual_seconds: int
-    nth_start: Callable[[datetime, int], datetime]
+    nth_start: Callable[[datetime, int, int], datetime]
+    anchor: int
 
     def starts_around(self, now_us: int) -> Starts:
         local = (_EPOCH + timedelta(microseconds=now_us)).astimezone(self.zone)
-        # Two more on each side than are wanted: where a clock is set back, the wall's date is not the period's.
-        starts = sorted({self._absolute(self.nth_start(local, n)) for n in range(-3, 5)})
+        # Two more on each side than needed: where a clock is set back, the local date may be that of another period.
+        starts = sorted({self._absolute(self.nth_start(local, n, self.anchor)) for n in range(-3, 5)})
         before = [start for start in starts if start <= now_us]
         after = starts[len(before) :]
         return before[-2], before[-1], after[0], after[1]
@@ -38,8 +39,8 @@ class Period:
         return (moment.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
-def _hour(local: datetime, n: int) -> datetime:
-    # Hours go on through a change of the clocks, so they are stepped in UTC; a change by half an hour makes one of them longer.
+def _hour(local: datetime, n: int, _anchor: int) -> datetime:
+    # Hours continue through a change of the clocks, so they are stepped in UTC; a change by half an hour makes one of them longer.
     moment = local.astimezone(UTC) + timedelta(hours=n)
     return _on_the_hour(_on_the_hour(moment, local.tzinfo), local.tzinfo)
 
@@ -53,56 +54,51 @@ def _midnight(local: datetime) -> datetime:
     return datetime(local.year, local.month, local.day)  # noqa: DTZ001 - a wall-clock time, placed in its zone later
 
 
-def _day(local: datetime, n: int) -> datetime:
+def _day(local: datetime, n: int, _anchor: int) -> datetime:
     return _midnight(local) + timedelta(days=n)
 
 
-def _week(anchor: int) -> Callable[[datetime, int], datetime]:
-    def nth_start(local: datetime, n: int) -> datetime:
-        return _midnight(local) + timedelta(days=7 * n - (local.isoweekday() - anchor) % 7)
-
-    return nth_start
+def _week(local: datetime, n: int, anchor: int) -> datetime:
+    return _midnight(local) + timedelta(days=7 * n - (local.isoweekday() - anchor) % 7)
 
 
-def _month(anchor: int) -> Callable[[datetime, int], datetime]:
-    def anchored(year: int, month: int) -> datetime:
-        first = datetime(year + (month - 1) // 12, (month - 1) % 12 + 1, 1)  # noqa: DTZ001
-        last = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
-        return last if anchor > last.day else first.replace(day=anchor)
+def _month(local: datetime, n: int, anchor: int) -> datetime:
+    behind = _midnight(local) < _anchored(local.year, local.month, anchor)
+    return _anchored(local.year, local.month + n - behind, anchor)
 
-    def nth_start(local: datetime, n: int) -> datetime:
-        behind = _midnight(local) < anchored(local.year, local.month)
-        return anchored(local.year, local.month + n - behind)
 
-    return nth_start
+def _anchored(year: int, month: int, anchor: int) -> datetime:
+    first = datetime(year + (month - 1) // 12, (month - 1) % 12 + 1, 1)  # noqa: DTZ001
+    last = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+    return last if anchor > last.day else first.replace(day=anchor)
 
 
 def named_period(period: object, timezone: object, anchor: object) -> Period:
-    """The period that a quota means, or what is wrong with it."""
+    """The period of a quota. Raises InvalidPolicy if the arguments do not describe one."""
     zone = _zone(timezone)
-    if period in ("hour", "day"):
-        if anchor != 1:
-            raise InvalidPolicy(f"anchor {shown(anchor)}: a period of {period!r} has none; leave it out")
-        return Period(zone, 3600, _hour) if period == "hour" else Period(zone, 86400, _day)
+    if period == "hour":
+        return Period(zone, 3600, _hour, _checked_anchor(anchor, 1, "1 for an hour, which has no other anchor"))
+    if period == "day":
+        return Period(zone, 86400, _day, _checked_anchor(anchor, 1, "1 for a day, which has no other anchor"))
     if period == "week":
-        return Period(zone, 7 * 86400, _week(_checked_anchor(anchor, _WEEKDAYS, "a weekday, 1 (Monday) to 7")))
+        return Period(zone, 7 * 86400, _week, _checked_anchor(anchor, 7, "a weekday from 1 (Monday) to 7"))
     if period == "month":
-        return Period(zone, 30 * 86400, _month(_checked_anchor(anchor, _MONTHDAYS, "a day of the month, 1 to 31")))
-    raise InvalidPolicy(f"period {shown(period)}: use hour, day, week or month")
+        return Period(zone, 30 * 86400, _month, _checked_anchor(anchor, 31, "a day of the month from 1 to 31"))
+    raise InvalidPolicy(f"period must be hour, day, week or month, not {shown(period)}")
 
 
-def _checked_anchor(anchor: object, most: int, what: str) -> int:
+def _checked_anchor(anchor: object, most: int, accepted: str) -> int:
     if isinstance(anchor, bool) or not isinstance(anchor, int) or not 1 <= anchor <= most:
-        raise InvalidPolicy(f"anchor {shown(anchor)}: use {what}")
+        raise InvalidPolicy(f"anchor must be {accepted}, not {shown(anchor)}")
     return anchor
 
 
 def _zone(timezone: object) -> ZoneInfo:
-    if not isinstance(timezone, str):
-        raise InvalidPolicy(f"timezone {shown(timezone)}: use an IANA name such as 'Europe/Berlin'")
     try:
-        return ZoneInfo(timezone)
+        if isinstance(timezone, str):
+            return ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidPolicy(
-            f"timezone {shown(timezone)} is not known here: use an IANA name such as 'Europe/Berlin' (package tzdata has them all)"
-        ) from None
+        pass
+    raise InvalidPolicy(
+        f"timezone must be an IANA name such as 'Europe/Berlin', not {shown(timezone)} (if the system lacks time zones, install tzdata)"
+    )

@@ -8,14 +8,15 @@ from typing import ClassVar, Self
 from limiter.limits.checks import checked_name, checked_units
 from limiter.limits.periods import Period, Starts, named_period
 
-_MOST_IN_A_QUOTA = 10**15
+# RFC 9651 allows 15 digits in a header.
+_MOST_IN_A_QUOTA = 10**15 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
     """At most `capacity` units in a calendar period of a time zone: `Quota.daily(10_000, timezone="Europe/Berlin")`.
 
-    `anchor` is the day on which a month begins (31 means the last, where there are fewer) or a week does (1 is Monday).
+    `anchor` is the first day of a month (31 is the last day of a shorter month) or of a week (1 is Monday).
     """
 
     kind: ClassVar[int] = 2
@@ -56,5 +57,5 @@ class Quota:
 
     def starts(self, now_us: int) -> Starts:
         before, this, following, after = self.calendar.starts_around(now_us)
-        # The wire knows no time before 1970, where a clock that was never set may stand.
+        # The wire has no times before 1970, which a clock that was never set may show.
         return max(0, before), max(0, this), max(0, following), max(0, after)

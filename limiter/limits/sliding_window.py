@@ -12,13 +12,13 @@ from limiter.limits.durations import Duration, microseconds, name_of
 # The state in Redis holds times in 40 bits of microseconds.
 _SHORTEST_WINDOW, _LONGEST_WINDOW = 1000, 2**40 - 1
 
-# Admissions in the same slice of a window are counted as one entry: the finer, the more entries.
+# Admissions in the same slice of a window share an entry in Redis.
 _SLICES = 128
 
 
 @dataclass(frozen=True, slots=True)
 class SlidingWindow:
-    """At most `capacity` units in any `window`, wherever it is laid: `SlidingWindow(100, 60)`, `SlidingWindow.per_minute(100)`."""
+    """At most `capacity` units in any `window`, wherever it starts: `SlidingWindow(100, 60)`, `SlidingWindow.per_minute(100)`."""
 
     kind: ClassVar[int] = 0
 
@@ -31,7 +31,7 @@ class SlidingWindow:
         checked_units(self.capacity, "capacity", MOST_UNITS)
         us = microseconds(self.window, "window")
         if not _SHORTEST_WINDOW <= us <= _LONGEST_WINDOW:
-            raise InvalidPolicy(f"window {shown(self.window)} is out of range: use 1ms to 12 days; for longer ones there is Quota")
+            raise InvalidPolicy(f"window must be from 1ms to 12 days, not {shown(self.window)}; use Quota for longer periods")
         object.__setattr__(self, "window", us / 1_000_000)
         object.__setattr__(self, "name", checked_name(self.name or name_of(us), "name"))
 

@@ -10,7 +10,7 @@ from limiter.errors import InvalidPolicy
 from limiter.limits.checks import MOST_UNITS, checked_name, checked_units
 from limiter.limits.durations import Duration, microseconds
 
-# Doubles hold integers exactly up to this.
+# Lua counts in doubles, which hold integers exactly up to this.
 _EXACT = 2**53
 _YEAR = 366 * 86400 * 1_000_000
 
@@ -36,15 +36,17 @@ class TokenBucket:
         us = microseconds(self.per, "per")
         object.__setattr__(self, "per", us / 1_000_000)
         checked_name(self.name, "name")
-        full = self.capacity * us // self.refill
+        full, rate = self.capacity * us // self.refill, f"{self.refill:,} per {self.per:g}s"
         if not 1 <= us <= _YEAR or full > 10 * _YEAR:
-            raise InvalidPolicy(f"refill {self.refill} per {self.per:g}s fills {self.capacity} too slowly: at most 10 years will do")
+            raise InvalidPolicy(f"refill must fill a capacity of {self.capacity:,} within 10 years, not {rate}")
         if self.capacity * self.arguments()[2] > _EXACT:
-            raise InvalidPolicy(f"refill {self.refill} per {self.per:g}s cannot be counted exactly: use a rounder number")
+            raise InvalidPolicy(
+                f"refill must be a number that {self.capacity:,} units can be counted exactly with, not {rate}: use a rounder one"
+            )
 
     @property
     def seconds(self) -> int:
-        """How long an empty bucket takes to be full, in whole seconds, rounded up, for headers."""
+        """How long an empty bucket takes to fill, in whole seconds, rounded up, for headers."""
         return -(-self.capacity * microseconds(self.per, "per") // (self.refill * 1_000_000))
 
     def arguments(self) -> tuple[int, int, int, int]:

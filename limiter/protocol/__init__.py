@@ -1,1 +1,1 @@
-"""The conversation with Redis as pure functions (sans-IO): encode a call, decode its reply."""
+"""The protocol with Redis, without I/O: encode a call, decode its reply."""

@@ -1,13 +1,13 @@
-"""The call to `lua/take.lua`, and its reply: no input, no output.
+"""The call to `lua/take.lua`, and its reply.
 
-`encode` packs groups into one EVALSHA, `decode` reads the integers that come back packed. What both sides must agree on, and does not stand
-in the Lua headers or in `wire.py`, stands here.
+`Call` packs groups into one EVALSHA, `Call.decode` unpacks the integers of the reply. The header of `take.lua` describes both formats.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from functools import lru_cache
 from struct import Struct, unpack
 
 from limiter.decision import Decision
@@ -17,10 +17,10 @@ from limiter.protocol.group import Group, Operation
 from limiter.protocol.resp import pack
 from limiter.protocol.server_clock import ServerClock
 
-# More would hold Redis too long in one go: 128 decisions take it about a millisecond.
+# Redis serves nobody else during a call: 128 decisions take about a millisecond.
 MOST_GROUPS = 128
 
-# A named tuple's own constructor does the same at twice the cost.
+# The same as calling the named tuple, at half the time.
 _new = tuple.__new__
 
 _LINE = Struct(">BHd").pack
@@ -30,7 +30,7 @@ _DENIED, _ALLOWED, _STALE_GENERATION, _STALE_BOUNDS, _UNREADABLE = range(5)
 
 
 class Stale(Enum):
-    """Not decided and nothing charged, because what the call went by is out of date."""
+    """Not decided and nothing charged, because something that the call sent is out of date."""
 
     GENERATION = _STALE_GENERATION
     BOUNDS = _STALE_BOUNDS
@@ -39,12 +39,12 @@ class Stale(Enum):
 Verdict = Decision | Stale
 Outcome = Verdict | BackendError
 
-# Times in microseconds, instead of Redis's.
+# Returns microseconds that replace Redis's time.
 Clock = Callable[[], int]
 
 
 class Call:
-    """Groups on their way: the command to send, and the one to send if Redis does not have the script."""
+    """Several groups as one command; and with the source, for a Redis that does not have the script."""
 
     __slots__ = ("_arguments", "command", "groups")
 
@@ -79,7 +79,7 @@ class Call:
         return pack(b"EVAL", SOURCE, *self._arguments)
 
     def decode(self, reply: bytes) -> tuple[int, list[Outcome], list[int]]:
-        """Redis's time; the verdicts in the order of the groups, or what kept one from being made; and which ask for other bounds."""
+        """Redis's time, an outcome for each group, and the indexes of those with stale calendar bounds."""
         numbers = unpack(f">{len(reply) // 8}q", reply)
         now_us, at = numbers[0], 1
         verdicts: list[Outcome] = []
@@ -100,24 +100,23 @@ class Call:
 
 def _unreadable(group: Group) -> BackendError:
     keys = " or ".join(shown(key) for key in group.keys)
-    return BackendError(f"Redis holds something at {keys} that is no count: does another program use our prefix? Choose another prefix=")
+    return BackendError(f"the value at {keys} in Redis must be a count: if another program uses the same prefix, set another prefix=")
 
 
 def call_for(groups: Sequence[Group], guess: ServerClock, injected: Clock | None) -> Call:
-    """The call for these groups; of one alone whose policies say the same at all times, it is made once."""
     if injected is not None:
         injected_us = injected()
         return Call(groups, injected_us, injected_us)
-    if len(groups) > 1:
-        return Call(groups, guess.now_us())
-    group = groups[0]
-    if group.lone:
-        call: Call = group.lone[0]
-        return call
-    call = Call(groups, guess.now_us())
-    if all(charge.policy.wire.is_constant for charge in group.charges):
-        group.lone.append(call)
-    return call
+    if len(groups) == 1 and groups[0].is_constant:
+        return _call_alone(groups[0])
+    return Call(groups, guess.now_us())
+
+
+# Bounded by its size; never invalidated, as neither the group nor what its policies send changes. Saves 3 of the 11 us of CPU time that a
+# decision of its own takes.
+@lru_cache(maxsize=4096)
+def _call_alone(group: Group) -> Call:
+    return Call([group], 0)
 
 
 __all__ = ["MOST_GROUPS", "Call", "Clock", "Operation", "Outcome", "Stale", "Verdict", "call_for"]

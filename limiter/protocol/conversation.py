@@ -1,7 +1,7 @@
-"""What is said to Redis to have groups decided, whoever carries it: yields commands, is sent the replies, returns the verdicts.
+"""Conversations with Redis, without I/O: generators that yield commands, receive the replies, and return the result.
 
-A command goes out again in two cases only, in both of which nothing was charged: Redis does not have the script, or the calendar
-bounds that a quota sent do not reach to Redis's time.
+A command is sent again in two cases only, and in both nothing was charged: Redis does not have the script, or the calendar bounds that a
+quota sent do not include Redis's time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def converse(groups: Sequence[Group], guess: ServerClock, injected: Clock | None
     try:
         now_us, verdicts, stale = call.decode(accepted(reply))
     except (TypeError, IndexError, struct.error):
-        raise BackendError(f"Redis answered {shown(reply)}, which the script never does: is something else between?") from None
+        raise BackendError(f"Redis must answer packed integers, not {shown(reply)}: check what is between this program and Redis") from None
     if stale:
         guess.learn(now_us)
         again = yield from converse([groups[i] for i in stale], guess, injected)
@@ -40,7 +40,7 @@ def converse(groups: Sequence[Group], guess: ServerClock, injected: Clock | None
 
 
 def erase(group: Group) -> Conversation[None]:
-    """Forget the states of a group."""
+    """Delete the states of a group."""
     accepted((yield pack(b"DEL", *group.keys)))
 
 

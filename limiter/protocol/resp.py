@@ -1,4 +1,4 @@
-"""Redis's wire format, by hiredis: words to bytes, bytes to replies."""
+"""Redis's wire format, by hiredis."""
 
 from typing import Any, cast
 
@@ -8,10 +8,10 @@ NO_REPLY = object()
 
 
 def pack(*words: bytes | str) -> bytes:
-    """A command."""
+    """A command as bytes."""
     return cast("bytes", hiredis.pack_command(cast("Any", words)))
 
 
 def reader() -> hiredis.Reader:
-    """What is fed bytes and gives replies, NO_REPLY where there is none yet; an error that Redis replied is a reply."""
+    """Is fed bytes and returns replies, or NO_REPLY if none is complete. An error from Redis is a reply too."""
     return hiredis.Reader(notEnoughData=NO_REPLY)

@@ -1,14 +1,15 @@
-"""One connection for an event loop: as `blocking.py`, with the waiting left to asyncio and the deadlines to who calls."""
+"""One connection for an event loop. Unlike `link.py`, it leaves deadlines to the caller."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 import hiredis
 import redis
 import redis.asyncio
 
+from limiter.driver import drive_async
 from limiter.errors import BackendError
 from limiter.protocol.conversation import Conversation
 from limiter.protocol.resp import NO_REPLY, reader
@@ -25,9 +26,7 @@ class AsyncLink:
     def __init__(self, connection: redis.asyncio.Connection) -> None:
         self._connection = connection
         self._reader = reader()
-        # redis-py has no public way to its streams.
-        self._in = cast("asyncio.StreamReader", connection._reader)  # noqa: SLF001
-        self._out = cast("asyncio.StreamWriter", connection._writer)  # noqa: SLF001
+        self._in, self._out = _streams(connection)
 
     @classmethod
     async def open(cls, connection: redis.asyncio.Connection) -> Self:
@@ -38,7 +37,7 @@ class AsyncLink:
             link = cls(connection)
             await link.talk(introduction(connection, credentials))
         except BaseException as error:
-            await connection.disconnect(nowait=True)
+            await _abort(connection)
             if isinstance(error, redis.RedisError | OSError):
                 raise BackendError(f"cannot connect to Redis: {error}") from None
             raise
@@ -46,11 +45,17 @@ class AsyncLink:
 
     @property
     def is_fresh(self) -> bool:
-        """A server that went away shows as the end of the stream."""
+        """Whether the server has not closed the connection: that would show as the end of the stream."""
         return not self._in.at_eof() and not self._out.is_closing()
 
-    async def exchange(self, command: bytes) -> Any:
-        """The reply, an error that Redis replied among them; or BackendError, and the link is of no more use."""
+    async def talk(self, conversation: Conversation[T]) -> T:
+        """Carry out a conversation. After a BackendError from the connection itself, the link must not be used again."""
+        return await drive_async(conversation, self._exchange)
+
+    async def close(self) -> None:
+        await _abort(self._connection)
+
+    async def _exchange(self, command: bytes) -> Any:
         try:
             self._out.write(command)
             while (reply := self._reader.gets()) is NO_REPLY:
@@ -62,15 +67,15 @@ class AsyncLink:
             raise BackendError(f"the connection to Redis failed: {error}") from None
         return reply
 
-    async def talk(self, conversation: Conversation[T]) -> T:
-        """Carry a conversation to its end."""
-        try:
-            command = next(conversation)
-            while True:
-                command = conversation.send(await self.exchange(command))
-        except StopIteration as end:
-            result: T = end.value
-            return result
 
-    async def close(self) -> None:
-        await self._connection.disconnect(nowait=True)
+def _streams(connection: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    # redis-py has no public access to its streams.
+    return connection._reader, connection._writer  # noqa: SLF001
+
+
+async def _abort(connection: redis.asyncio.Connection) -> None:
+    """Close without waiting for the peer: a TLS shutdown takes a round trip, and the event loop may end before it is over."""
+    _, out = _streams(connection)
+    if out is not None:
+        out.transport.abort()
+    await connection.disconnect(nowait=True)

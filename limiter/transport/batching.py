@@ -1,9 +1,9 @@
-"""Batching: while Redis decides one call, the next is filled; nothing waits when idle.
+"""Batching: while Redis decides one call, callers gather for the next. Without load, nothing is delayed.
 
-Two calls at most are under way, each on a connection of its own: one with Redis, while the answers of the other are handed out and its
-callers come back. Under load a batch grows by itself, up to MOST_GROUPS. Each caller has its own deadline, and one timer sees to all of
-them; a caller that is cancelled or out of time leaves its place, and disturbs nobody. A flight that nobody waits for any more is given up,
-and its connection with it: its reply would come between those of later ones.
+At most two calls are in flight, each on its own connection: Redis works on one while the results of the other are delivered and its
+callers return. Under load a batch grows, up to MOST_GROUPS. Each caller has its own deadline, and one timer serves all of them. A caller
+that is cancelled or out of time leaves without effect on the others. A call in flight that nobody waits for is abandoned together with its
+connection, because its reply would arrive among those of later calls.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from limiter.transport.failure import undecided
 
 _LANES = 2
 
-# Fewer are decided sooner in one call than in two.
+# Fewer groups than this are decided sooner in one call than in two.
 _WORTH_SHARING = 32
 
 
-class Answer(Protocol):
-    """Where a verdict goes, or the error instead: a future, or what does without the turn of the loop that a future takes.
+class Recipient(Protocol):
+    """Receives one verdict, or the error instead: a Future, or an object that does without the loop iteration that a Future costs.
 
-    It is called amid others of its batch, so it raises nothing; and from then on it is done.
+    Its batch is delivered in one go, so these methods must not raise. After either setter, `done` must return True.
     """
 
     def done(self) -> bool: ...
@@ -38,45 +38,45 @@ class Answer(Protocol):
     def set_exception(self, error: BackendError, /) -> None: ...
 
 
-# A caller: what it asks, until when it waits (monotonic), and where its answer goes. (A plain tuple, as there is one for every decision.)
-Waiter = tuple[Group, float, Answer]
+# What the caller asks, its deadline (monotonic), and its recipient. A plain tuple, because every decision creates one.
+Waiter = tuple[Group, float, Recipient]
 
 
 def _fail(waiter: Waiter, error: BackendError) -> None:
-    group, _, answer = waiter
-    if answer.done():
+    group, _, recipient = waiter
+    if recipient.done():
         return
     try:
-        answer.set_result(undecided(group, error))
+        recipient.set_result(undecided(group, error))
     except BackendError:
-        # Each caller gets an error of its own: a shared one would gather all their tracebacks.
-        answer.set_exception(type(error)(*error.args))
+        # One error for each caller: a shared one would collect the tracebacks of all of them.
+        recipient.set_exception(type(error)(*error.args))
 
 
 class Lane:
-    """A connection, and the callers whose call is under way on it."""
+    """A connection, and the batch in flight on it."""
 
-    __slots__ = ("_link", "_open_link", "flight", "flying", "task")
+    __slots__ = ("_link", "_open_link", "_timeout", "in_flight", "task")
 
     def __init__(self, open_link: Callable[[], Awaitable[AsyncLink]]) -> None:
         self._open_link = open_link
         self._link: AsyncLink | None = None
+        self._timeout = asyncio.timeout(None)
         self.task: asyncio.Task[None] | None = None
-        self.flying: list[Waiter] = []
-        self.flight = asyncio.timeout(None)
+        self.in_flight: list[Waiter] = []
 
-    async def fly(self, batch: list[Waiter], conversation: Conversation[list[Outcome]]) -> None:
-        self.flying = batch
+    async def carry(self, batch: list[Waiter], conversation: Conversation[list[Outcome]]) -> None:
+        self.in_flight = batch
         try:
-            async with asyncio.timeout(None) as self.flight:
+            async with asyncio.timeout(None) as self._timeout:
                 link = await self._ready_link()
                 outcomes = await link.talk(conversation)
         except TimeoutError:
-            # Nobody waits: the timer has answered them all.
+            # Only `abandon` sets a timeout: the whole batch is done.
             await self.drop_link()
-        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+        except Exception as error:  # noqa: BLE001 - after any failure, every caller must get an answer
             await self.drop_link()
-            failure = error if isinstance(error, BackendError) else BackendError(f"Redis was not understood: {error!r}")
+            failure = error if isinstance(error, BackendError) else BackendError(f"the exchange with Redis failed: {error!r}")
             for waiter in batch:
                 _fail(waiter, failure)
         else:
@@ -85,12 +85,12 @@ class Lane:
                     _fail(waiter, outcome)
                 elif not waiter[2].done():
                     waiter[2].set_result(outcome)
-        self.flying = []
+        self.in_flight = []
 
-    def give_up(self, now: float) -> None:
-        """End a flight that nobody waits for; once only, as it takes the loop a turn or two."""
-        self.flying = []
-        self.flight.reschedule(now)
+    def abandon(self, now: float) -> None:
+        """End a call that nobody waits for. It ends some loop iterations later, so an empty batch keeps it from being abandoned twice."""
+        self.in_flight = []
+        self._timeout.reschedule(now)
 
     async def drop_link(self) -> None:
         link, self._link = self._link, None
@@ -105,7 +105,7 @@ class Lane:
 
 
 class Batcher:
-    """The callers of one event loop, and the lanes on which they go."""
+    """The callers of one event loop, and the lanes that carry their groups."""
 
     def __init__(
         self,
@@ -120,8 +120,8 @@ class Batcher:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
-    def submit(self, group: Group, deadline_at: float, answer: Answer) -> None:
-        self._waiting.append((group, deadline_at, answer))
+    def submit(self, group: Group, deadline_at: float, recipient: Recipient) -> None:
+        self._waiting.append((group, deadline_at, recipient))
         if not self._starting:
             self._start()
         if self._timer is None or deadline_at < self._timer_at:
@@ -130,7 +130,7 @@ class Batcher:
     async def close(self) -> None:
         if self._timer:
             self._timer.cancel()
-        unanswered = [waiter for lane in self._lanes for waiter in lane.flying] + [*self._waiting]
+        unanswered = self._callers()
         working = [lane.task for lane in self._lanes if lane.task]
         for task in working:
             task.cancel()
@@ -141,8 +141,11 @@ class Batcher:
         for lane in self._lanes:
             await lane.drop_link()
 
+    def _callers(self) -> list[Waiter]:
+        return [waiter for lane in self._lanes for waiter in lane.in_flight] + [*self._waiting]
+
     def _start(self) -> None:
-        """Let a lane that is free take those who wait, once all who come in this turn of the loop are there."""
+        """Start an idle lane. Its task runs after this loop iteration, so that its first batch holds all callers of the iteration."""
         for lane in self._lanes:
             if lane.task is None:
                 self._starting = True
@@ -155,14 +158,14 @@ class Batcher:
             while batch := self._next_batch(lane):
                 if self._waiting:
                     self._start()
-                await lane.fly(batch, self._converse([group for group, _, _ in batch]))
+                await lane.carry(batch, self._converse([group for group, _, _ in batch]))
         finally:
-            lane.task, lane.flying = None, []
+            lane.task, lane.in_flight = None, []
 
     def _next_batch(self, lane: Lane) -> list[Waiter]:
         most = MOST_GROUPS
-        if len(self._waiting) > _WORTH_SHARING and not any(other.flying for other in self._lanes if other is not lane):
-            # Half for the other lane: so that it is with Redis while the answers of these are handed out.
+        if len(self._waiting) > _WORTH_SHARING and not any(other.in_flight for other in self._lanes if other is not lane):
+            # Half for the other lane, so that Redis works on it while the results of this one are delivered.
             most = min(most, (len(self._waiting) + 1) // 2)
         batch: list[Waiter] = []
         while self._waiting and len(batch) < most:
@@ -180,14 +183,13 @@ class Batcher:
     def _on_time(self) -> None:
         now = time.monotonic()
         self._timer = None
-        late = BackendTimeout("Redis did not answer within the deadline")
-        flying = [waiter for lane in self._lanes for waiter in lane.flying]
-        for waiter in (*flying, *self._waiting):
+        callers = self._callers()
+        for waiter in callers:
             if waiter[1] <= now:
-                _fail(waiter, late)
+                _fail(waiter, BackendTimeout("Redis did not answer within the deadline"))
         self._waiting = deque(waiter for waiter in self._waiting if not waiter[2].done())
         for lane in self._lanes:
-            if lane.flying and all(answer.done() for _, _, answer in lane.flying):
-                lane.give_up(self.loop.time())
-        if left := [deadline_at for _, deadline_at, answer in (*flying, *self._waiting) if not answer.done()]:
-            self._set_timer(min(left))
+            if lane.in_flight and all(recipient.done() for _, _, recipient in lane.in_flight):
+                lane.abandon(self.loop.time())
+        if open_deadlines := [deadline_at for _, deadline_at, recipient in callers if not recipient.done()]:
+            self._set_timer(min(open_deadlines))

@@ -1,7 +1,7 @@
-"""Connections to Redis as a limiter needs them: made by redis-py, from a URL or like those of a client that the caller has.
+"""Connections to Redis: redis-py opens them, from a URL or with the options of the caller's client.
 
-What differs from redis-py's own ways: nothing is retried (a command sent twice charges twice), and redis-py sees only to the socket
-(TLS, unix paths, Sentinel). The first words on it are ours, as `introduction`: so each of them is within the caller's deadline.
+Two things differ from redis-py's defaults. Nothing is retried, because a command that is sent twice charges twice. And redis-py only
+opens the socket (TLS, unix paths, Sentinel); the handshake is ours, as `introduction`, so that the caller's deadline covers it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _OURS = {
     "health_check_interval": 0,
     "decode_responses": False,
     "protocol": 2,
-    # Called instead of redis-py's own handshake.
+    # Replaces redis-py's handshake by a no-op.
     "redis_connect_func": id,
 }
 
 
 def introduction(connection: Any, credentials: tuple[str, ...]) -> Conversation[None]:
-    """The first words on a connection: who we are, and which database we mean."""
+    """Authenticate and select the database."""
     if credentials:
         accepted((yield pack("AUTH", *credentials)))
     if connection.db:
@@ -40,7 +40,6 @@ def introduction(connection: Any, credentials: tuple[str, ...]) -> Conversation[
 
 
 def provider_of(connection: Any) -> CredentialProvider | None:
-    """Who knows the connection's name and password, if it has any."""
     if connection.credential_provider:
         provider: CredentialProvider = connection.credential_provider
         return provider
@@ -50,13 +49,11 @@ def provider_of(connection: Any) -> CredentialProvider | None:
 
 
 def sync_factory(source: str | redis.Redis) -> Callable[[], redis.Connection]:
-    """What makes the connections of a Limiter."""
     pool = _pool(source, redis.Redis, "redis.Redis")
     return _factory(pool, Retry(NoBackoff(), 0))
 
 
 def async_factory(source: str | redis.asyncio.Redis) -> Callable[[], redis.asyncio.Connection]:
-    """What makes the connections of an AsyncLimiter."""
     pool = _pool(source, redis.asyncio.Redis, "redis.asyncio.Redis")
     return _factory(pool, AsyncRetry(NoBackoff(), 0))
 
@@ -69,7 +66,7 @@ def _pool(source: Any, client: Any, name: str) -> Any:
             raise InvalidPolicy(f"Redis URL {_without_password(source)!r}: {error}") from None
     if isinstance(source, client):
         return source.connection_pool
-    raise InvalidPolicy(f"{type(source).__name__} is no Redis to connect to: use a URL such as 'redis://localhost' or a {name}")
+    raise InvalidPolicy(f"source must be a URL such as 'redis://localhost' or a {name}, not {type(source).__name__}")
 
 
 def _without_password(url: str) -> str:

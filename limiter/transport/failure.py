@@ -1,4 +1,4 @@
-"""What a caller is told when Redis does not decide: what the policies of the decision say."""
+"""The decision when Redis does not decide: the failure modes of its policies make it."""
 
 from limiter.decision import Decision
 from limiter.errors import BackendError
@@ -6,7 +6,7 @@ from limiter.protocol.group import Group
 
 
 def undecided(group: Group, error: BackendError) -> Decision:
-    """A degraded decision by the strictest of the policies, or the error where one of them names no failure mode."""
+    """Return a degraded decision by the strictest failure mode; raise the error if a policy has none."""
     modes = {charge.policy.failure for charge in group.charges}
     if "closed" in modes:
         return Decision(False, group.charges, degraded=f"{error}; refused, as the policy fails closed")

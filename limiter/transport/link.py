@@ -1,7 +1,7 @@
-"""One connection, for one thread at a time: a command out, a reply back, all within a deadline.
+"""One connection, for one thread at a time. It sends a command and returns the reply, within a deadline.
 
-redis-py connects (TLS, passwords, unix sockets, Sentinel); the exchange itself is on the socket, so that *every* wait is bounded by
-what is left until the deadline, and costs no more than it must.
+redis-py opens the connection (TLS, passwords, unix sockets, Sentinel). Commands and replies go through the socket directly, so that
+the deadline bounds *every* wait.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 import hiredis
 import redis
 
+from limiter.driver import drive
 from limiter.errors import BackendError, BackendTimeout
 from limiter.protocol.conversation import Conversation
 from limiter.protocol.resp import NO_REPLY, reader
@@ -24,8 +25,9 @@ from limiter.transport.connections import introduction, provider_of
 T = TypeVar("T")
 
 _CHUNK = 65536
-_MOMENT = 0.0002
-_NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+# Seconds after a reply during which a connection counts as open without a check.
+_FRESH_FOR = 0.0002
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Link:
@@ -44,7 +46,7 @@ class Link:
             raise BackendTimeout("Redis did not accept a connection within the deadline") from None
         except (redis.RedisError, OSError) as error:
             raise BackendError(f"cannot connect to Redis: {error}") from None
-        # redis-py has no public way to its socket.
+        # redis-py has no public access to its socket.
         self._socket = cast("socket.socket", connection._sock)  # noqa: SLF001
         self._socket.setblocking(False)
         self._pending: Callable[[], int] | None = getattr(self._socket, "pending", None)
@@ -58,14 +60,20 @@ class Link:
 
     @property
     def is_fresh(self) -> bool:
-        """Nothing has arrived unasked: a server that went away shows as the end of the stream.
+        """Whether the server has not closed the connection: that would show as readable data.
 
-        Not looked for within a moment of its last answer, when the look would cost more than it is likely to find.
+        Just after a reply, the check would cost more than it is likely to find, and is skipped.
         """
-        return time.monotonic() - self._answered_at < _MOMENT or not self._poller.poll(0)
+        return time.monotonic() - self._answered_at < _FRESH_FOR or not self._poller.poll(0)
 
-    def exchange(self, command: bytes, deadline_at: float) -> Any:
-        """The reply, an error that Redis replied among them; or BackendError, and the link is of no more use."""
+    def talk(self, conversation: Conversation[T], deadline_at: float) -> T:
+        """Carry out a conversation. After a BackendError from the connection itself, the link must not be used again."""
+        return drive(conversation, lambda command: self._exchange(command, deadline_at))
+
+    def close(self) -> None:
+        self._connection.disconnect()  # type: ignore[no-untyped-call]
+
+    def _exchange(self, command: bytes, deadline_at: float) -> Any:
         try:
             self._send(command, deadline_at)
             while (reply := self._reader.gets()) is NO_REPLY:
@@ -75,36 +83,23 @@ class Link:
         self._answered_at = time.monotonic()
         return reply
 
-    def talk(self, conversation: Conversation[T], deadline_at: float) -> T:
-        """Carry a conversation to its end."""
-        try:
-            command = next(conversation)
-            while True:
-                command = conversation.send(self.exchange(command, deadline_at))
-        except StopIteration as end:
-            result: T = end.value
-            return result
-
-    def close(self) -> None:
-        self._connection.disconnect()  # type: ignore[no-untyped-call]
-
     def _send(self, command: bytes, deadline_at: float) -> None:
         while command:
             try:
                 sent = self._socket.send(command)
-            except _NOT_NOW:
+            except _WOULD_BLOCK:
                 self._await(select.POLLOUT, deadline_at)
             else:
                 command = command[sent:]
 
     def _receive(self, deadline_at: float) -> bytes:
         while True:
-            # A TLS layer may hold what the socket no longer does.
+            # TLS may have decrypted data that the socket no longer shows.
             if self._pending is None or not self._pending():
                 self._await(select.POLLIN, deadline_at)
             try:
                 received = self._socket.recv(_CHUNK)
-            except _NOT_NOW:
+            except _WOULD_BLOCK:
                 continue
             if not received:
                 raise BackendError("Redis closed the connection before it answered")
@@ -113,7 +108,7 @@ class Link:
     def _await(self, event: int, deadline_at: float) -> None:
         if event != select.POLLIN:
             self._poller.modify(self._socket, event)
-        # At least a moment: a reply that is there is read, even by a caller that was held up until after its deadline.
+        # At least 1 ms: a reply that has arrived is read even if the caller was held up until after its deadline.
         ready = self._poller.poll(max(1, (deadline_at - time.monotonic()) * 1000))
         if event != select.POLLIN:
             self._poller.modify(self._socket, select.POLLIN)

@@ -1,4 +1,4 @@
-"""The fast way to tell a decision says the same as the library's own."""
+"""Decisions as answers of the data plane."""
 
 import json
 
@@ -46,14 +46,14 @@ def texts(answer):
 @given(
     st.lists(st.tuples(used, waits, resets), min_size=len(LIMITS), max_size=len(LIMITS)), st.booleans(), st.sampled_from(["delta", "epoch"])
 )
-def test_the_headers_are_those_of_the_decision(numbers, allowed, reset):
+def test_the_header_lines_are_those_of_decision_headers(numbers, allowed, reset):
     blocking = any(wait for (_, wait, _), limit in zip(numbers, LIMITS, strict=True) if not limit.shadow)
     decision = decided(allowed or not blocking, numbers)
     expected = {name.lower(): value for name, value in decision.headers(reset).items()}
     assert texts(told(decision, reset=reset)) == expected
 
 
-def test_a_denial_names_every_limit_that_has_no_room():
+def test_a_denial_names_every_limit_without_room():
     answer = told(decided(False, [(100, 5_000_000, 60_000_000), (7, 0, 1), (50, 90_100_000, 1), (3, 0, 1), (1, 0, 1)]))
     body = json.loads(answer.body)
     assert answer.status == 429
@@ -62,7 +62,7 @@ def test_a_denial_names_every_limit_that_has_no_room():
     assert body["detail"] == "The limit 'burst' allows 50; try again in 91 s."
 
 
-def test_what_can_never_pass_has_no_retry_after():
+def test_a_request_that_can_never_pass_has_no_retry_after():
     answer = told(decided(False, [(0, -1, 0), (7, 9_000_000, 1), (0, 0, 1), (3, 0, 1), (1, 0, 1)]), should_retry=True)
     names = dict(answer.headers)
     assert b"retry-after" not in names
@@ -71,7 +71,7 @@ def test_what_can_never_pass_has_no_retry_after():
 
 
 @pytest.mark.parametrize(("wait_us", "should_retry"), [(60_000_000, None), (60_000_001, b"false")])
-def test_hints_for_generated_clients_are_there_when_asked_for(wait_us, should_retry):
+def test_hints_for_generated_clients_are_opt_in(wait_us, should_retry):
     decision = decided(False, [(100, wait_us, 61_000_000), (7, 0, 1), (0, 0, 1), (3, 0, 1), (1, 0, 1)])
     names = dict(told(decision, should_retry=True, retry_after_ms=True).headers)
     assert names[b"retry-after-ms"] == b"%d" % -(-wait_us // 1000)

@@ -1,4 +1,4 @@
-"""A limiter of either client, by a clock that a test moves, for as long as a module of tests lasts."""
+"""Limiters of either client with an injected clock, and servers that can fail."""
 
 import uuid
 
@@ -23,13 +23,13 @@ def limiter(request, server, clock):
 
 @pytest.fixture(scope="module")
 def own_server():
-    """One that a test may stop, kill or hold up; it is running again for the next."""
+    """A server that a test may stop, kill or pause, and must leave running."""
     with redis_server() as running:
         yield running
 
 
 @pytest.fixture
 def relay(server):
-    """A way to the server of the run that can fail."""
+    """A relay to the shared server, which can fail."""
     with relay_to(server.port) as running:
         yield running

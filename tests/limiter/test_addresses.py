@@ -1,4 +1,4 @@
-"""Addresses, as limits by address, allow-lists and trusted proxies read them."""
+"""IP addresses as subjects."""
 
 import pytest
 

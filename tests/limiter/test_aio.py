@@ -1,10 +1,10 @@
-"""What is AsyncLimiter's own: the event loops that it serves."""
+"""AsyncLimiter only: event loops, tasks and cancellation."""
 
 import asyncio
 
 import pytest
 
-from limiter import AsyncLimiter, LimiterError, LimitExceeded, Policy, SlidingWindow
+from limiter import AsyncLimiter, Charge, LimiterError, LimitExceeded, Policy, SlidingWindow
 
 POLICY = Policy("async", [SlidingWindow(5, 60)])
 
@@ -34,14 +34,42 @@ def test_a_limiter_serves_one_event_loop_after_another(server, prefix):
     assert [asyncio.run(take()) for _ in range(3)] == [1, 2, 3]
 
 
-def test_a_limiter_may_be_made_outside_of_any_event_loop(server, prefix):
-    """As a module's global is; only its calls need one."""
+def test_a_limiter_can_be_created_outside_an_event_loop(server, prefix):
+    """A module may hold one in a global; only its calls need an event loop."""
     limiter = AsyncLimiter(server.url, prefix=prefix)
     with pytest.raises(RuntimeError, match="no running event loop"):
-        limiter.take(POLICY, "key")
+        limiter.take(POLICY, "key").send(None)
 
 
-def test_nothing_blocks_the_event_loop_while_redis_is_asked(relay, prefix):
+def test_every_verb_can_be_a_task(server, prefix):
+    async def scenario():
+        async with AsyncLimiter(server.url, prefix=prefix, deadline=10) as limiter:
+            lone = asyncio.create_task(limiter.take(POLICY, "key"))
+            async with asyncio.TaskGroup() as group:
+                peek = group.create_task(limiter.peek(POLICY, "other", 5))
+                refund = group.create_task(limiter.refund(POLICY, "other"))
+                many = group.create_task(limiter.take_many([Charge(POLICY, "other")]))
+                states = group.create_task(limiter.inspect(POLICY, "other"))
+                group.create_task(limiter.enforce(POLICY, "other"))
+                group.create_task(limiter.wait(POLICY, "other", timeout=1))
+                group.create_task(limiter.reset(POLICY, "third"))
+            return [await lone, peek.result(), refund.result(), *many.result(), states.result()]
+
+    *decisions, states = asyncio.run(scenario())
+    assert all(decisions)
+    assert states[0].capacity == 5
+
+
+def test_a_verb_that_is_not_awaited_charges_nothing(server, prefix):
+    async def scenario():
+        async with AsyncLimiter(server.url, prefix=prefix, deadline=10) as limiter:
+            limiter.take(POLICY, "key").close()
+            return (await limiter.inspect(POLICY, "key"))[0].used
+
+    assert asyncio.run(scenario()) == 0
+
+
+def test_waiting_for_redis_does_not_block_the_event_loop(relay, prefix):
     async def scenario():
         async with AsyncLimiter(relay.url, prefix=prefix, deadline=10) as limiter:
             await limiter.take(POLICY, "key")
@@ -56,7 +84,7 @@ def test_nothing_blocks_the_event_loop_while_redis_is_asked(relay, prefix):
     asyncio.run(scenario())
 
 
-def test_a_limited_coroutine_is_awaited_as_long_as_there_is_room(server, prefix):
+def test_a_limited_coroutine_function_runs_while_there_is_room(server, prefix):
     async def scenario():
         async with AsyncLimiter(server.url, prefix=prefix, deadline=10) as limiter:
 

@@ -33,7 +33,7 @@ def test_an_allowance_has_the_headers_of_the_contract():
     }
 
 
-def test_a_denial_adds_when_to_come_back_and_that_it_is_not_to_be_kept():
+def test_a_denial_adds_retry_after_and_cache_control():
     told = headers([STANDARD], False, (100, 17_000_001, 59_000_000), (800, 0, 3_120_000_000))
     assert told["Retry-After"] == "18"
     assert told["Cache-Control"] == "no-store"
@@ -47,13 +47,13 @@ def test_retry_after_is_that_of_the_limit_that_blocks_longest():
     assert told["X-RateLimit-Limit"] == "1000"
 
 
-def test_reset_may_be_told_as_a_unix_time():
+def test_reset_can_be_a_unix_time():
     told = headers([STANDARD], True, (58, 0, 17_000_000), (59, 0, 3_120_000_000), reset="epoch")
     assert told["X-RateLimit-Reset"] == "1800000018"
     assert told["RateLimit"] == '"minute";r=42;t=17, "hour";r=941;t=3120'
 
 
-def test_a_wait_of_less_than_a_second_is_told_as_one():
+def test_a_wait_is_rounded_up_to_a_whole_second():
     """0 would invite at once; a fraction makes some clients raise."""
     assert headers([BURST], False, (50, 1, 2_500_000))["Retry-After"] == "1"
 
@@ -65,19 +65,34 @@ def test_a_cost_that_can_never_pass_has_no_retry_after():
     assert told["RateLimit"] == '"burst";r=50;t=0'
 
 
-def test_limits_of_one_name_are_told_apart_by_their_policies():
+def test_limits_of_one_name_are_prefixed_with_their_policies():
     told = headers([STANDARD, DAILY], True, *[(1, 0, 1_000_000)] * 4)
     assert [name for name, _ in parsed(told["RateLimit"])] == ["minute", "standard.hour", "day", "daily.hour"]
     assert [name for name, _ in parsed(told["RateLimit-Policy"])] == ["minute", "standard.hour", "day", "daily.hour"]
 
 
-def test_shadow_limits_are_not_told():
+def test_limits_of_several_subjects_have_different_names():
+    charges = (Charge(STANDARD, "a"), Charge(STANDARD, "b"), Charge(Policy("other", [SlidingWindow(1, 60, "standard.hour")]), "c"))
+    told = Decision(True, charges, [1, 0, 1_000_000] * 5, NOW).headers()
+    expected = ["standard.minute", "standard.hour", "standard.minute.2", "standard.hour.2", "standard.hour.3"]
+    assert [name for name, _ in parsed(told["RateLimit"])] == expected
+    assert [name for name, _ in parsed(told["RateLimit-Policy"])] == expected
+
+
+def test_the_largest_quota_is_a_valid_header():
+    policy = Policy("large", [Quota.daily(999_999_999_999_999)])
+    told = headers([policy], True, (0, 0, 0))
+    assert parsed(told["RateLimit-Policy"]) == [("day", {"q": 999_999_999_999_999, "w": 86_400})]
+    assert parsed(told["RateLimit"]) == [("day", {"r": 999_999_999_999_999, "t": 0})]
+
+
+def test_shadow_limits_are_not_in_headers():
     policy = Policy("trial", [SlidingWindow(100, 60), SlidingWindow(5, 3600, shadow=True)])
     assert headers([policy], True, (1, 0, 60_000_000), (5, 3_600_000_000, 3_600_000_000))["RateLimit"] == '"minute";r=99;t=60'
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-def test_a_degraded_decision_tells_nothing_that_it_does_not_know(allowed):
+def test_a_degraded_decision_has_no_figures(allowed):
     told = Decision(allowed, (Charge(STANDARD, "key"),), degraded="Redis is down").headers()
     assert told == ({} if allowed else {"Cache-Control": "no-store"})
 
@@ -86,7 +101,7 @@ numbers = st.tuples(st.integers(0, 200), st.just(0) | st.integers(1, 10**13), st
 
 
 @given(st.booleans(), numbers, numbers, st.from_regex(r"[A-Za-z0-9_.*/-]{1,64}", fullmatch=True))
-def test_any_decision_is_told_in_lists_of_strings_with_whole_numbers(allowed, one, other, name):
+def test_headers_are_structured_lists_of_strings_with_whole_numbers(allowed, one, other, name):
     policy = Policy("any", [SlidingWindow(100, 60, name), SlidingWindow(150, 3600, f"x{name}"[:64])])
     if not allowed and not one[1] and not other[1]:
         one = (one[0], 1, one[2])

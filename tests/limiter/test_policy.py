@@ -1,5 +1,8 @@
 """A policy: limits under one name."""
 
+import copy
+import pickle
+
 import pytest
 
 from limiter import InvalidPolicy, Policy, Quota, SlidingWindow, TokenBucket
@@ -20,7 +23,7 @@ def test_policies_of_the_same_name_and_limits_are_equal():
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "{a}", "x" * 65, None, 5, "a\n", "\x00"])
-def test_a_policys_name_is_plain(name):
+def test_a_policy_name_has_few_characters(name):
     with pytest.raises(InvalidPolicy, match=r"^policy"):
         Policy(name, [SlidingWindow(1, 60)])
 
@@ -28,24 +31,36 @@ def test_a_policys_name_is_plain(name):
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
-        ([], "policy 'p' has 0 limits: give it 1 to 16"),
-        ({}, "policy 'p' has 0 limits"),
-        ([SlidingWindow(1, n) for n in range(1, 18)], "policy 'p' has 17 limits"),
-        ("100/minute", r"limits '100/minute' are no list: use \['100/minute'\]"),
-        (SlidingWindow(1, 60), r"limits SlidingWindow\(.+ are no list"),
-        (None, "limits None are no list"),
-        ([100], "policy 'p': 100 is no limit"),
-        ([None], "policy 'p': None is no limit"),
-        ([b"100/minute"], "policy 'p': b'100/minute' is no limit"),
-        (["100/fortnite"], "limit '100/fortnite'.*window 'fortnite' is no length of time"),
-        ([SlidingWindow(1, 60), SlidingWindow(2, 60)], "policy 'p' has two limits named 'minute'"),
-        ([SlidingWindow(1, 60, "burst"), TokenBucket(2, 60)], "policy 'p' has two limits named 'burst'"),
+        ([], "policy 'p' must have 1 to 16 limits, not 0"),
+        ({}, "policy 'p' must have 1 to 16 limits, not 0"),
+        ([SlidingWindow(1, n) for n in range(1, 18)], "policy 'p' must have 1 to 16 limits, not 17"),
+        ("100/minute", r"limits must be a list such as \['100/minute'\], not '100/minute'"),
+        (SlidingWindow(1, 60), r"limits must be a list such as \[SlidingWindow\(.+\], not SlidingWindow\("),
+        (None, r"limits must be a list such as \[None\], not None"),
+        ([100], "policy 'p' must have limits of type .+, not 100"),
+        ([None], "policy 'p' must have limits of type .+, not None"),
+        ([b"100/minute"], "policy 'p' must have limits of type .+, not b'100/minute'"),
+        (["100/fortnite"], "limit '100/fortnite'.*window must be .+, not 'fortnite'"),
+        ([SlidingWindow(1, 60), SlidingWindow(2, 60)], "policy 'p' must have limits of different names, not 'minute' twice"),
+        ([SlidingWindow(1, 60, "burst"), TokenBucket(2, 60)], "policy 'p' must have limits of different names, not 'burst' twice"),
     ],
 )
-def test_limits_that_cannot_be_are_refused_by_name(limits, said):
+def test_an_invalid_limit_is_an_error_that_names_it(limits, said):
     with pytest.raises(InvalidPolicy, match=f"^{said}"):
         Policy("p", limits)
 
 
-def test_two_windows_of_one_length_may_stand_together_under_two_names():
+def test_a_policy_can_have_two_windows_of_one_length_under_two_names():
     assert len(Policy("p", [SlidingWindow(1, 60), SlidingWindow(2, 60, "other")]).limits) == 2
+
+
+def test_every_policy_can_be_pickled_and_copied():
+    limits = [SlidingWindow(1, 60), TokenBucket(2, 60), Quota.hourly(3), Quota.daily(4), Quota.weekly(5, anchor=7), Quota.monthly(6)]
+    policy = Policy("every", limits, failure="closed")
+    for other in (pickle.loads(pickle.dumps(policy)), copy.copy(policy), copy.deepcopy(policy)):  # noqa: S301 - pickled here
+        assert (other, hash(other)) == (policy, hash(policy))
+        assert other.wire.at(10**15) == policy.wire.at(10**15)
+
+
+def test_policies_of_one_name_have_different_hashes():
+    assert len({hash(Policy("own", [SlidingWindow(capacity, 60)])) for capacity in range(1, 1001)}) == 1000

@@ -1,4 +1,4 @@
-"""What is Limiter's own: threads, processes and forks; and that the ceiling holds among all of them."""
+"""Limiter only: threads, processes and forks, and a ceiling that holds across all of them."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from support.clock import eventually
 
 POLICY = Policy("sync", [SlidingWindow(1000, 3600)])
 
-# Begins when it is told to, so that all of them are at it at the same time.
+# Waits for a line on stdin, so that all processes take at the same time.
 TAKER = """
 import sys
 from limiter import Limiter, Policy, SlidingWindow
@@ -45,7 +45,7 @@ print(used == list(range(2, 203)), failed)
 
 
 def test_eight_processes_admit_exactly_the_capacity(server, prefix):
-    """8 x 2,000 takes against 1,000, by the real clock and within an hour's window."""
+    """8 x 2,000 takes from a capacity of 1,000, in real time and within one window of an hour."""
     command = [sys.executable, "-W", "error", "-c", TAKER, server.url, prefix]
     takers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(8)]
     try:
@@ -64,12 +64,12 @@ def test_eight_processes_admit_exactly_the_capacity(server, prefix):
 
 
 def test_a_limiter_survives_a_fork_on_both_sides(server, prefix):
-    """A connection is nobody's child: shared, its replies would reach the wrong process."""
+    """On a shared connection, replies would reach the wrong process."""
     command = [sys.executable, "-W", "error", "-c", FORKER, server.url, prefix]
     assert subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout == "True [0, 0, 0]\n"
 
 
-def test_threads_may_share_a_limiter(server, prefix):
+def test_threads_can_share_a_limiter(server, prefix):
     policy = Policy("threads", [SlidingWindow(500, 3600)])
     begin = threading.Barrier(8)
 
@@ -90,7 +90,7 @@ def test_a_connection_is_kept_for_the_next_call(relay, prefix):
         assert relay.connections == 1
 
 
-def test_closing_leaves_no_connection_behind_and_ends_nothing(server, prefix):
+def test_closing_ends_all_connections_and_the_limiter_can_be_used_again(server, prefix):
     with server.client() as client:
         before = client.info("clients")["connected_clients"]
         with Limiter(server.url, prefix=prefix, deadline=10) as limiter:
@@ -101,8 +101,8 @@ def test_closing_leaves_no_connection_behind_and_ends_nothing(server, prefix):
         limiter.close()
 
 
-def test_a_big_call_and_its_reply_come_whole(server, prefix):
-    """128 decisions of 16 limits, over subjects of the longest: far more than a socket hands over at once."""
+def test_a_large_call_and_its_reply_arrive_complete(server, prefix):
+    """128 decisions of 16 limits for the longest subjects: far more than one read of a socket returns."""
     policy = Policy("big", [SlidingWindow(1000, 3600 + n) for n in range(16)])
     charges = [Charge(policy, f"{n:𐍈>256}", n) for n in range(128)]
     with Limiter(server.url, prefix=prefix, deadline=10) as limiter:

@@ -1,10 +1,10 @@
-"""What a limiter is asked and answers: one suite, for both clients."""
+"""The verbs: one contract suite for both clients."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limiter import Charge, InvalidPolicy, Limiter, LimiterError, LimitExceeded, Policy, Quota, SlidingWindow, TokenBucket
+from limiter import Charge, InvalidPolicy, Limiter, LimiterError, LimitExceeded, Policy, Quota, SlidingWindow, Subject, TokenBucket
 from limiter.protocol.group import state_key
 from support.clock import MINUTE, NOON, SECOND
 from support.drivers import a_subject, limiter_of
@@ -13,6 +13,7 @@ from support.traffic import STARTS, assert_decided_as_promised, mixed, traffic
 STANDARD = Policy("standard", [SlidingWindow(100, 60), SlidingWindow(1000, 3600), TokenBucket(capacity=50, refill=1200, per="minute")])
 FIVE = Policy("five", [SlidingWindow(5, 60)])
 DAILY = Policy("daily", [Quota.daily(10)])
+KEY = Subject("key-1", account="acme")
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +55,7 @@ def test_a_denied_request_charges_nothing(limiter, subject):
     assert limiter.take(FIVE, subject, 2).allowed
 
 
-def test_a_client_that_keeps_trying_recovers_as_soon_as_one_that_waits(limiter, clock, subject):
+def test_a_client_that_keeps_retrying_recovers_as_soon_as_one_that_waits(limiter, clock, subject):
     limiter.take(FIVE, subject, 5)
     for _ in range(60):
         clock.now_us += SECOND - 1
@@ -63,13 +64,13 @@ def test_a_client_that_keeps_trying_recovers_as_soon_as_one_that_waits(limiter, 
     assert limiter.take(FIVE, subject, 5).allowed
 
 
-def test_a_denial_says_which_limit_whose_and_until_when(limiter, subject):
+def test_a_denial_names_the_limit_the_subject_and_the_wait(limiter, subject):
     limiter.take(FIVE, subject, 4)
     denied = limiter.take(FIVE, subject, 2)
     assert denied.reason == f"limit 'minute' of policy 'five' has 1 of 5 left for '{subject}': retry in 60.000 s"
 
 
-def test_a_peek_says_what_a_take_would_and_charges_nothing(limiter, subject):
+def test_a_peek_answers_like_a_take_and_charges_nothing(limiter, subject):
     limiter.take(FIVE, subject, 3)
     assert limiter.peek(FIVE, subject, 2).allowed
     assert limiter.peek(FIVE, subject, 2).remaining == 2
@@ -78,16 +79,23 @@ def test_a_peek_says_what_a_take_would_and_charges_nothing(limiter, subject):
     assert limiter.take(FIVE, subject, 2).allowed
 
 
-def test_a_cost_of_nothing_is_always_allowed(limiter, subject):
+def test_a_cost_of_0_is_always_allowed(limiter, subject):
     limiter.take(FIVE, subject, 5)
     decision = limiter.take(FIVE, subject, 0)
     assert (decision.allowed, decision.remaining) == (True, 0)
 
 
-def test_an_inspection_of_a_stranger_finds_everything_unused(limiter, server, subject):
+def test_inspecting_an_unknown_subject_finds_nothing_used_and_writes_nothing(limiter, server, subject):
     assert [(state.used, state.reset_after) for state in limiter.inspect(STANDARD, subject)] == [(0, 0.0)] * 3
     with server.client() as client:
         assert not list(client.scan_iter(f"*{subject}*"))
+
+
+def test_an_inspection_and_a_peek_of_a_full_limit_agree(limiter, subject):
+    limiter.take(FIVE, subject, 5)
+    (state,) = limiter.inspect(FIVE, subject)
+    assert (state.used, state.remaining, state.blocks, state.retry_after, state.reset_after) == (5, 0, True, 60.0, 60.0)
+    assert limiter.inspect(FIVE, subject) == limiter.peek(FIVE, subject).limits
 
 
 def test_a_refund_gives_units_back(limiter, subject):
@@ -104,38 +112,38 @@ def test_a_refund_gives_back_no_more_than_is_in_use(limiter, subject):
     assert not limiter.take(FIVE, subject).allowed
 
 
-def test_a_refund_to_a_stranger_changes_nothing(limiter, subject):
+def test_a_refund_to_an_unknown_subject_changes_nothing(limiter, subject):
     assert limiter.refund(FIVE, subject, 3).limits[0].used == 0
     assert limiter.take(FIVE, subject).remaining == 4
 
 
-def test_a_refund_of_nothing_changes_nothing(limiter, subject):
+def test_a_refund_of_0_changes_nothing(limiter, subject):
     limiter.take(FIVE, subject, 2)
     assert limiter.refund(FIVE, subject, 0).limits[0].used == 2
 
 
-def test_a_refund_goes_to_every_charge_of_a_group(limiter, subject):
+def test_a_refund_applies_to_every_charge_of_a_group(limiter, subject):
     charges = [Charge(FIVE, "key-1", 2), Charge(DAILY, "acme", 3)]
     limiter.take(charges, account=subject)
     refunded = limiter.refund([Charge(FIVE, "key-1", 1), Charge(DAILY, "acme", 1)], account=subject)
     assert [state.used for state in refunded.limits] == [1, 2]
 
 
-def test_a_reset_forgets_all_that_was_counted(limiter, subject):
+def test_a_reset_deletes_all_counts(limiter, subject):
     limiter.take(FIVE, subject, 5)
     limiter.reset(FIVE, subject)
     assert limiter.inspect(FIVE, subject)[0].used == 0
     assert limiter.take(FIVE, subject, 5).allowed
 
 
-def test_a_reset_touches_no_other_policy_or_subject(limiter, subject):
+def test_a_reset_leaves_other_policies_and_subjects_alone(limiter, subject):
     limiter.take_many([Charge(FIVE, subject), Charge(DAILY, subject), Charge(FIVE, f"{subject}-2")])
     limiter.reset(FIVE, subject)
     assert limiter.inspect(DAILY, subject)[0].used == 1
     assert limiter.inspect(FIVE, f"{subject}-2")[0].used == 1
 
 
-def test_a_reset_of_a_group_forgets_each_of_its_states(limiter, subject):
+def test_a_reset_of_a_group_deletes_each_of_its_states(limiter, subject):
     charges = [Charge(FIVE, "key-1"), Charge(DAILY, "acme")]
     limiter.take(charges, account=subject)
     limiter.reset(charges, account=subject)
@@ -151,7 +159,7 @@ def test_charges_of_a_group_are_made_together_or_not_at_all(limiter, subject):
     assert limiter.take([Charge(FIVE, "key-1", 5), Charge(DAILY, "acme", 1)], account=subject).allowed
 
 
-def test_one_charge_may_stand_for_itself(limiter, subject):
+def test_a_single_charge_needs_no_list(limiter, subject):
     assert limiter.take(Charge(FIVE, subject, 2)).remaining == 3
     assert limiter.take([Charge(FIVE, subject, 2)]).remaining == 1
 
@@ -169,31 +177,31 @@ def test_many_requests_are_answered_in_order(limiter, subject):
 
 
 @pytest.mark.parametrize("count", [0, 1, 127, 128, 129, 300])
-def test_as_many_requests_may_be_made_at_once_as_one_likes(limiter, subject, count):
+def test_take_many_takes_any_number_of_requests(limiter, subject, count):
     policy = Policy("many", [SlidingWindow(250, 60)])
     decisions = limiter.take_many([Charge(policy, subject)] * count)
     assert [decision.allowed for decision in decisions] == [n < 250 for n in range(count)]
 
 
-def test_each_of_many_requests_may_be_a_group(limiter, subject):
+def test_each_request_of_take_many_can_be_a_group(limiter, subject):
     groups = [[Charge(FIVE, "key-1"), Charge(DAILY, "acme", 4)]] * 3
     decisions = limiter.take_many(groups, account=subject)
     assert [decision.allowed for decision in decisions] == [True, True, False]
 
 
-def test_a_group_may_be_of_64_charges_of_16_limits_each(limiter, subject):
+def test_a_group_can_hold_64_charges_of_16_limits_each(limiter, subject):
     policy = Policy("wide", [SlidingWindow(5, 60 + n) for n in range(16)])
     decisions = limiter.take_many([[Charge(policy, f"key-{n}", 3) for n in range(64)]] * 2, account=subject)
     assert [decision.allowed for decision in decisions] == [True, False]
     assert [state.used for state in decisions[1].limits] == [3] * 64 * 16
 
 
-def test_requests_may_come_from_an_iterator(limiter, subject):
+def test_requests_can_come_from_an_iterator(limiter, subject):
     assert len(limiter.take_many(Charge(FIVE, subject) for _ in range(3))) == 3
     assert limiter.take(charge for charge in [Charge(FIVE, subject), Charge(DAILY, subject)]).allowed
 
 
-def test_enforcing_raises_the_denial(limiter, subject):
+def test_enforce_raises_on_a_denial(limiter, subject):
     assert limiter.enforce(FIVE, subject, 5).allowed
     with pytest.raises(LimitExceeded, match="has 0 of 5 left") as caught:
         limiter.enforce(FIVE, subject)
@@ -201,7 +209,7 @@ def test_enforcing_raises_the_denial(limiter, subject):
     assert isinstance(caught.value, LimiterError)
 
 
-def test_a_limited_function_is_called_as_long_as_there_is_room(limiter, subject):
+def test_a_limited_function_runs_while_there_is_room(limiter, subject):
     calls = []
 
     @limiter.limited(FIVE, lambda user, **_: user, cost=2)
@@ -217,14 +225,14 @@ def test_a_limited_function_is_called_as_long_as_there_is_room(limiter, subject)
     assert work(f"{subject}-2", times=6) == 6
 
 
-def test_a_limited_function_may_have_one_subject_for_all(limiter, subject):
+def test_a_limited_function_can_have_one_subject_for_all_calls(limiter, subject):
     work = limiter.limited(FIVE, subject)(lambda: "done")
     assert [work() for _ in range(5)] == ["done"] * 5
     with pytest.raises(LimitExceeded):
         work()
 
 
-def test_two_prefixes_never_meet(limiter, server, prefix, clock, subject):
+def test_prefixes_keep_counts_apart(limiter, server, prefix, clock, subject):
     limiter.take(FIVE, subject, 5)
     with Limiter(server.url, prefix=prefix, clock=clock, deadline=10) as other:
         assert other.take(FIVE, subject, 5).allowed
@@ -232,11 +240,39 @@ def test_two_prefixes_never_meet(limiter, server, prefix, clock, subject):
     assert not limiter.take(FIVE, subject).allowed
 
 
-def test_the_same_subject_in_two_accounts_is_two(limiter, subject):
+def test_a_subject_has_separate_counts_in_each_account(limiter, subject):
     limiter.take(FIVE, "key-1", 5, account=subject)
     assert limiter.take(FIVE, "key-1", 5, account=f"{subject}-2").allowed
     assert limiter.take(FIVE, "key-1", 5).allowed
     limiter.reset(FIVE, "key-1")
+
+
+def test_every_verb_uses_the_account_of_a_subject(limiter, subject):
+    key = Subject("key-1", account=subject)
+    limiter.take(FIVE, key, 4)
+    limiter.refund(FIVE, key)
+    assert limiter.peek(FIVE, key).remaining == 2
+    assert limiter.inspect(FIVE, "key-1", account=subject)[0].used == 3
+    assert limiter.take_many([Charge(FIVE, key), Charge(FIVE, "key-1", account=subject)])[1].remaining == 0
+    assert not limiter.wait(FIVE, key, timeout=0.1)
+    limiter.reset(FIVE, key)
+    assert limiter.enforce(FIVE, key).remaining == 4
+
+
+def test_the_charges_of_a_decision_carry_their_account(limiter, subject):
+    for charges in ([Charge(FIVE, "key-1", 2)], [Charge(FIVE, "key-1", 2), Charge(DAILY, "acme")]):
+        decision = limiter.take(charges, account=subject)
+        assert {charge.account for charge in decision.charges} == {subject}
+        limiter.refund(decision.charges)
+        assert limiter.inspect(FIVE, "key-1", account=subject)[0].used == 0
+    decision = limiter.take(FIVE, "key-1", 2, account=subject)
+    assert limiter.inspect(decision.charges)[0].used == 2
+
+
+def test_a_charge_of_the_account_itself_need_not_name_it(limiter, subject):
+    decision = limiter.take([Charge(FIVE, Subject("key-1", account=subject)), Charge(DAILY, subject)])
+    assert [state.used for state in decision.limits] == [1, 1]
+    assert limiter.inspect(DAILY, subject)[0].used == 1
 
 
 def test_both_clients_count_together(server, prefix):
@@ -247,49 +283,57 @@ def test_both_clients_count_together(server, prefix):
 @pytest.mark.parametrize(
     "subject", ["10.0.0.1", "2001:db8::1", "user@example.org", "a:b:c", "ключ", "鍵" * 256, "x" * 256, "🔑", "%00", "~"]
 )
-def test_a_subject_is_any_short_printable_text(server, prefix, limiter, subject):
+def test_a_subject_can_be_any_short_printable_text(server, prefix, limiter, subject):
     with Limiter(server.url, prefix=prefix, deadline=10) as fresh:
         assert [fresh.take(FIVE, subject).remaining for _ in range(2)] == [4, 3]
         assert limiter.inspect(FIVE, subject)[0].charge.subject == subject
 
 
 BAD_CALLS = {
-    "cost -1": lambda limiter: limiter.take(FIVE, "key", -1),
-    "cost 1.5": lambda limiter: limiter.take(FIVE, "key", 1.5),
-    "cost True": lambda limiter: limiter.take(FIVE, "key", True),
-    "cost '1'": lambda limiter: limiter.take(FIVE, "key", "1"),
-    "cost None": lambda limiter: limiter.take(FIVE, "key", None),
-    "cost 9007199254740992": lambda limiter: limiter.take(FIVE, "key", 2**53),
-    "subject ''": lambda limiter: limiter.take(FIVE, ""),
-    "subject 'xxx": lambda limiter: limiter.take(FIVE, "x" * 10_240),
-    "subject b'": lambda limiter: limiter.take(FIVE, b"\x00\xff"),
-    r"subject '\\x00": lambda limiter: limiter.take(FIVE, "\x00key"),
-    r"subject 'a\\nb'": lambda limiter: limiter.take(FIVE, "a\nb"),
-    r"subject '\\udcff": lambda limiter: limiter.take(FIVE, "\udcff"),
-    "subject '{key}'": lambda limiter: limiter.take(FIVE, "{key}"),
-    "subject 'a key'": lambda limiter: limiter.take(FIVE, "a key"),
-    "subject 5": lambda limiter: limiter.take(FIVE, 5),
-    "account 'a}b'": lambda limiter: limiter.take(FIVE, "key", account="a}b"),
-    "account ''": lambda limiter: limiter.take(FIVE, "key", account=""),
-    "policy 'five' needs a subject": lambda limiter: limiter.take(FIVE),
-    "'five' is nothing to charge": lambda limiter: limiter.take("five"),
-    "subject 'key' goes with a Policy": lambda limiter: limiter.take("five", "key"),
-    "policy 'five' is str": lambda _: Charge("five", "key"),
-    "None is nothing to charge": lambda limiter: limiter.take(None),
-    r"\[\] is nothing to charge": lambda limiter: limiter.take([]),
-    "is nothing to charge": lambda limiter: limiter.take([Charge(FIVE, "key"), "key"]),
-    "subjects a, b in one decision need account=": lambda limiter: limiter.take([Charge(FIVE, "a"), Charge(DAILY, "b")]),
-    "each policy and subject once": lambda limiter: limiter.take([Charge(FIVE, "a"), Charge(FIVE, "a")]),
-    "65 charges in one decision": lambda limiter: limiter.take([Charge(FIVE, f"key-{n}") for n in range(65)], account="acme"),
-    "deadline 0": lambda limiter: limiter.take(FIVE, "key", deadline=0),
-    "deadline -1": lambda limiter: limiter.take(FIVE, "key", deadline=-1),
-    "deadline nan": lambda limiter: limiter.take(FIVE, "key", deadline=float("nan")),
-    "timeout 0": lambda limiter: limiter.wait(FIVE, "key", timeout=0),
+    "cost must be .+, not -1": lambda limiter: limiter.take(FIVE, "key", -1),
+    "cost must be .+, not 1.5": lambda limiter: limiter.take(FIVE, "key", 1.5),
+    "cost must be .+, not True": lambda limiter: limiter.take(FIVE, "key", True),
+    "cost must be .+, not '1'": lambda limiter: limiter.take(FIVE, "key", "1"),
+    "cost must be .+, not None": lambda limiter: limiter.take(FIVE, "key", None),
+    "cost must be .+, not 9007199254740992": lambda limiter: limiter.take(FIVE, "key", 2**53),
+    "subject must be .+, not ''": lambda limiter: limiter.take(FIVE, ""),
+    "subject must be .+, not 10,240 characters": lambda limiter: limiter.take(FIVE, "x" * 10_240),
+    "subject must be .+, not b'": lambda limiter: limiter.take(FIVE, b"\x00\xff"),
+    r"subject must be .+, not '\\x00": lambda limiter: limiter.take(FIVE, "\x00key"),
+    r"subject must be .+, not 'a\\nb'": lambda limiter: limiter.take(FIVE, "a\nb"),
+    r"subject must be .+, not '\\udcff": lambda limiter: limiter.take(FIVE, "\udcff"),
+    "subject must be .+, not '{key}'": lambda limiter: limiter.take(FIVE, "{key}"),
+    "subject must be .+, not 'a key'": lambda limiter: limiter.take(FIVE, "a key"),
+    "subject must be .+, not 5": lambda limiter: limiter.take(FIVE, 5),
+    "account must be .+, not 'a}b'": lambda limiter: limiter.take(FIVE, "key", account="a}b"),
+    "account must be .+, not ''": lambda limiter: limiter.take(FIVE, "key", account=""),
+    "a Policy must come with a subject, .+, not 'five' alone": lambda limiter: limiter.take(FIVE),
+    "expected a Policy with a subject, .+, not 'five'": lambda limiter: limiter.take("five"),
+    "subject must be given with a Policy only, not 'key'": lambda limiter: limiter.take("five", "key"),
+    "policy must be a Policy, not 'five'": lambda _: Charge("five", "key"),
+    "expected a Policy .+, not None": lambda limiter: limiter.take(None),
+    r"expected a Policy .+, not \[\]": lambda limiter: limiter.take([]),
+    r"expected a Policy .+, not \[Charge\(": lambda limiter: limiter.take([Charge(FIVE, "key"), "key"]),
+    r"account= must be given with several subjects \(\['a', 'b'\]\)": lambda limiter: limiter.take([Charge(FIVE, "a"), Charge(DAILY, "b")]),
+    "one account, not 'acme', 'umbrella'": lambda limiter: limiter.take(FIVE, KEY, account="umbrella"),
+    "one account, not 'acme', 'other'": lambda limiter: limiter.refund([Charge(FIVE, KEY), Charge(DAILY, "key", account="other")]),
+    "one account, not 'acme', 'key-2'": lambda limiter: limiter.take([Charge(FIVE, KEY), Charge(DAILY, "key-2")]),
+    "one account, not 'acme', 'b'": lambda limiter: limiter.reset([Charge(FIVE, KEY)], account="b"),
+    "account must be .+, not 'a b'": lambda _: Subject("key", account="a b"),
+    "subject must be .+, not '{key}':": lambda _: Subject("{key}", account="acme"),
+    "charges of one decision must differ in policy or subject": lambda limiter: limiter.take([Charge(FIVE, "a"), Charge(FIVE, "a")]),
+    "charges of one decision must be at most 64, not 65": lambda limiter: limiter.take(
+        [Charge(FIVE, f"key-{n}") for n in range(65)], account="acme"
+    ),
+    "deadline must be .+, not 0": lambda limiter: limiter.take(FIVE, "key", deadline=0),
+    "deadline must be .+, not -1": lambda limiter: limiter.take(FIVE, "key", deadline=-1),
+    "deadline must be .+, not nan": lambda limiter: limiter.take(FIVE, "key", deadline=float("nan")),
+    "timeout must be .+, not 0": lambda limiter: limiter.wait(FIVE, "key", timeout=0),
 }
 
 
 @pytest.mark.parametrize("said", BAD_CALLS)
-def test_a_bad_call_is_refused_by_name_before_anything_is_sent(limiter, server, said):
+def test_an_invalid_call_is_refused_before_anything_is_sent(limiter, server, said):
     with server.client() as client:
         keys, commands = client.dbsize(), client.info("commandstats").get("cmdstat_evalsha", {}).get("calls")
         with pytest.raises(InvalidPolicy, match=said):
@@ -298,13 +342,13 @@ def test_a_bad_call_is_refused_by_name_before_anything_is_sent(limiter, server, 
         assert client.info("commandstats").get("cmdstat_evalsha", {}).get("calls") == commands
 
 
-def test_one_bad_request_of_many_stops_them_all(limiter, subject):
+def test_one_invalid_request_of_many_refuses_all_of_them(limiter, subject):
     with pytest.raises(InvalidPolicy):
         limiter.take_many([Charge(FIVE, subject), "key"])
     assert limiter.inspect(FIVE, subject)[0].used == 0
 
 
-def test_a_cost_above_the_capacity_is_denied_for_good_and_says_why(limiter, server, subject):
+def test_a_cost_above_the_capacity_is_denied_without_a_retry_after(limiter, server, subject):
     denied = limiter.take(FIVE, subject, 6)
     assert (denied.allowed, denied.retry_after, denied.remaining) == (False, None, 5)
     assert denied.reason == "cost 6 is above the capacity 5 of limit 'minute' of policy 'five': it can never pass; ask for less at a time"
@@ -314,8 +358,8 @@ def test_a_cost_above_the_capacity_is_denied_for_good_and_says_why(limiter, serv
 
 
 @pytest.mark.parametrize("client", ["sync", "async"])
-def test_waiting_sleeps_until_admitted(server, prefix, client):
-    """In real time: four at once, and two more as they come back, after about 0.1 s each."""
+def test_wait_sleeps_until_admitted(server, prefix, client):
+    """In real time: four at once, then two more, each after about 0.1 s."""
     policy = Policy("wait", [TokenBucket(4, 10, "second")])
     with limiter_of(client, server.url, prefix=prefix) as limiter:
         first = limiter.take(policy, "key", 4)
@@ -325,7 +369,7 @@ def test_waiting_sleeps_until_admitted(server, prefix, client):
 
 
 @pytest.mark.parametrize("client", ["sync", "async"])
-def test_waiting_gives_up_at_once_where_it_would_be_too_long(server, prefix, client):
+def test_wait_returns_the_denial_at_once_if_the_wait_exceeds_the_timeout(server, prefix, client):
     with limiter_of(client, server.url, prefix=prefix) as limiter:
         limiter.take(FIVE, "key", 5)
         denied = limiter.wait(FIVE, "key", timeout=20)
@@ -334,19 +378,19 @@ def test_waiting_gives_up_at_once_where_it_would_be_too_long(server, prefix, cli
         assert not limiter.wait(FIVE, "key", 6, timeout=20).allowed
 
 
-def test_the_clock_of_a_decision_is_told(limiter, clock, subject):
+def test_a_decision_carries_its_time(limiter, clock, subject):
     clock.now_us = NOON + MINUTE
     assert limiter.take(FIVE, subject).decided_us == NOON + MINUTE
 
 
 @given(st.text(min_size=1, max_size=8), st.text(min_size=1, max_size=8), st.text(min_size=1, max_size=8), st.text(min_size=1, max_size=8))
-def test_no_two_accounts_and_subjects_share_a_key(account, subject, other_account, other_subject):
-    """Whatever colons are in them: the braces end the account, the last colon begins the policy."""
+def test_no_two_pairs_of_account_and_subject_share_a_key(account, subject, other_account, other_subject):
+    """Colons in a name are harmless: the braces end the account, and the last colon begins the policy."""
     keys = set()
-    told = {(account, subject), (other_account, other_subject)}
-    for whose, who in told:
+    pairs = {(account, subject), (other_account, other_subject)}
+    for in_account, name in pairs:
         try:
-            keys.add(state_key("lim", whose, Charge(FIVE, who)))
+            keys.add(state_key("lim", in_account, Charge(FIVE, name)))
         except InvalidPolicy:
             return
-    assert len(keys) == len(told)
+    assert len(keys) == len(pairs)

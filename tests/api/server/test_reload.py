@@ -65,7 +65,7 @@ def test_an_invalid_file_is_rejected_and_the_rules_stay(seen):
     assert seen.watched.rules is before
     assert seen.swaps == []
     (refusal,) = seen.refusals
-    assert f"{seen.path}:1: policies.standard.limits[0]: limit 'many/minute' is not understood" in str(refusal)
+    assert f"{seen.path}:1: policies.standard.limits[0]: limit must be text such as '100/minute'" in str(refusal)
 
 
 def test_a_missing_file_is_rejected_on_reload(seen):

@@ -37,14 +37,14 @@ def test_a_limit_reads_aloud():
         (Quota.monthly(1, name="plan"), "plan"),
     ],
 )
-def test_a_limit_is_named_after_what_it_is_unless_it_is_told(limit, name):
+def test_a_limit_is_named_after_its_duration_by_default(limit, name):
     assert limit.name == name
 
 
 @pytest.mark.parametrize("make", [lambda n: SlidingWindow(n, 60), lambda n: TokenBucket(n, 1), lambda n: TokenBucket(1, n), Quota.daily])
 @pytest.mark.parametrize("number", BAD_NUMBERS, ids=shown)
-def test_a_capacity_is_a_whole_number_above_nothing(make, number):
-    with pytest.raises(InvalidPolicy, match=r"^(capacity|refill) .+: use .*from 1 to") as caught:
+def test_a_capacity_is_a_whole_number_from_1(make, number):
+    with pytest.raises(InvalidPolicy, match=r"^(capacity|refill) must be a whole number from 1 to [0-9,]+, not ") as caught:
         make(number)
     assert len(str(caught.value)) < 200
     assert isinstance(caught.value, ValueError)
@@ -58,35 +58,35 @@ def test_a_window_lasts_a_millisecond_to_twelve_days(window):
 
 
 @pytest.mark.parametrize(
-    "limit", [SlidingWindow(2**32 - 1, 0.001), SlidingWindow(1, "12d"), TokenBucket(1, 2**32 - 1), Quota.daily(10**15)]
+    "limit", [SlidingWindow(2**32 - 1, 0.001), SlidingWindow(1, "12d"), TokenBucket(1, 2**32 - 1), Quota.daily(10**15 - 1)]
 )
-def test_the_largest_that_is_let_through(limit):
+def test_the_largest_values_are_accepted(limit):
     assert limit.capacity >= 1
 
 
 @pytest.mark.parametrize("capacity", [2**32, 10**16])
-def test_one_more_than_the_largest_is_refused(capacity):
+def test_one_more_than_the_largest_capacity_is_an_error(capacity):
     for make in (lambda: SlidingWindow(capacity, 60), lambda: TokenBucket(capacity, 1000), lambda: Quota.daily(capacity * 10**6)):
-        with pytest.raises(InvalidPolicy, match=r"out of range"):
+        with pytest.raises(InvalidPolicy, match=r"capacity must be a whole number from 1 to"):
             make()
 
 
-def test_a_bucket_that_would_not_be_full_in_ten_years_is_refused():
-    with pytest.raises(InvalidPolicy, match="too slowly"):
+def test_a_bucket_must_fill_within_ten_years():
+    with pytest.raises(InvalidPolicy, match="within 10 years"):
         TokenBucket(4000, 1, "day")
-    with pytest.raises(InvalidPolicy, match="too slowly"):
+    with pytest.raises(InvalidPolicy, match="within 10 years"):
         TokenBucket(1, 1, 1e-9)
     with pytest.raises(InvalidPolicy, match=r"^per"):
         TokenBucket(1, 1, 10**400)
 
 
-def test_a_bucket_that_could_not_be_counted_exactly_is_refused():
-    with pytest.raises(InvalidPolicy, match="cannot be counted exactly"):
+def test_a_bucket_must_be_counted_exactly():
+    with pytest.raises(InvalidPolicy, match="counted exactly"):
         TokenBucket(2**32 - 1, 2**32 - 1, "second")
 
 
 @pytest.mark.parametrize("name", ["a b", "", "ü", "x" * 65, 'a"b', "a:b", "{a}", "a\n", None, 5])
-def test_a_name_is_plain(name):
+def test_a_name_has_few_characters(name):
     with pytest.raises(InvalidPolicy, match=r"^name"):
         TokenBucket(1, 1, name=name)
 
@@ -94,30 +94,30 @@ def test_a_name_is_plain(name):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((1, "fortnight"), "period 'fortnight': use hour, day, week or month"),
-        ((1, None), "period None"),
-        ((1, ["day"]), r"period \['day'\]"),
-        ((1, "day", "Mars/Olympus"), "timezone 'Mars/Olympus' is not known here"),
-        ((1, "day", ""), "timezone ''"),
-        ((1, "day", "../UTC"), "timezone '../UTC'"),
-        ((1, "day", "/etc/passwd"), "timezone '/etc/passwd'"),
-        ((1, "day", "a\0b"), "timezone 'a"),
-        ((1, "day", 1), "timezone 1"),
-        ((1, "day", None), "timezone None"),
-        ((1, "month", "UTC", 0), "anchor 0: use a day of the month, 1 to 31"),
-        ((1, "month", "UTC", 32), "anchor 32"),
-        ((1, "month", "UTC", 1.0), "anchor 1.0"),
-        ((1, "month", "UTC", True), "anchor True"),
-        ((1, "week", "UTC", 8), "anchor 8: use a weekday"),
-        ((1, "day", "UTC", 2), "anchor 2: a period of 'day' has none"),
+        ((1, "fortnight"), "period must be hour, day, week or month, not 'fortnight'"),
+        ((1, None), "period must be .+, not None"),
+        ((1, ["day"]), r"period must be .+, not \['day'\]"),
+        ((1, "day", "Mars/Olympus"), "timezone must be an IANA name such as 'Europe/Berlin', not 'Mars/Olympus'"),
+        ((1, "day", ""), "timezone must be .+, not ''"),
+        ((1, "day", "../UTC"), "timezone must be .+, not '../UTC'"),
+        ((1, "day", "/etc/passwd"), "timezone must be .+, not '/etc/passwd'"),
+        ((1, "day", "a\0b"), "timezone must be .+, not 'a"),
+        ((1, "day", 1), "timezone must be .+, not 1"),
+        ((1, "day", None), "timezone must be .+, not None"),
+        ((1, "month", "UTC", 0), "anchor must be a day of the month from 1 to 31, not 0"),
+        ((1, "month", "UTC", 32), "anchor must be a day of the month from 1 to 31, not 32"),
+        ((1, "month", "UTC", 1.0), "anchor must be a day of the month from 1 to 31, not 1.0"),
+        ((1, "month", "UTC", True), "anchor must be a day of the month from 1 to 31, not True"),
+        ((1, "week", "UTC", 8), "anchor must be a weekday from 1 .Monday. to 7, not 8"),
+        ((1, "day", "UTC", 2), "anchor must be 1 for a day, which has no other anchor, not 2"),
     ],
 )
-def test_a_quota_names_a_period_a_zone_and_an_anchor_that_exist(arguments, said):
+def test_a_quota_needs_an_existing_period_time_zone_and_anchor(arguments, said):
     with pytest.raises(InvalidPolicy, match=f"^{said}"):
         Quota(*arguments)
 
 
-def test_a_limit_is_data_that_does_not_change():
+def test_a_limit_is_immutable():
     for limit in (SlidingWindow(1, 60), TokenBucket(1, 1), Quota.daily(1)):
         assert isinstance(limit, Limit)
         assert limit == dataclasses.replace(limit)
@@ -138,5 +138,5 @@ def test_a_limit_is_data_that_does_not_change():
         (Quota.monthly(1), 2_592_000),
     ],
 )
-def test_a_limit_says_in_whole_seconds_over_how_long_it_counts(limit, seconds):
+def test_a_limit_has_its_duration_in_whole_seconds(limit, seconds):
     assert limit.seconds == seconds

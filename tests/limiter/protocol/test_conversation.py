@@ -1,4 +1,4 @@
-"""What is said to Redis, without any: above all, what is never said twice."""
+"""Conversations without Redis: above all, commands that are not sent twice."""
 
 import hiredis
 import pytest
@@ -38,7 +38,7 @@ def test_a_decision_is_one_command_by_the_digest_of_the_script(conversation):
     assert b"lim:{key-1}:key-1:standard" in command
 
 
-def test_a_redis_that_lacks_the_script_is_sent_it_once(conversation):
+def test_the_script_is_sent_once_to_a_redis_without_it(conversation):
     next(conversation)
     command = conversation.send(hiredis.ReplyError("NOSCRIPT No matching script. Please use EVAL."))
     assert b"$4\r\nEVAL\r\n" in command
@@ -48,7 +48,7 @@ def test_a_redis_that_lacks_the_script_is_sent_it_once(conversation):
 
 
 @pytest.mark.parametrize("error", REFUSALS)
-def test_nothing_else_that_redis_refuses_is_said_again(conversation, error):
+def test_a_command_is_not_sent_again_after_another_error(conversation, error):
     next(conversation)
     with pytest.raises(BackendError, match=f"^Redis refused: {error}") as caught:
         conversation.send(hiredis.ReplyError(error))
@@ -56,13 +56,13 @@ def test_nothing_else_that_redis_refuses_is_said_again(conversation, error):
 
 
 @pytest.mark.parametrize("reply", [0, None, [], b"", b"OK", b"\0" * 7, b"\0" * 8, b"\0" * 9])
-def test_a_reply_that_is_none_of_the_scripts_is_a_clear_error(conversation, reply):
+def test_an_unexpected_reply_is_a_clear_error(conversation, reply):
     next(conversation)
-    with pytest.raises(BackendError, match=r"^Redis answered .+, which the script never does"):
+    with pytest.raises(BackendError, match=r"^Redis must answer packed integers, not "):
         conversation.send(reply)
 
 
-def test_time_is_said_only_where_it_is_injected():
+def test_the_time_is_sent_only_if_it_is_injected():
     injected = next(converse(GROUPS, ServerClock(), lambda: 123_456_789))
     assert b"123456789" in injected
 

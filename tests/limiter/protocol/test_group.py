@@ -1,4 +1,4 @@
-"""A group with a guard: refused if what the caller knows of the account is out of date."""
+"""A group with a guard is rejected if the caller's data of the account is out of date."""
 
 import asyncio
 
@@ -29,14 +29,14 @@ def guarded(prefix, key, generation, cost=1):
     return Group(plain.charges, plain.keys, guard=Guard(key, generation))
 
 
-def test_a_group_of_the_present_generation_is_decided(server, client, prefix, generation):
+def test_a_group_of_the_current_generation_is_decided(server, client, prefix, generation):
     client.set(generation, 7)
     taken, denied = verdicts(server, guarded(prefix, generation, 7, 4), guarded(prefix, generation, 7, 2))
     assert (taken.allowed, taken.remaining, denied.allowed) == (True, 1, False)
 
 
 @pytest.mark.parametrize(("stored", "known"), [(7, 6), (7, 8), (7, 0), (None, 1), (2**53 - 1, 2**53 - 2)])
-def test_a_group_of_another_generation_is_refused_and_charged_nothing(server, client, prefix, generation, stored, known):
+def test_a_group_of_another_generation_is_rejected_and_charges_nothing(server, client, prefix, generation, stored, known):
     """Also where it would have been denied."""
     if stored is not None:
         client.set(generation, stored)
@@ -45,12 +45,12 @@ def test_a_group_of_another_generation_is_refused_and_charged_nothing(server, cl
     assert not client.exists(f"{prefix}:{{acme}}:key:five")
 
 
-def test_an_account_without_a_generation_is_at_nought(server, prefix, generation):
+def test_an_account_without_a_generation_has_generation_0(server, prefix, generation):
     (taken,) = verdicts(server, guarded(prefix, generation, 0))
     assert taken.allowed
 
 
-def test_a_refused_group_does_not_touch_the_others_of_its_call(server, client, prefix, generation):
+def test_a_rejected_group_does_not_affect_others_of_its_call(server, client, prefix, generation):
     client.set(generation, 7)
     plain = grouped(prefix, Charge(FIVE, "key"), None, 1, "acme")
     answers = verdicts(server, plain, guarded(prefix, generation, 6), plain, guarded(prefix, generation, 7), guarded(prefix, generation, 6))

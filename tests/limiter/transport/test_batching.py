@@ -1,4 +1,4 @@
-"""Batching: two calls in flight at most, the others wait for the next; every caller with its own deadline, and none in another's way."""
+"""Batching: at most two calls in flight, later callers share the next, and every caller keeps its own deadline."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ POLICY = Policy("batched", [SlidingWindow(100_000, 3600)])
 
 @pytest.fixture
 def calls(server):
-    """How many calls of the script have reached Redis since the last time it was asked."""
+    """The number of script calls that have reached Redis since it was last asked for."""
     with server.client() as client:
 
         def counted():
@@ -42,21 +42,21 @@ def count(server, prefix):
 
 @contextlib.asynccontextmanager
 async def warm(source, prefix):
-    """With its connection open, and the script known to Redis."""
+    """A limiter with an open connection, whose script Redis has loaded."""
     async with AsyncLimiter(source, prefix=prefix, deadline=10) as limiter:
         await limiter.take(POLICY, "warm")
         yield limiter
 
 
 async def in_flight(relay, call):
-    """A call that has reached Redis, and waits for its reply."""
+    """Start a call and return once it has reached Redis."""
     begun = len(relay.sent)
     flying = asyncio.ensure_future(call)
     await asyncio.to_thread(eventually, lambda: b"EVALSHA" in relay.sent[begun:])
     return flying
 
 
-def test_callers_at_once_share_a_call(server, prefix, calls, count):
+def test_concurrent_callers_share_a_call(server, prefix, calls, count):
     async def scenario():
         async with warm(server.url, prefix) as limiter:
             calls()
@@ -68,8 +68,8 @@ def test_callers_at_once_share_a_call(server, prefix, calls, count):
     assert count() == 32
 
 
-def test_a_crowd_is_shared_between_two_calls(server, prefix, calls, count):
-    """So that one is with Redis while the answers of the other are handed out."""
+def test_many_concurrent_callers_are_split_between_two_calls(server, prefix, calls, count):
+    """Redis works on one while the results of the other are delivered."""
 
     async def scenario():
         async with warm(server.url, prefix) as limiter:
@@ -82,7 +82,7 @@ def test_a_crowd_is_shared_between_two_calls(server, prefix, calls, count):
     assert count() == 64
 
 
-def test_while_two_calls_are_in_flight_the_others_wait_for_the_next(relay, prefix, calls):
+def test_callers_wait_while_two_calls_are_in_flight(relay, prefix, calls):
     async def scenario():
         async with warm(relay.url, prefix) as limiter:
             calls()
@@ -99,7 +99,7 @@ def test_while_two_calls_are_in_flight_the_others_wait_for_the_next(relay, prefi
     assert calls() == 3
 
 
-def test_while_a_call_is_in_flight_those_who_come_share_the_next(relay, prefix, calls):
+def test_callers_that_arrive_during_a_call_share_the_next(relay, prefix, calls):
     async def scenario():
         async with warm(relay.url, prefix) as limiter:
             calls()
@@ -127,7 +127,7 @@ def test_a_batch_holds_128_decisions_at_most(server, prefix, calls, count, calle
     assert count() == callers
 
 
-def test_many_requests_at_once_take_the_same_way(server, prefix, calls):
+def test_take_many_is_one_call(server, prefix, calls):
     async def scenario():
         async with warm(server.url, prefix) as limiter:
             calls()
@@ -137,8 +137,8 @@ def test_many_requests_at_once_take_the_same_way(server, prefix, calls):
     assert calls() == 1
 
 
-def test_a_caller_alone_waits_for_nobody(server, prefix, calls):
-    """Each is sent when it comes: as many calls as decisions."""
+def test_a_lone_caller_is_not_delayed(server, prefix, calls):
+    """Each take is sent at once, so there are as many calls as decisions."""
 
     async def scenario():
         async with warm(server.url, prefix) as limiter:
@@ -184,7 +184,7 @@ def test_a_caller_that_is_cancelled_before_it_is_sent_is_not_charged(relay, pref
     assert count() == 3
 
 
-def test_a_caller_that_is_cancelled_in_flight_disturbs_nobody(relay, prefix):
+def test_cancelling_a_caller_in_flight_has_no_effect_on_the_others(relay, prefix):
     async def scenario():
         async with warm(relay.url, prefix) as limiter:
             released = relay.hold()
@@ -200,8 +200,8 @@ def test_a_caller_that_is_cancelled_in_flight_disturbs_nobody(relay, prefix):
     assert asyncio.run(scenario()) == [1, 2, None, 4, 5, 6, 7]
 
 
-def test_a_flight_that_all_have_left_holds_up_nobody(relay, prefix):
-    """Its reply never comes; the next caller's deadline ends it, and the one after that is served."""
+def test_a_call_whose_callers_are_all_cancelled_delays_nobody(relay, prefix):
+    """Its reply never arrives, and another caller is served on the other connection."""
 
     async def scenario():
         async with warm(relay.url, prefix) as limiter:
@@ -230,7 +230,7 @@ def test_each_caller_has_its_own_deadline(relay, prefix):
     assert asyncio.run(scenario()) == [1, 3]
 
 
-def test_a_caller_that_is_out_of_time_before_it_is_sent_is_not_charged(relay, prefix, count):
+def test_a_caller_that_times_out_before_it_is_sent_is_not_charged(relay, prefix, count):
     async def scenario():
         async with warm(relay.url, prefix) as limiter:
             released = relay.hold()
@@ -244,8 +244,8 @@ def test_a_caller_that_is_out_of_time_before_it_is_sent_is_not_charged(relay, pr
     assert count() == 0
 
 
-def test_every_caller_of_a_redis_that_hangs_is_answered_however_close_their_deadlines(relay, prefix):
-    """Deadlines 50 us apart run out while the flight is being given up."""
+def test_when_redis_hangs_every_caller_times_out_however_close_their_deadlines(relay, prefix):
+    """Deadlines 50 us apart expire while the call is being abandoned."""
 
     async def scenario():
         async with warm(relay.url, prefix) as limiter:
@@ -260,7 +260,7 @@ def test_every_caller_of_a_redis_that_hangs_is_answered_however_close_their_dead
     assert len(set(map(id, answers))) == 101
 
 
-def test_closing_answers_whoever_still_waits(relay, prefix):
+def test_closing_fails_the_callers_that_still_wait(relay, prefix):
     async def scenario():
         async with warm(relay.url, prefix) as limiter:
             relay.answer = lost
@@ -275,7 +275,7 @@ def test_closing_answers_whoever_still_waits(relay, prefix):
     assert [(type(answer), str(answer)) for answer in answers] == [(BackendError, "the limiter was closed")] * 4
 
 
-def test_a_closed_limiter_may_be_used_again(server, prefix):
+def test_a_closed_limiter_can_be_used_again(server, prefix):
     async def scenario():
         limiter = AsyncLimiter(server.url, prefix=prefix, deadline=10)
         await limiter.close()
@@ -289,7 +289,7 @@ def test_a_closed_limiter_may_be_used_again(server, prefix):
     assert asyncio.run(scenario()) == [1, 2]
 
 
-def test_closing_leaves_no_connection_behind(server, prefix):
+def test_closing_ends_all_connections(server, prefix):
     with server.client() as client:
         before = client.info("clients")["connected_clients"]
 
@@ -303,8 +303,8 @@ def test_closing_leaves_no_connection_behind(server, prefix):
 
 @settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(1, 9), st.booleans(), st.integers(0, 2)), min_size=1, max_size=60))
-def test_whoever_is_cancelled_when_the_others_get_their_own_answers(server, callers):
-    """Callers come in random bunches; some leave after a turn of the loop or two, when they are waiting, in flight, or answered."""
+def test_whichever_callers_are_cancelled_the_others_get_their_own_decisions(server, callers):
+    """Callers arrive in random bunches; some are cancelled one or two loop iterations later: waiting, in flight, or done."""
     account = a_subject()
 
     async def caller(limiter, number, cost, turns):

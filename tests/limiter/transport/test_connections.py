@@ -1,8 +1,9 @@
-"""From a URL, or like those of a client that the caller has: whatever that is like, on connections of our own."""
+"""Connections from a URL, or with the options of the caller's client."""
 
 import asyncio
 import subprocess
 
+import psutil
 import pytest
 import redis
 import redis.asyncio
@@ -10,15 +11,16 @@ import redis.asyncio
 from limiter import AsyncLimiter, BackendError, Charge, InvalidPolicy, Limiter, Policy, SlidingWindow
 from support.drivers import CLIENTS, limiter_of
 from support.redis_server import free_port, redis_server
+from support.relay import lost, relay_to
 
 POLICY = Policy("standard", [SlidingWindow(100, 60)])
 LONG = Policy("long", [SlidingWindow(100, 60 + number, f"limit-{number}") for number in range(16)])
-PASSWORD = "correct horse / battery"  # noqa: S105 - of a server that lives as long as this test
+PASSWORD = "correct horse / battery"  # noqa: S105 - of a server that lives as long as this module
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory):
-    """A server with a password, a user who may do what a limiter needs and no more, and a unix socket."""
+    """A server with a password, a user with only the rights that a limiter needs, and a unix socket."""
     path = tmp_path_factory.mktemp("socket") / "redis.sock"
     with redis_server(options=("--unixsocket", str(path))) as running:
         with running.client() as admin:
@@ -60,12 +62,12 @@ def takes(client, source):
     ],
     ids=str,
 )
-def test_a_client_of_any_sort_will_do(server, client, options):
+def test_a_client_with_any_options_is_accepted(server, client, options):
     assert takes(client, client_of(client, port=server.port, **options))
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_the_database_of_the_url_is_used(server, client):
+def test_the_database_in_the_url_is_used(server, client):
     with redis.Redis(port=server.port, db=7) as seventh:
         seventh.flushdb()
         with limiter_of(client, server.url.removesuffix("/0") + "/7") as limiter:
@@ -75,7 +77,7 @@ def test_the_database_of_the_url_is_used(server, client):
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_password_a_user_and_a_unix_socket_will_do(guarded, client):
+def test_a_password_a_user_and_a_unix_socket_work(guarded, client):
     quoted = PASSWORD.replace(" ", "%20").replace("/", "%2F")
     assert takes(client, f"redis://:{quoted}@127.0.0.1:{guarded.port}")
     assert takes(client, f"redis://limiter:{quoted}@127.0.0.1:{guarded.port}")
@@ -86,7 +88,7 @@ def test_a_password_a_user_and_a_unix_socket_will_do(guarded, client):
 
 @pytest.fixture(scope="module")
 def over_tls(tmp_path_factory):
-    """A server that speaks TLS on a second port, with a certificate of its own making."""
+    """A server with a TLS port and a self-signed certificate."""
     folder, port = tmp_path_factory.mktemp("tls"), free_port()
     cert, key = folder / "cert.pem", folder / "key.pem"
     made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
@@ -98,30 +100,30 @@ def over_tls(tmp_path_factory):
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_redis_over_tls_will_do(over_tls, client, prefix):
+def test_tls_works(over_tls, client, prefix):
     port, cert = over_tls
     assert takes(client, f"rediss://127.0.0.1:{port}?ssl_ca_certs={cert}")
     assert takes(client, client_of(client, host="localhost", port=port, ssl=True, ssl_ca_certs=str(cert)))
     with limiter_of(client, f"rediss://127.0.0.1:{port}?ssl_ca_certs={cert}", prefix=prefix) as limiter:
-        # Longer than a TLS record, and than what is read at once.
+        # Longer than a TLS record, and than one read.
         decisions = limiter.take_many([Charge(LONG, f"{number}-{'x' * 200}") for number in range(500)])
         assert [decision.limits[0].used for decision in decisions] == [1] * 500
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_certificate_that_nobody_vouches_for_is_refused(over_tls, client):
+def test_an_untrusted_certificate_is_refused(over_tls, client):
     with limiter_of(client, f"rediss://127.0.0.1:{over_tls[0]}") as limiter, pytest.raises(BackendError, match=r"(?i)certificate verify"):
         limiter.take(POLICY, "key")
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_without_the_password_the_error_says_so(guarded, client):
+def test_a_missing_password_is_a_clear_error(guarded, client):
     with limiter_of(client, guarded.url) as limiter, pytest.raises(BackendError, match=r"(?i)auth"):
         limiter.take(POLICY, "key")
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_callers_client_is_left_as_it_was(server, client):
+def test_the_client_of_the_caller_is_not_modified(server, client):
     source = client_of(client, port=server.port, decode_responses=True, socket_timeout=3)
     before = dict(source.connection_pool.connection_kwargs)
     assert takes(client, source)
@@ -131,8 +133,8 @@ def test_a_callers_client_is_left_as_it_was(server, client):
         source.close()
 
 
-def test_one_kind_of_client_is_not_taken_for_the_other(server):
-    with redis.Redis(port=server.port) as blocking, pytest.raises(InvalidPolicy, match=r"use a URL .* or a redis\.asyncio\.Redis"):
+def test_each_limiter_refuses_the_other_kind_of_client(server):
+    with redis.Redis(port=server.port) as blocking, pytest.raises(InvalidPolicy, match=r"must be a URL .* or a redis\.asyncio\.Redis"):
         AsyncLimiter(blocking)
     with pytest.raises(InvalidPolicy, match=r"or a redis\.Redis"):
         Limiter(redis.asyncio.Redis(port=server.port))
@@ -142,12 +144,12 @@ def test_one_kind_of_client_is_not_taken_for_the_other(server):
 @pytest.mark.parametrize(
     "source", ["", "localhost", "localhost:6379", "http://localhost", "redis://localhost:port", None, 6379, b"redis://localhost"]
 )
-def test_what_is_no_redis_is_refused(limiter, source):
+def test_an_invalid_source_is_refused(limiter, source):
     with pytest.raises(InvalidPolicy):
         limiter(source)
 
 
-def test_a_password_in_a_bad_url_is_not_repeated():
+def test_an_error_about_a_url_does_not_show_its_password():
     with pytest.raises(InvalidPolicy) as caught:
         Limiter("redis://user:hunter2@localhost:port")
     assert "hunter2" not in str(caught.value)
@@ -155,20 +157,20 @@ def test_a_password_in_a_bad_url_is_not_repeated():
 
 
 @pytest.mark.parametrize("prefix", ["", "a b", "a:b", "{a}", None, 5, "x" * 65])
-def test_a_prefix_is_plain(server, prefix):
+def test_an_invalid_prefix_is_refused(server, prefix):
     for limiter in (Limiter, AsyncLimiter):
         with pytest.raises(InvalidPolicy, match=r"^prefix"):
             limiter(server.url, prefix=prefix)
 
 
 @pytest.mark.parametrize("deadline", [0, -1, float("nan"), float("inf"), 10**400, "0.05", None, True])
-def test_a_deadline_is_seconds_above_nothing(server, deadline):
+def test_an_invalid_deadline_is_refused(server, deadline):
     for limiter in (Limiter, AsyncLimiter):
         with pytest.raises(InvalidPolicy, match=r"^deadline"):
             limiter(server.url, deadline=deadline)
 
 
-def test_the_longest_deadline_can_be_waited_for(server, prefix):
+def test_the_longest_deadline_works(server, prefix):
     with Limiter(server.url, prefix=prefix, deadline=2_000_000) as limiter:
         assert limiter.take(POLICY, "key").allowed
 
@@ -177,3 +179,15 @@ def test_the_longest_deadline_can_be_waited_for(server, prefix):
             return await limiter.take(POLICY, "key")
 
     assert asyncio.run(scenario()).limits[0].used == 2
+
+
+def test_closing_does_not_wait_for_a_tls_peer(over_tls, prefix):
+    """The event loop may end before the peer confirms the shutdown, and would leave the socket open."""
+    port, cert = over_tls
+    with relay_to(port) as relay:
+        url = relay.url.replace("redis://", "rediss://")
+        with limiter_of("async", f"{url}?ssl_ca_certs={cert}", prefix=prefix) as limiter:
+            limiter.take(POLICY, "key")
+            relay.answer = lost
+        peers = [connection.raddr for connection in psutil.Process().net_connections() if connection.raddr]
+        assert not [peer for peer in peers if f":{peer.port}/" in relay.url]

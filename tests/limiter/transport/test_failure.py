@@ -1,6 +1,6 @@
-"""Redis slow, down, restarted or talking nonsense: every caller gets an answer in time, and nothing is charged twice.
+"""Redis slow, down, restarted or incoherent: every caller gets an answer in time, and nothing is charged twice.
 
-Real time is the subject here. Bounds are generous: what is shown is that nobody waits for seconds, not how fast a test machine is.
+These tests are about real time. Bounds are generous: nobody waits for seconds, even on a slow machine.
 """
 
 import signal
@@ -28,7 +28,7 @@ def client(request):
 
 @pytest.fixture
 def limiter(relay, prefix, client):
-    """Through the relay, with its connection open."""
+    """A limiter that goes through the relay, with an open connection."""
     with limiter_of(client, relay.url, prefix=prefix) as connected:
         connected.take(PLAIN, "warm")
         yield connected
@@ -36,7 +36,7 @@ def limiter(relay, prefix, client):
 
 @pytest.fixture
 def count(server, prefix):
-    """What Redis has counted, asked past the relay."""
+    """The count in Redis, read without the relay."""
     with Limiter(server.url, prefix=prefix, deadline=10) as direct:
         yield lambda policy=PLAIN, subject="key": direct.inspect(policy, subject)[0].used
 
@@ -47,7 +47,7 @@ def elapsed(call):
     return time.monotonic() - start
 
 
-def test_a_lost_reply_is_a_timeout_within_the_deadline_and_charged_once_at_most(limiter, relay, count):
+def test_a_lost_reply_is_a_timeout_within_the_deadline_and_charges_at_most_once(limiter, relay, count):
     relay.answer = lost
 
     def take():
@@ -59,7 +59,7 @@ def test_a_lost_reply_is_a_timeout_within_the_deadline_and_charged_once_at_most(
     assert relay.sent.count(b"EVALSHA") == 2
 
 
-def test_a_lost_reply_on_a_new_connection_is_charged_once_at_most(relay, prefix, client, count):
+def test_a_lost_reply_on_a_new_connection_charges_at_most_once(relay, prefix, client, count):
     relay.spoil_decisions(lost)
     with limiter_of(client, relay.url, prefix=prefix) as fresh:
         with pytest.raises(BackendTimeout):
@@ -68,7 +68,7 @@ def test_a_lost_reply_on_a_new_connection_is_charged_once_at_most(relay, prefix,
 
 
 def test_after_a_lost_reply_the_next_caller_gets_its_own_answer(limiter, relay, count):
-    """Not the one that was lost: it may still come, so that connection is given up."""
+    """The lost reply may still arrive, so its connection is not used again."""
     released = relay.hold()
     with pytest.raises(BackendTimeout):
         limiter.take(PLAIN, "key", 5, deadline=DEADLINE)
@@ -80,7 +80,7 @@ def test_after_a_lost_reply_the_next_caller_gets_its_own_answer(limiter, relay, 
 
 
 @pytest.mark.parametrize("answer", [cut, garbage], ids=["cut", "garbage"])
-def test_a_connection_that_breaks_off_is_a_clear_error_and_the_next_call_works(limiter, relay, count, answer):
+def test_a_broken_connection_is_a_clear_error_and_the_next_call_works(limiter, relay, count, answer):
     relay.answer = answer
     with pytest.raises(BackendError, match="Redis"):
         limiter.take(PLAIN, "key")
@@ -91,7 +91,7 @@ def test_a_connection_that_breaks_off_is_a_clear_error_and_the_next_call_works(l
 
 
 @pytest.mark.parametrize("answer", [lost, garbage, cut], ids=["lost", "garbage", "cut"])
-def test_a_policy_says_what_a_failure_means(limiter, relay, answer):
+def test_the_failure_mode_of_a_policy_decides(limiter, relay, answer):
     relay.answer = answer
     admitted = limiter.take(OPEN, "key", deadline=DEADLINE)
     refused = limiter.take(CLOSED, "key", deadline=DEADLINE)
@@ -106,14 +106,14 @@ def test_a_policy_says_what_a_failure_means(limiter, relay, answer):
     assert admitted.headers() == {}
 
 
-def test_the_strictest_policy_of_a_decision_decides_what_a_failure_means(limiter, relay):
+def test_the_strictest_failure_mode_of_a_decision_wins(limiter, relay):
     relay.answer = cut
     assert not limiter.take([Charge(OPEN, "a"), Charge(CLOSED, "b"), Charge(PLAIN, "c")], account="acme").allowed
     with pytest.raises(BackendError):
         limiter.take([Charge(OPEN, "a"), Charge(PLAIN, "c")], account="acme")
 
 
-def test_each_of_many_requests_fails_as_its_own_policy_says(limiter, relay):
+def test_each_of_many_requests_fails_by_its_own_policy(limiter, relay):
     relay.answer = cut
     decisions = limiter.take_many([Charge(OPEN, "a"), Charge(CLOSED, "b"), Charge(OPEN, "c")])
     assert [decision.allowed for decision in decisions] == [True, False, True]
@@ -121,7 +121,7 @@ def test_each_of_many_requests_fails_as_its_own_policy_says(limiter, relay):
         limiter.take_many([Charge(OPEN, "a"), Charge(PLAIN, "b")])
 
 
-def test_peeks_and_refunds_fail_as_the_policy_says_and_a_reset_says_that_it_failed(limiter, relay):
+def test_peeks_and_refunds_fail_by_the_policy_and_a_reset_raises(limiter, relay):
     relay.answer = cut
     assert limiter.peek(OPEN, "key").degraded
     assert limiter.refund(OPEN, "key").degraded
@@ -130,7 +130,7 @@ def test_peeks_and_refunds_fail_as_the_policy_says_and_a_reset_says_that_it_fail
         limiter.reset(OPEN, "key")
 
 
-def test_where_nobody_listens_the_answer_comes_at_once(prefix, client):
+def test_a_refused_connection_fails_at_once(prefix, client):
     with limiter_of(client, f"redis://127.0.0.1:{free_port()}", prefix=prefix) as limiter:
         assert elapsed(lambda: limiter.take(OPEN, "key")) < SLACK
         assert limiter.take(OPEN, "key").degraded
@@ -138,8 +138,8 @@ def test_where_nobody_listens_the_answer_comes_at_once(prefix, client):
             limiter.take(PLAIN, "key")
 
 
-def test_where_connections_are_taken_and_never_answered_the_deadline_holds(relay, prefix, client):
-    """Already the first words on a new connection go unanswered, however many of them there are."""
+def test_the_deadline_holds_on_a_connection_that_never_answers(relay, prefix, client):
+    """The handshake gets no reply."""
     relay.answer = lost
     with limiter_of(client, relay.url, prefix=prefix) as limiter:
         assert elapsed(lambda: limiter.take(OPEN, "key", deadline=DEADLINE)) < DEADLINE + SLACK
@@ -147,7 +147,7 @@ def test_where_connections_are_taken_and_never_answered_the_deadline_holds(relay
             limiter.take(PLAIN, "key", deadline=DEADLINE)
 
 
-def test_a_new_connection_whose_every_step_is_slow_holds_nobody_longer_than_the_deadline(relay, prefix, client):
+def test_the_deadline_covers_all_slow_steps_of_a_new_connection(relay, prefix, client):
     def slow(reply):
         time.sleep(0.8)
         return reply
@@ -157,7 +157,7 @@ def test_a_new_connection_whose_every_step_is_slow_holds_nobody_longer_than_the_
         assert elapsed(lambda: limiter.take(OPEN, "key", deadline=1)) < 2
 
 
-def test_a_paused_redis_holds_nobody_longer_than_the_deadline(own_server, prefix, client):
+def test_the_deadline_holds_while_redis_is_paused(own_server, prefix, client):
     with limiter_of(client, own_server.url, prefix=prefix, deadline=DEADLINE) as limiter:
         limiter.take(OPEN, "key", deadline=10)
         own_server.send(signal.SIGSTOP)
@@ -173,7 +173,7 @@ def test_a_paused_redis_holds_nobody_longer_than_the_deadline(own_server, prefix
         assert not limiter.take(OPEN, "key", deadline=10).degraded
 
 
-def test_a_restarted_redis_is_one_clear_error_for_calls_in_flight_and_none_for_the_next(own_server, prefix, client):
+def test_a_restart_of_redis_fails_calls_in_flight_and_none_after(own_server, prefix, client):
     with limiter_of(client, own_server.url, prefix=prefix) as limiter:
         limiter.take(PLAIN, "key")
         own_server.send(signal.SIGSTOP)
@@ -189,7 +189,7 @@ def test_a_restarted_redis_is_one_clear_error_for_calls_in_flight_and_none_for_t
             assert limiter.take(PLAIN, "key").allowed
 
 
-def test_a_redis_that_restarts_between_calls_is_not_even_noticed(own_server, prefix, client):
+def test_a_restart_of_redis_between_calls_has_no_effect(own_server, prefix, client):
     with limiter_of(client, own_server.url, prefix=prefix) as limiter:
         for _ in range(3):
             assert not limiter.take(PLAIN, "key").degraded
@@ -197,14 +197,14 @@ def test_a_redis_that_restarts_between_calls_is_not_even_noticed(own_server, pre
             own_server.start()
 
 
-def test_a_redis_that_forgets_the_script_is_given_it_again(limiter, server):
+def test_a_script_that_redis_lost_is_sent_again(limiter, server):
     with server.client() as client:
         for n in range(1, 20):
             client.script_flush()
             assert limiter.take(PLAIN, "key").limits[0].used == n
 
 
-def test_flushing_scripts_in_the_middle_of_traffic_reaches_no_caller(limiter, server):
+def test_flushing_scripts_during_traffic_affects_no_caller(limiter, server):
     done = threading.Event()
 
     def flush():
@@ -221,11 +221,11 @@ def test_flushing_scripts_in_the_middle_of_traffic_reaches_no_caller(limiter, se
             done.set()
         flushing.result()
     assert used[:200] == list(range(1, 201))
-    # Those of one take_many may go in two calls at once, of which either may be sent again.
+    # One take_many may be two concurrent calls, and either may be sent again, so their order varies.
     assert sorted(used) == list(range(1, 501))
 
 
-def test_what_is_no_count_at_a_key_fails_those_who_ask_for_it_and_nobody_else(limiter, server, prefix):
+def test_a_foreign_value_at_a_key_fails_the_callers_of_that_key_only(limiter, server, prefix):
     key = f"{prefix}:{{strange}}:strange:open"
     with server.client() as client:
         client.lpush(key, "not a state")
@@ -235,7 +235,7 @@ def test_what_is_no_count_at_a_key_fails_those_who_ask_for_it_and_nobody_else(li
         together = limiter.take([Charge(OPEN, "one"), Charge(OPEN, "strange")], account="strange")
         assert together.degraded
         assert not limiter.take(Policy("open", LIMITS, failure="closed"), "strange").allowed
-        with pytest.raises(BackendError, match=f"something at b'{key}' that is no count: .* prefix="):
+        with pytest.raises(BackendError, match=f"the value at b'{key}' in Redis must be a count: .* prefix="):
             limiter.take(Policy("open", LIMITS), "strange")
         assert client.lrange(key, 0, -1) == [b"not a state"]
         assert not client.exists(f"{prefix}:{{strange}}:one:open")
@@ -243,7 +243,7 @@ def test_what_is_no_count_at_a_key_fails_those_who_ask_for_it_and_nobody_else(li
     assert [decision.limits[0].used for decision in limiter.take_many([Charge(OPEN, "one"), Charge(OPEN, "strange")])] == [2, 1]
 
 
-def test_an_error_that_redis_answers_is_told_and_the_connection_serves_on(own_server, prefix, client):
+def test_an_error_reply_is_reported_and_the_connection_stays_usable(own_server, prefix, client):
     with limiter_of(client, own_server.url, prefix=prefix) as limiter, own_server.client() as admin:
         limiter.take(PLAIN, "key")
         admin.execute_command("ACL", "SETUSER", "default", "-setrange")
@@ -255,7 +255,7 @@ def test_an_error_that_redis_answers_is_told_and_the_connection_serves_on(own_se
         assert limiter.take(PLAIN, "key").limits[0].used == 2
 
 
-def test_a_full_redis_fails_as_the_policy_says(own_server, prefix, client):
+def test_a_full_redis_fails_by_the_policy(own_server, prefix, client):
     with limiter_of(client, own_server.url, prefix=prefix) as limiter, own_server.client() as admin:
         limiter.take(OPEN, "key")
         admin.config_set("maxmemory-policy", "noeviction")
@@ -268,7 +268,7 @@ def test_a_full_redis_fails_as_the_policy_says(own_server, prefix, client):
         assert limiter.take(OPEN, "key").limits[0].used == 2
 
 
-def test_a_replica_that_may_not_write_fails_as_the_policy_says(own_server, prefix, client):
+def test_a_read_only_replica_fails_by_the_policy(own_server, prefix, client):
     with limiter_of(client, own_server.url, prefix=prefix) as limiter, own_server.client() as admin:
         admin.replicaof("127.0.0.1", free_port())
         try:
@@ -278,7 +278,7 @@ def test_a_replica_that_may_not_write_fails_as_the_policy_says(own_server, prefi
         assert not limiter.take(OPEN, "key").degraded
 
 
-def test_a_wrong_password_is_said_and_not_repeated(server, prefix, client):
+def test_a_wrong_password_is_an_error_that_does_not_show_it(server, prefix, client):
     url = server.url.replace("redis://", "redis://:hunter2secret@")
     with limiter_of(client, url, prefix=prefix) as limiter, pytest.raises(BackendError, match="Redis") as caught:
         limiter.take(PLAIN, "key")
