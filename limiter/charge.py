@@ -44,7 +44,7 @@ class Subject:
 class Charge:
     """`Charge(policy, "key-1", cost=3)`: three units of every limit of the policy, for key-1. A cost of 0 takes nothing and always fits.
 
-    Without an account, counts are kept under that of the other charges of the decision, or under the subject itself.
+    Without an account, counts are kept under the account of the decision, by default under the subject's own name.
     """
 
     policy: Policy
@@ -71,7 +71,7 @@ class Charge:
 
 
 def sole_account(accounts: set[str]) -> str:
-    """The account of a decision: its counts are kept together, so that it is atomic on a cluster too."""
+    """The account of one decision. It has only one, so that all its keys are in one slot of a cluster."""
     if len(accounts) > 1:
         raise InvalidPolicy(f"charges of one decision must have one account, not {', '.join(map(shown, sorted(accounts)))}")
     return accounts.pop()

@@ -107,7 +107,7 @@ def _charges(what: Charge | Iterable[Charge]) -> tuple[Charge, ...]:
 
 
 def _common_account(charges: tuple[Charge, ...]) -> str:
-    """That of every charge; one that names none has its subject for an account."""
+    """A charge that names no account belongs to the account of its subject's name."""
     if len(charges) == 1:
         return charges[0].account or charges[0].subject
     accounts = {charge.account or charge.subject for charge in charges}
@@ -119,6 +119,6 @@ def _common_account(charges: tuple[Charge, ...]) -> str:
 
 
 def _in_account(charges: tuple[Charge, ...], account: str) -> tuple[Charge, ...]:
-    """With the account named by every charge, so that `decision.charges` can be refunded without it."""
+    """Charges that all name the account, so that `decision.charges` can be refunded without it."""
     sole_account({account, *(charge.account for charge in charges if charge.account)})
     return tuple([charge if charge.account else Charge(charge.policy, charge.subject, charge.cost, account) for charge in charges])

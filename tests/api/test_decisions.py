@@ -65,7 +65,7 @@ def test_the_counts_are_shared_with_authorize(shared, key):
         ({"policy": "standard", "subject": "a", "price": 1}, 400, "price"),
         ({"policy": "standrad", "subject": "a"}, 404, "'standrad'"),
         ({"charges": []}, 400, "charges"),
-        ({"charges": [{"policy": "standard", "subject": "a"}] * 2}, 400, "once"),
+        ({"charges": [{"policy": "standard", "subject": "a"}] * 2}, 400, "charges of one decision must differ in policy or subject"),
         ({"charges": [{"policy": "standard", "subject": "a"}, {"policy": "bulk", "subject": "b"}]}, 400, "account"),
         ({"requests": [{"policy": "standard", "subject": "a"}, {"policy": "nope", "subject": "a"}]}, 404, "requests[1]"),
         ([], 400, "an array"),
