@@ -15,7 +15,8 @@ from limiter.api.cli.options import Config, Data, Json, RedisUrl, redis_url
 from limiter.api.command_errors import CannotStart, Misused
 from limiter.api.config.loader import load
 from limiter.api.server.embedded import default_folder
-from limiter.api.v1.bodies import limit_told
+from limiter.api.v1.bodies import render_limit
+from limiter.summary import whole_seconds
 
 counts = typer.Typer()
 
@@ -40,12 +41,12 @@ def usage(
 ) -> None:
     """Show what is left of each limit of a policy. Without --config, limiter.yaml in the data folder is used."""
     with _limiter(policy, config, redis, data) as (limiter, found):
-        decision = limiter.peek(found, subject, 0, account=account)
+        decision = limiter.peek(found, subject, account=account)
     if decision.degraded:
         raise CannotStart(decision.degraded)
     states = decision.limits
     if as_json:
-        typer.echo(json.dumps([limit_told(state) for state in states]))
+        typer.echo(json.dumps([render_limit(state) for state in states]))
         return
     for state in states:
         typer.echo(_line(state))
@@ -79,4 +80,4 @@ def _limiter(policy: str, config: Path | None, redis: str | None, data: Path | N
 
 def _line(state: LimitState) -> str:
     left = f"{state.name}: {state.remaining:,} of {state.capacity:,} left"
-    return f"{left}, full again in {state.reset_after:.0f} s" if state.used else left
+    return f"{left}, full again in {whole_seconds(state.reset_us)} s" if state.used else left

@@ -11,7 +11,7 @@ from limiter.aio import AsyncLimiter
 from limiter.api.control.problem_handlers import problem_responses
 from limiter.api.front import RulesNow
 from limiter.api.rules import Rules
-from limiter.api.v1.bodies import LimitTold, Subject, limit_told
+from limiter.api.v1.bodies import LimitBody, Subject, render_limit
 from limiter.policy import Policy
 
 PolicyName = Annotated[str, Query(description="A policy of the configuration.")]
@@ -19,7 +19,7 @@ Account = Annotated[Subject | None, Query(description="The account under which t
 
 
 class UsageView(BaseModel):
-    limits: list[LimitTold]
+    limits: list[LimitBody]
 
 
 def counter_router(watched: RulesNow, limiter: AsyncLimiter) -> APIRouter:
@@ -28,10 +28,10 @@ def counter_router(watched: RulesNow, limiter: AsyncLimiter) -> APIRouter:
     @router.get("/usage")
     async def show_usage(policy: PolicyName, subject: Subject, account: Account = None) -> UsageView:
         """The state of each limit of the policy for the subject. Charges nothing."""
-        decision = await limiter.peek(_policy(watched.rules, policy), subject, 0, account=account)
+        decision = await limiter.peek(_policy(watched.rules, policy), subject, account=account)
         if decision.degraded:
             raise HTTPException(503, "Redis does not answer.")
-        return UsageView(limits=[LimitTold(**limit_told(state)) for state in decision.limits])
+        return UsageView(limits=[LimitBody(**render_limit(state)) for state in decision.limits])
 
     @router.post("/reset", status_code=204)
     async def reset_usage(policy: PolicyName, subject: Subject, account: Account = None) -> None:

@@ -10,11 +10,11 @@ from pydantic.json_schema import models_json_schema
 from limiter.api.control.problem_handlers import Problem
 from limiter.api.control.schema_defaults import describe_defaults
 from limiter.api.rules import Rules
-from limiter.api.v1.bodies import BatchRequest, DecisionsTold, DecisionTold, GroupRequest, SingleRequest
+from limiter.api.v1.bodies import BatchRequest, DecisionBody, DecisionsBody, GroupRequest, SingleRequest
 from limiter.problems import CONTENT_TYPE
 
 _REF = "#/components/schemas/{model}"
-_MODELS: tuple[type[BaseModel], ...] = (SingleRequest, GroupRequest, BatchRequest, DecisionTold, DecisionsTold, Problem)
+_MODELS: tuple[type[BaseModel], ...] = (SingleRequest, GroupRequest, BatchRequest, DecisionBody, DecisionsBody, Problem)
 
 # Members that some problems have in addition.
 _PROBLEM_MEMBERS = {
@@ -74,7 +74,7 @@ def front_document(rules: Rules, server: str, version: str) -> dict[str, Any]:
 
 def _decision(verb: str, summary: str, description: str) -> dict[str, Any]:
     request = {"anyOf": [_ref("SingleRequest"), _ref("GroupRequest"), _ref("BatchRequest")]}
-    response = {"anyOf": [_ref("DecisionTold"), _ref("DecisionsTold")]}
+    response = {"anyOf": [_ref("DecisionBody"), _ref("DecisionsBody")]}
     decided = {"description": "The decision, allowed or denied.", "content": {"application/json": {"schema": response}}}
     return {
         "operationId": verb,

@@ -64,7 +64,7 @@ class BatchRequest(_Strict):
     requests: Annotated[list[SingleRequest | GroupRequest], Field(min_length=1, max_length=MOST_REQUESTS)]
 
 
-class LimitTold(BaseModel):
+class LimitBody(BaseModel):
     """One limit: with 100 a minute and 42 left, `capacity` is 100 and `remaining` 42. Times are seconds from now."""
 
     name: str
@@ -77,7 +77,7 @@ class LimitTold(BaseModel):
     shadow: bool
 
 
-class DecisionTold(BaseModel):
+class DecisionBody(BaseModel):
     """`headers` are for the caller's own response, if it wants to pass the numbers on."""
 
     allowed: bool
@@ -85,12 +85,12 @@ class DecisionTold(BaseModel):
     reason: str
     binding: str | None = Field(description="The name of the limit that matters.")
     degraded: Literal["open", "closed"] | None = Field(description="Redis did not decide; this is by the policy's failure mode.")
-    limits: list[LimitTold]
+    limits: list[LimitBody]
     headers: dict[str, str]
 
 
-class DecisionsTold(BaseModel):
-    decisions: list[DecisionTold]
+class DecisionsBody(BaseModel):
+    decisions: list[DecisionBody]
 
 
 def parse_request(body: Any) -> SingleRequest | GroupRequest | BatchRequest:
@@ -120,8 +120,8 @@ def _kind(value: object) -> str:
     return {"NoneType": "null", "list": "an array", "str": "a string", "bool": "a boolean"}.get(type(value).__name__, "a number")
 
 
-def told(decision: Decision, reset: Reset) -> dict[str, Any]:
-    """As DecisionTold; put together by hand, since a gateway waits for it."""
+def render_decision(decision: Decision, reset: Reset) -> dict[str, Any]:
+    """As DecisionBody; put together by hand, since a gateway waits for it."""
     binding = decision.binding
     mode = ("open" if decision.allowed else "closed") if decision.degraded else None
     return {
@@ -130,13 +130,13 @@ def told(decision: Decision, reset: Reset) -> dict[str, Any]:
         "reason": decision.reason,
         "binding": binding.name if binding else None,
         "degraded": mode,
-        "limits": [limit_told(state) for state in decision.limits],
+        "limits": [render_limit(state) for state in decision.limits],
         "headers": decision.headers(reset),
     }
 
 
-def limit_told(state: LimitState) -> dict[str, Any]:
-    """As LimitTold."""
+def render_limit(state: LimitState) -> dict[str, Any]:
+    """As LimitBody."""
     return {
         "name": state.name,
         "policy": state.charge.policy.name,

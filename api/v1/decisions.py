@@ -18,7 +18,7 @@ from limiter.api.answers import Answer, problem
 from limiter.api.forwarded import client_address, peer_of
 from limiter.api.front import RulesNow
 from limiter.api.rules import Rules
-from limiter.api.v1.bodies import BatchRequest, GroupRequest, SingleRequest, parse_request, told
+from limiter.api.v1.bodies import BatchRequest, GroupRequest, SingleRequest, parse_request, render_decision
 from limiter.charge import Charge
 from limiter.decision import Decision
 from limiter.errors import BackendError, InvalidPolicy
@@ -73,9 +73,9 @@ class Decisions:
         prefix = self._limiter.settings.prefix
         if not isinstance(body, BatchRequest):
             (decision,) = await self._decisions([_group(body, "", operation, rules, prefix)], rules)
-            return Answer(200, _JSON, json.dumps(told(decision, rules.reset)).encode())
+            return Answer(200, _JSON, json.dumps(render_decision(decision, rules.reset)).encode())
         groups = [_group(request, f"requests[{place}]: ", operation, rules, prefix) for place, request in enumerate(body.requests)]
-        decisions = [told(decision, rules.reset) for decision in await self._decisions(groups, rules)]
+        decisions = [render_decision(decision, rules.reset) for decision in await self._decisions(groups, rules)]
         return Answer(200, _JSON, json.dumps({"decisions": decisions}).encode())
 
     async def _decisions(self, groups: Sequence[Group], rules: Rules) -> list[Decision]:

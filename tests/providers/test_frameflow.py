@@ -129,6 +129,6 @@ def test_changes_and_refusals_are_in_the_audit(provider, accounts):
     provider.call("/v1/assets/7", issued["key"])
     done = provider.done("GET", f"/audit?account={account}")["entries"]
     assert [each["action"] for each in done] == ["keys.revoke", "keys.issue", "accounts.create"]
-    told = provider.refusals(account, 2)
-    assert {each["action"] for each in told} == {"refused.revoked", "refused.scope"}
-    assert {each["address"] for each in told} == {"192.0.2.1"}
+    reported = provider.refusals(account, 2)
+    assert {each["action"] for each in reported} == {"refused.revoked", "refused.scope"}
+    assert {each["address"] for each in reported} == {"192.0.2.1"}

@@ -44,11 +44,11 @@ def test_guessing_is_limited_by_address_and_leaves_no_state_per_key(provider, ti
 def test_responses_do_not_reveal_whether_a_key_exists(provider, tenant):
     known = provider.issue(tenant)["key"]
     tried = ["nonsense", known[:-1], known[:-1] + ("a" if known[-1] != "a" else "b"), known.upper(), f"{known} {known}", f"{known}x"]
-    told = [provider.call("/", key, address=f"198.51.100.{n}") for n, key in enumerate(tried, 40)]
-    assert {(reply.status, reply.body, reply.headers["WWW-Authenticate"]) for reply in told} == {
-        (401, told[0].body, 'Bearer realm="limiter", error="invalid_token"')
+    reported = [provider.call("/", key, address=f"198.51.100.{n}") for n, key in enumerate(tried, 40)]
+    assert {(reply.status, reply.body, reply.headers["WWW-Authenticate"]) for reply in reported} == {
+        (401, reported[0].body, 'Bearer realm="limiter", error="invalid_token"')
     }
-    assert json.loads(told[0].body)["reason"] == "invalid-credential"
+    assert json.loads(reported[0].body)["reason"] == "invalid-credential"
 
 
 def test_logins_without_a_key_are_limited(provider):

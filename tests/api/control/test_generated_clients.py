@@ -27,7 +27,7 @@ from control.api.accounts import create_account, list_accounts
 from control.models import AccountPage, AccountView, NewAccount
 from front.api.decisions import take
 from front.api.gateways import authorize
-from front.models import DecisionTold, SingleRequest, SingleRequestPolicy
+from front.models import DecisionBody, SingleRequest, SingleRequestPolicy
 
 admin_url, token, front_url, key = sys.argv[1:]
 
@@ -39,7 +39,7 @@ assert isinstance(page, AccountPage), page
 assert created in page.accounts
 
 decision = take.sync(client=front.Client(front_url), body=SingleRequest(policy=SingleRequestPolicy("standard"), subject="python", cost=2))
-assert isinstance(decision, DecisionTold), decision
+assert isinstance(decision, DecisionBody), decision
 assert decision.limits[0].remaining == 3
 
 bearer = front.AuthenticatedClient(front_url, key)

@@ -45,7 +45,7 @@ def test_invalid_scopes_are_refused(scopes):
         validation.scopes(scopes)
 
 
-@pytest.mark.parametrize("limits", [["100 per minute"], ["0/minute"], "100/minute", [100], ["100/minute", "200/minute"], None, [[]]])
+@pytest.mark.parametrize("limits", [["100 every minute"], ["0/minute"], "100/minute", [100], ["100/minute", "200/minute"], None, [[]]])
 def test_invalid_limits_are_refused(limits):
     with pytest.raises(InvalidRecord, match="limit"):
         validation.limits(limits)
