@@ -8,15 +8,10 @@ from pathlib import Path
 import pytest
 
 import limiter
+from support.pages import ROOT, blocks
 from support.sidecar import sidecar
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    found = re.findall(rf"(?ms)^( *)```{language}\n(.*?)^ *```", README)
-    return [re.sub(rf"(?m)^{indent}", "", code) for indent, code in found]
 
 
 def shell(script: str, sidecar_url: str, folder: Path) -> bytes:
@@ -35,7 +30,7 @@ def patient(monkeypatch, server):
 @pytest.mark.usefixtures("patient")
 def test_the_python_of_the_readme_runs(client, capsys):
     names: dict = {}
-    for code in blocks("python"):
+    for code in blocks(README, "python"):
         exec(compile(code, "README.md", "exec"), names)  # noqa: S102 - that is the point
     said = capsys.readouterr().out
     assert "49 left of 50" in said
@@ -51,7 +46,7 @@ def test_the_shell_of_the_readme_runs(tmp_path, server):
     if shutil.which("curl") is None:
         pytest.fail("curl is not on PATH: `make test` installs it on Debian (package curl)")
     config = (ROOT / "examples/quickstart.yaml").read_text() + "redis: { deadline: 10s, prefix: quickstart }\n"
-    walk, ask = (next(code for code in blocks("sh") if part in code) for part in ("seq 100", "/v1/take"))
+    walk, ask = (next(code for code in blocks(README, "sh") if part in code) for part in ("seq 100", "/v1/take"))
     with sidecar(tmp_path, config, redis=server.url) as running:
         walked = shell(walk, running.front, tmp_path)
         answer = shell(ask, running.front, tmp_path)
@@ -64,11 +59,6 @@ def test_the_shell_of_the_readme_runs(tmp_path, server):
     assert b'"violated-policies": ["20s"]' in denied
     assert again.startswith(b"HTTP/1.1 200 ")
     assert b'"allowed": true' in answer or b'"allowed":true' in answer
-
-
-def test_what_the_readme_points_to_is_there():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
 
 
 def test_the_order_to_read_in_names_real_modules():
