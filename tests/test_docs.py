@@ -86,10 +86,11 @@ def test_the_yaml_of_a_page_is_accepted(page):
 @pytest.fixture
 def acl_urls(server, client, prefix):
     """The URLs of the users that the operations page creates, first the library's, then the sidecar's."""
-    commands = [command.replace("~lim:", f"~{prefix}:").split() for command in blocks(text_of("operations.md"), "redis")]
-    users = [command[2] for command in commands]
-    for command in commands:
-        client.execute_command(*command)
+    users = []
+    for commands in blocks(text_of("operations.md"), "redis"):
+        for command in commands.replace("~lim:", f"~{prefix}:").splitlines():
+            client.execute_command(*command.split())
+        users.append(command.split()[2])
     yield [server.url.replace("://", f"://{user}:secret@") for user in users]
     client.acl_deluser(*users)
 
