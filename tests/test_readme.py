@@ -1,4 +1,4 @@
-"""The README does what it says: its Python runs against a real Redis, its shell against a running sidecar."""
+"""The examples of the README work: its Python runs against a real Redis, its shell against a running sidecar."""
 
 import re
 import shutil
@@ -20,22 +20,22 @@ def shell(script: str, sidecar_url: str, folder: Path) -> bytes:
 
 
 @pytest.fixture
-def patient(monkeypatch, server):
-    """The README's limiters, on the test's Redis, with more patience than a busy machine needs."""
+def example_redis(monkeypatch, server):
+    """The README's limiters on the test's Redis, with a deadline that a busy machine keeps."""
     for name in ("Limiter", "AsyncLimiter"):
         real = getattr(limiter, name)
         monkeypatch.setattr(limiter, name, lambda _, real=real: real(server.url, prefix="readme", deadline=10))
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("example_redis")
 def test_the_python_of_the_readme_runs(client, capsys):
     names: dict = {}
     for code in blocks(README, "python"):
-        exec(compile(code, "README.md", "exec"), names)  # noqa: S102 - that is the point
-    said = capsys.readouterr().out
-    assert "49 left of 50" in said
-    assert "'X-RateLimit-Remaining': '49'" in said
-    assert "200 admitted" in said
+        exec(compile(code, "README.md", "exec"), names)  # noqa: S102 - running the examples is the test
+    printed = capsys.readouterr().out
+    assert "49 left of 50" in printed
+    assert "'X-RateLimit-Remaining': '49'" in printed
+    assert "200 admitted" in printed
     assert names["report"]("ada") == "the report for ada"
     names["limiter"].close()
     client.delete(*client.scan_iter("readme:*"))
