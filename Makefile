@@ -2,7 +2,8 @@
 #
 ## make serve   a running sidecar on port 8080, with a Redis of its own   (ARGS="--port 9090")
 ## make test    all tests                                                 (ARGS="-k quota -x")
-## make lint    ruff, mypy and luacheck
+## make pythons the library's and the engine's tests on every Python from 3.11 on that pyenv has
+## make lint    ruff, mypy, pyright, import contracts, sizes and luacheck
 ## make bench   the speed, beside bare Redis and other limiters           (ARGS=--short)
 ## make load    a minute of Locust against a sidecar
 
@@ -18,7 +19,10 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin
 # Two at a time would meet at apt's lock.
 .NOTPARALLEL:
 
-.PHONY: help serve test lint bench load clean has-redis has-nginx has-cc has-openssl has-luacheck
+# Other Pythons to test on: those of pyenv, from 3.11 on.
+PYTHONS := $(wildcard $(HOME)/.pyenv/versions/3.1[1-9]*/bin/python)
+
+.PHONY: help serve test pythons lint bench load clean has-redis has-nginx has-cc has-openssl has-luacheck has-chromium has-npm
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -26,8 +30,11 @@ help:
 serve: has-redis $(VENV)/.serve
 	$(BIN)/limiter serve $(ARGS)
 
-test: has-redis has-nginx has-cc has-openssl $(VENV)/.dev
+test: has-redis has-nginx has-cc has-openssl has-chromium has-npm $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
+
+pythons: has-redis
+	$(foreach python,$(PYTHONS),$(call test-on,$(python),.venvs/$(notdir $(patsubst %/bin/python,%,$(python)))))
 
 bench: has-redis $(VENV)/.dev
 	$(BIN)/python loadtests/bench.py $(ARGS)
@@ -38,11 +45,14 @@ load: has-redis $(VENV)/.dev
 lint: has-luacheck $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy -p limiter
+	$(BIN)/pyright
+	$(BIN)/python .ci/sizes.py
 	$(BIN)/python .ci/luacheck.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .venvs build dist *.egg-info
 
 # --- Installing. The stamps are renewed when pyproject.toml changes; `serve` alone needs, and waits for, less.
 
@@ -75,8 +85,24 @@ has-cc:
 has-openssl:
 	$(call install-unless,command -v openssl,openssl,openssl)
 
+# A browser opens the page of the admin API, and generated clients are compiled.
+has-chromium:
+	$(call install-unless,command -v chromium && command -v chromedriver,Chromium with its driver,chromium chromium-driver)
+
+has-npm:
+	$(call install-unless,command -v npm,npm,nodejs npm)
+
 has-luacheck:
 	$(call install-unless,command -v luacheck,luacheck,lua-check)
+
+# $(call test-on,python,its venv)
+define test-on
+@echo '== $(1)'
+@$(1) -m venv $(2)
+@$(2)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+$(2)/bin/python -m pytest tests/limiter tests/lua $(ARGS)
+
+endef
 
 # $(call install-unless,test,what it tests for,Debian package)
 define install-unless

@@ -1,1 +1,1 @@
-"""The control plane: health, limits in force, accounts and keys, for operators."""
+"""The control plane: an HTTP API with its documentation, for operators. It has its own listener; `admin` puts it together."""

@@ -1,17 +1,27 @@
-"""What the admin listener is sent about accounts and keys. A field that is left out stays; unknown ones are refused."""
+"""Request bodies and list responses of the registry's routes. Absent fields keep their value; unknown fields are errors."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from typing_extensions import TypedDict
 
+from limiter.api.control.schema_defaults import describe_defaults
 from limiter.api.registry.changes import AccountChange, KeyChange
+from limiter.api.registry.views import AccountView, AuditEntryView, KeyView
+
+Cursor = Annotated[str, Query(description="The `cursor` of the page before; empty for the first page.")]
+Count = Annotated[int, Query(description="The size of a page.")]
+
+PolicyName = Annotated[str | None, Field(description="A policy of the configuration, which replaces that of the tier; null removes it.")]
+Limits = Annotated[list[str], Field(description="Limits which replace those of the tier.", examples=[["100/minute"]])]
 
 
 class _Body(BaseModel):
-    # Whatever is wrong with a body, it is not repeated.
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+    # An error never repeats the input, which may hold a raw key.
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, json_schema_extra=describe_defaults)
 
     def _given(self, *apart: str) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.model_fields_set if name not in apart}
@@ -19,8 +29,8 @@ class _Body(BaseModel):
 
 class AccountPatch(_Body):
     tier: str = ""
-    policy: str | None = Field(None, description="A policy of the configuration, in place of the tier's; null takes it away")
-    limits: list[str] = Field([], description="Limits of its own, in place of the tier's", examples=[["100/minute"]])
+    policy: PolicyName = None
+    limits: Limits = []
 
     def change(self) -> AccountChange:
         return cast("AccountChange", self._given("id"))
@@ -34,27 +44,52 @@ class NewAccount(AccountPatch):
 class KeyPatch(_Body):
     name: str = ""
     scopes: list[str] = Field([], examples=[["asset:read"]])
-    addresses: list[str] = Field([], examples=[["203.0.113.0/24"]])
-    policy: str | None = None
-    limits: list[str] = Field([], examples=[["100/minute"]])
-    lifetime: float | None = Field(None, description="Seconds from now; null for no end")
+    addresses: list[str] = Field([], description="Networks that may use the key; empty allows all.", examples=[["203.0.113.0/24"]])
+    policy: PolicyName = None
+    limits: Limits = []
+    lifetime: float | None = Field(None, description="Seconds from now until the key expires; null if it never expires.")
 
     def change(self) -> KeyChange:
         return cast("KeyChange", self._given("environment", "key", "sha256"))
 
 
 class NewKey(KeyPatch):
-    environment: str = Field("live", description="`live`, or `test`: these end after 7 days unless `lifetime` is given")
+    environment: str = Field("live", description="`live` or `test`. A test key expires after 7 days, unless `lifetime` says otherwise.")
 
 
-class Import(NewKey):
-    key: SecretStr | None = Field(None, description="Up to 512 bytes; it is not kept")
-    sha256: str | None = Field(None, description="Or its SHA-256, 64 hexadecimal digits")
+class ImportedKey(NewKey):
+    key: SecretStr | None = Field(None, description="The raw key, of at most 512 bytes. It is not stored.")
+    sha256: str | None = Field(None, description="The SHA-256 of the raw key, as 64 hexadecimal digits.")
 
 
 class Rotation(_Body):
-    overlap: float = Field(0.0, description="For how many seconds the old key stays valid, such as 259200 for 72 hours")
+    overlap: float = Field(0.0, description="Seconds for which the old key stays valid, such as 259200 for 72 hours.")
 
 
-class Presented(_Body):
+class PresentedKey(_Body):
     key: SecretStr
+
+
+class AccountPage(TypedDict):
+    """`cursor` is the one of the next page; empty on the last."""
+
+    accounts: list[AccountView]
+    cursor: str
+
+
+class KeyPage(TypedDict):
+    """`cursor` is the one of the next page; empty on the last."""
+
+    keys: list[KeyView]
+    cursor: str
+
+
+class AuditPage(TypedDict):
+    """`cursor` is the one of the next page; empty on the last."""
+
+    entries: list[AuditEntryView]
+    cursor: str
+
+
+class DeletedAccount(TypedDict):
+    deleted: str

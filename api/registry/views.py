@@ -3,14 +3,68 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
+
+# pydantic, which builds the OpenAPI document from these, requires this TypedDict before Python 3.12.
+from typing_extensions import TypedDict
 
 from limiter.api.registry import Account, AuditEntry, Issued, Key
 
 View = dict[str, Any]
 
 
-def account_view(account: Account) -> View:
+class AccountView(TypedDict):
+    """Times are UTC, such as `2027-01-15T12:00:00Z`."""
+
+    id: str
+    tier: str
+    state: str
+    policy: str | None
+    limits: list[str]
+    created: str | None
+
+
+class KeyView(TypedDict):
+    """`key_prefix` is the beginning of the raw key, for people to tell keys apart. Charges are counted under `subject`."""
+
+    id: str
+    account: str
+    key_prefix: str
+    name: str
+    environment: str
+    state: str
+    scopes: list[str]
+    addresses: list[str]
+    policy: str | None
+    limits: list[str]
+    created: str | None
+    expires: str | None
+    revoked: str | None
+    last_used: str | None
+    rotated_to: str | None
+    subject: str
+
+
+class IssuedKeyView(KeyView):
+    """A new key. `key` is the raw key, which no other response contains."""
+
+    key: str
+
+
+class AuditEntryView(TypedDict, total=False):
+    """Fields without a value are absent. `count` is how often the same was refused within a few seconds."""
+
+    at: str
+    action: str
+    account: str
+    key: str
+    actor: str
+    address: str
+    detail: str
+    count: int
+
+
+def account_view(account: Account) -> AccountView:
     return {
         "id": account.id,
         "tier": account.tier,
@@ -21,8 +75,7 @@ def account_view(account: Account) -> View:
     }
 
 
-def key_view(key: Key, now_us: int) -> View:
-    """`key_prefix` is the beginning of the raw key, for people to tell keys apart by."""
+def key_view(key: Key, now_us: int) -> KeyView:
     return {
         "id": key.id,
         "account": key.account,
@@ -43,22 +96,22 @@ def key_view(key: Key, now_us: int) -> View:
     }
 
 
-def issued_view(issued: Issued) -> View:
-    """With the raw key, which is not to be had again."""
+def issued_view(issued: Issued) -> IssuedKeyView:
     return {"key": issued.raw, **key_view(issued.key, issued.key.created_us)}
 
 
-def entry_view(entry: AuditEntry) -> View:
-    told = {
-        "at": moment(entry.at_us),
+def entry_view(entry: AuditEntry) -> AuditEntryView:
+    view: AuditEntryView = {
+        "at": moment(entry.at_us) or "",
         "action": entry.action,
         "account": entry.account,
         "key": entry.key,
         "actor": entry.actor,
         "address": entry.address,
         "detail": entry.detail,
+        "count": entry.count,
     }
-    return {name: value for name, value in told.items() if value} | {"count": entry.count}
+    return cast("AuditEntryView", {name: value for name, value in view.items() if value})
 
 
 def moment(us: int | None) -> str | None:

@@ -24,8 +24,8 @@ from starlette.types import ASGIApp
 from limiter.aio import AsyncLimiter
 from limiter.api.config.file import load
 from limiter.api.config.sample import Sample, sample
-from limiter.api.control import registry_routes
-from limiter.api.control.app import Control, admin_app
+from limiter.api.control.admin import Control, admin_app
+from limiter.api.control.registry_routes import registry_router
 from limiter.api.failures import Misused
 from limiter.api.identity.registered import known_to
 from limiter.api.proxy.upstream import Address
@@ -92,7 +92,7 @@ async def _life(options: Options) -> None:
             actor="admin",
         )
         # Stopped in the opposite order: the front first, so that admin can tell of it, and Redis last.
-        await stack.enter_async_context(_listening(admin_app(control, token, [registry_routes.router(registry)]), admin_listener))
+        await stack.enter_async_context(_listening(admin_app(control, token, [registry_router(registry)]), admin_listener))
         await stack.enter_async_context(_running(front))
         _log.info(
             "limiter serves",
@@ -211,4 +211,5 @@ def _invite(trying: Sample | None, front: str, admin: str, made_token: str | Non
         lines.append(f"No --config, so a sample is served: {trying.config}; edit it while this runs.")
         lines.append(f'Try it:  curl -i -H "Authorization: Bearer {trying.key}" {front}/authorize')
     lines.append(f"Health:  curl {admin}/readyz")
+    lines.append(f"API documentation, for browsers: {admin}/docs")
     print(*lines, sep="\n", flush=True)  # noqa: T201 - to a person

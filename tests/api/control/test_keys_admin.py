@@ -1,23 +1,23 @@
-"""The registry over HTTP, as the admin listener mounts it."""
+"""The registry over HTTP, as the admin listener serves it."""
 
 import hashlib
 import json
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter
 
-from limiter.api.control.registry_routes import router
+from limiter.api.control.admin import control_app
+from limiter.api.control.registry_routes import registry_router
 from support.registry import world_of
 
 RAW = "ff_live_rkpxv2hx5drnmvfj4hnwq7k7axw4vzq6"
 
 
 class Http:
-    """`http("POST", "/accounts", {...})` is the status and the body; on the loop that the registry's connections belong to."""
+    """`http("POST", "/accounts", {...})` returns the status and the body. It runs on the event loop of the registry's connections."""
 
     def __init__(self, world) -> None:
-        self._world, self._app = world, FastAPI()
-        self._app.include_router(router(world.registry))
+        self._world, self._app = world, control_app("0", APIRouter(), [registry_router(world.registry)])
         self.headers = {}
 
     def __call__(self, method, target, body=None):
@@ -60,7 +60,7 @@ def http(server, prefix):
         yield http
 
 
-def test_an_issued_key_is_told_once_and_not_to_be_stored(http):
+def test_only_the_response_that_issues_a_key_contains_it(http):
     status, issued = http("POST", "/accounts/acme/keys", {"name": "ci", "scopes": ["asset:read"]})
     assert (status, http.headers["cache-control"]) == (201, "no-store")
     assert issued["key_prefix"] == issued["key"][:12]
@@ -68,7 +68,7 @@ def test_an_issued_key_is_told_once_and_not_to_be_stored(http):
     assert http("POST", "/keys/find", {"key": issued["key"]})[1]["id"] == issued["id"]
 
 
-def test_the_whole_life_of_a_key(http):
+def test_a_key_is_changed_rotated_and_revoked(http):
     _, issued = http("POST", "/accounts/acme/keys", {"environment": "test", "addresses": ["203.0.113.0/24"]})
     path = f"/accounts/acme/keys/{issued['id']}"
     _, changed = http("PATCH", path, {"name": "deploy", "lifetime": None})
@@ -80,7 +80,7 @@ def test_the_whole_life_of_a_key(http):
     assert [each["state"] for each in http("GET", "/accounts/acme/keys")[1]["keys"]] == ["rotated", "revoked"]
 
 
-def test_the_life_of_an_account(http):
+def test_an_account_is_changed_suspended_activated_and_deleted(http):
     assert http("PATCH", "/accounts/acme", {"tier": "pro"})[1]["tier"] == "pro"
     assert http("POST", "/accounts/acme/suspend")[1]["state"] == "suspended"
     assert http("POST", "/accounts/acme/activate")[1]["state"] == "active"
@@ -107,7 +107,7 @@ def test_a_key_is_imported_raw_or_by_its_digest(http):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body", "status", "said"),
+    ("method", "path", "body", "status", "detail"),
     [
         ("GET", "/accounts/nobody", None, 404, "no account 'nobody'"),
         ("GET", "/accounts/acme/keys/" + "0" * 20, None, 404, "no key"),
@@ -117,7 +117,7 @@ def test_a_key_is_imported_raw_or_by_its_digest(http):
         ("POST", "/accounts/acme/keys", {"addresses": ["203.0.113.0/33"]}, 422, "203.0.113.0/33"),
         ("POST", "/accounts/acme/keys", {"scope": ["asset:read"]}, 422, "scope"),
         ("POST", "/accounts/acme/keys", {"scopes": "asset:read"}, 422, "scopes"),
-        ("POST", "/accounts/acme/keys/import", {}, 422, "nothing to import"),
+        ("POST", "/accounts/acme/keys/import", {}, 422, "key or sha256"),
         ("POST", "/accounts/acme/keys/import", {"key": [RAW]}, 422, "body.key"),
         ("POST", "/accounts/acme/keys/import", {"key": RAW[:-1]}, 422, "wrong checksum"),
         ("POST", "/accounts/acme/keys/import", {"kee": RAW}, 422, "body.kee"),
@@ -126,20 +126,20 @@ def test_a_key_is_imported_raw_or_by_its_digest(http):
         ("GET", "/audit?cursor=x", None, 422, "no cursor"),
     ],
 )
-def test_errors_are_problems_that_say_what_is_wrong_and_repeat_no_key(http, method, path, body, status, said):
-    told, problem = http(method, path, body)
-    assert told == problem["status"] == status
+def test_an_error_names_the_mistake_and_repeats_no_key(http, method, path, body, status, detail):
+    answered, problem = http(method, path, body)
+    assert answered == problem["status"] == status
     assert http.headers["content-type"] == "application/problem+json"
-    assert said in problem["detail"]
+    assert detail in problem["detail"]
     assert RAW[:-1] not in http.text
 
 
-def test_an_account_with_keys_is_not_deleted_unless_told(http):
+def test_an_account_with_keys_is_deleted_only_with_its_keys(http):
     http("POST", "/accounts/acme/keys", {})
     assert http("DELETE", "/accounts/acme")[0] == 409
     assert http("DELETE", "/accounts/acme?with_keys=true")[0] == 200
 
 
-def test_the_documentation_names_every_verb(http):
-    verbs = {(method, path) for path, methods in http.documented.items() for method in methods}
-    assert len(verbs) == 16
+def test_the_openapi_document_has_every_operation(http):
+    operations = {(method, path) for path, methods in http.documented.items() for method in methods}
+    assert len(operations) == 16

@@ -1,4 +1,4 @@
-"""Real clients obey us. In real time, since they sleep for real: a window of two seconds."""
+"""Clients that wait as the headers say succeed. They sleep in real time, so the windows are a few seconds long."""
 
 import json
 import subprocess
@@ -40,7 +40,7 @@ def curl(*arguments):
     return subprocess.run(["/usr/bin/env", "curl", "--silent", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def test_a_hundred_pass_and_the_next_one_waits_as_it_is_told(running):
+def test_the_request_after_a_hundred_passes_once_retry_after_is_over(running):
     key = "Authorization: Bearer tried-key"
     passed = curl("-H", key, "-w", "%{http_code} ", f"{running.front}/authorize?n=[1-100]")
     assert passed.split() == ["200"] * 100
@@ -59,7 +59,7 @@ def test_a_hundred_pass_and_the_next_one_waits_as_it_is_told(running):
     assert curl("-H", key, "-w", "%{http_code}", f"{running.front}/authorize") == "200"
 
 
-def test_urllib3_waits_as_told_and_succeeds(running):
+def test_urllib3_waits_for_retry_after_and_succeeds(running):
     retries = urllib3.Retry(total=2, status_forcelist=[429], respect_retry_after_header=True)
     with urllib3.PoolManager(headers={"Authorization": "Bearer pooled-key"}) as pool:
         replies = [pool.request("GET", f"{running.front}/authorize", retries=retries) for _ in range(3)]
@@ -67,8 +67,8 @@ def test_urllib3_waits_as_told_and_succeeds(running):
     assert [len(reply.retries.history) for reply in replies] == [0, 0, 1]
 
 
-def generated_client(ask, tries=3):
-    """The loop of the SDKs that OpenAI, Anthropic and others have generated: how they read our headers."""
+def sdk(ask, tries=3):
+    """The retry loop of the SDKs that OpenAI, Anthropic and others generate."""
     pauses = []
     for _ in range(tries):
         reply = ask()
@@ -81,13 +81,13 @@ def generated_client(ask, tries=3):
     return reply, pauses
 
 
-def test_a_generated_client_waits_as_told_and_succeeds(running):
-    outcomes = [generated_client(lambda: running.ask(key="sdk-key")) for _ in range(3)]
+def test_an_sdk_waits_for_retry_after_ms_and_succeeds(running):
+    outcomes = [sdk(lambda: running.ask(key="sdk-key")) for _ in range(3)]
     assert [reply.status for reply, _ in outcomes] == [200] * 3
     assert [len(pauses) for _, pauses in outcomes] == [0, 0, 1]
 
 
-def test_a_generated_client_gives_up_where_the_wait_is_long(running):
-    assert generated_client(lambda: running.ask(key="long-key"))[0].status == 200
-    reply, pauses = generated_client(lambda: running.ask(key="long-key"))
+def test_an_sdk_gives_up_if_x_should_retry_is_false(running):
+    assert sdk(lambda: running.ask(key="long-key"))[0].status == 200
+    reply, pauses = sdk(lambda: running.ask(key="long-key"))
     assert (reply.status, pauses) == (429, [])

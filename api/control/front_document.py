@@ -1,0 +1,108 @@
+"""The OpenAPI document of the front listener. The front is raw ASGI, so FastAPI cannot derive it; a test compares it with the responses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from limiter.api.control.problem_handlers import Problem
+from limiter.api.control.schema_defaults import describe_defaults
+from limiter.api.rules import Rules
+from limiter.api.v1.bodies import DecisionsTold, DecisionTold, ManyAsked, OneAsked, TogetherAsked
+from limiter.problems import CONTENT_TYPE
+
+_REF = "#/components/schemas/{model}"
+_MODELS: tuple[type[BaseModel], ...] = (OneAsked, TogetherAsked, ManyAsked, DecisionTold, DecisionsTold, Problem)
+
+# Members that some problems have in addition.
+_PROBLEM_MEMBERS = {
+    "reason": {"type": "string", "description": "Why the key or the request is refused, such as `expired`."},
+    "violated-policies": {"type": "array", "items": {"type": "string"}, "description": "The names of the limits that deny."},
+    "degraded": {"type": "string", "description": "Why Redis did not decide."},
+}
+
+_SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, as `Authorization: Bearer`."},
+    "x-api-key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+}
+
+_VERBS = {
+    "take": ("Charge every limit or none", "Charges every limit of the policy if all of them allow it. A denial charges nothing."),
+    "peek": ("Preview a take", "Returns what `take` would return now. Charges nothing."),
+    "refund": ("Give a cost back", "Gives the cost back, up to what is in use."),
+}
+
+_DECISION_ERRORS = {
+    "400": "The body is malformed; `detail` says which field, and why.",
+    "403": "The caller is neither on this machine nor a trusted proxy.",
+    "404": "The configuration has no policy of this name.",
+    "413": "The body is too large.",
+    "415": "The Content-Type is not JSON.",
+}
+
+_DENIALS = {
+    "401": "The request has no valid key; `reason` says why.",
+    "403": "The key lacks a scope, or may not be used from this address. With `deny_status: 403`, every denial.",
+    "429": "A limit denies the request.",
+    "503": "Redis did not decide, and the policy fails closed.",
+}
+
+
+def front_document(rules: Rules, server: str, version: str) -> dict[str, Any]:
+    """The document for these rules: it lists the names of their policies."""
+    _, schemas = models_json_schema([(model, "validation") for model in _MODELS], ref_template=_REF)
+    definitions = schemas["$defs"]
+    definitions["Problem"]["properties"] |= _PROBLEM_MEMBERS
+    for definition in definitions.values():
+        describe_defaults(definition)
+    for name in ("ChargeAsked", "OneAsked"):
+        definitions[name]["properties"]["policy"]["enum"] = sorted(rules.policies)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "limiter: decisions", "version": version},
+        "servers": [{"url": server}],
+        "tags": [{"name": "decisions"}, {"name": "gateways"}],
+        "paths": {
+            **{f"/v1/{verb}": {"post": _decision(verb, *texts)} for verb, texts in _VERBS.items()},
+            "/authorize": {"get": _authorize(rules)},
+        },
+        "components": {"schemas": definitions, "securitySchemes": _SECURITY_SCHEMES},
+    }
+
+
+def _decision(verb: str, summary: str, description: str) -> dict[str, Any]:
+    request = {"anyOf": [_ref("OneAsked"), _ref("TogetherAsked"), _ref("ManyAsked")]}
+    response = {"anyOf": [_ref("DecisionTold"), _ref("DecisionsTold")]}
+    decided = {"description": "The decision, allowed or denied.", "content": {"application/json": {"schema": response}}}
+    return {
+        "operationId": verb,
+        "tags": ["decisions"],
+        "summary": summary,
+        "description": description,
+        "security": [],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
+        "responses": {"200": decided, **_problems(_DECISION_ERRORS)},
+    }
+
+
+def _authorize(rules: Rules) -> dict[str, Any]:
+    anonymous: list[dict[str, list[str]]] = [] if rules.anonymous is None else [{}]
+    return {
+        "operationId": "authorize",
+        "tags": ["gateways"],
+        "summary": "Authorize and charge a request",
+        "description": "For gateways with forward-auth. Every method, and every path below this one, is handled the same way.",
+        "security": [{name: []} for name in rules.order] + anonymous,
+        "responses": {"200": {"description": "Pass the request on. The headers say how the limits stand."}, **_problems(_DENIALS)},
+    }
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": _REF.format(model=name)}
+
+
+def _problems(meanings: dict[str, str]) -> dict[str, Any]:
+    content = {CONTENT_TYPE: {"schema": _ref("Problem")}}
+    return {status: {"description": meaning, "content": content} for status, meaning in meanings.items()}

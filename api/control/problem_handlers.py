@@ -1,0 +1,76 @@
+"""Errors of the control plane as problem details: the status of each kind of error, and how it appears in the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from limiter.api.registry import Conflict, InvalidRecord, UnknownAccount, UnknownKey
+from limiter.errors import BackendError, InvalidPolicy, LimiterError
+from limiter.problems import CONTENT_TYPE, problem_body
+
+_STATUSES: dict[type[LimiterError], int] = {
+    InvalidRecord: 422,
+    InvalidPolicy: 422,
+    UnknownAccount: 404,
+    UnknownKey: 404,
+    Conflict: 409,
+    BackendError: 503,
+}
+
+_MEANINGS = {
+    400: "The body is not UTF-8 text.",
+    401: "The request has no admin token, or a wrong one.",
+    404: "The request names something that does not exist.",
+    409: "The change conflicts with the current state.",
+    422: "The request is malformed; `detail` says which field, and why.",
+    503: "Redis does not answer, or the sidecar is not ready.",
+}
+
+
+class Problem(BaseModel):
+    """Problem details, as defined by RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a FastAPI route that can fail with these statuses."""
+    content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": _MEANINGS[status], "content": content} for status in statuses}
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(HTTPException, _http_problem)
+    app.add_exception_handler(RequestValidationError, _validation_problem)
+    app.add_exception_handler(LimiterError, _limiter_problem)
+
+
+async def _http_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
+    return _response(error.status_code, str(error.detail), error.headers)
+
+
+async def _validation_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
+    # The input is not repeated: it may hold a raw key.
+    mistakes = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+    return _response(422, "; ".join(mistakes))
+
+
+async def _limiter_problem(_: Request, error: Exception) -> Response:
+    status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 500)
+    return _response(status, str(error))
+
+
+def _response(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(problem_body(status, detail), status, {**(headers or {}), "Cache-Control": "no-store"}, CONTENT_TYPE)
