@@ -1,4 +1,4 @@
-"""The README does what it says: its Python runs against a real Redis, its shell against a running sidecar."""
+"""The examples of the README work: its Python runs against a real Redis, its shell against a running sidecar."""
 
 import re
 import shutil
@@ -8,15 +8,10 @@ from pathlib import Path
 import pytest
 
 import limiter
+from support.pages import ROOT, blocks
 from support.sidecar import sidecar
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    found = re.findall(rf"(?ms)^( *)```{language}\n(.*?)^ *```", README)
-    return [re.sub(rf"(?m)^{indent}", "", code) for indent, code in found]
 
 
 def shell(script: str, sidecar_url: str, folder: Path) -> bytes:
@@ -25,22 +20,22 @@ def shell(script: str, sidecar_url: str, folder: Path) -> bytes:
 
 
 @pytest.fixture
-def patient(monkeypatch, server):
-    """The README's limiters, on the test's Redis, with more patience than a busy machine needs."""
+def example_redis(monkeypatch, server):
+    """The README's limiters on the test's Redis, with a deadline that a busy machine keeps."""
     for name in ("Limiter", "AsyncLimiter"):
         real = getattr(limiter, name)
         monkeypatch.setattr(limiter, name, lambda _, real=real: real(server.url, prefix="readme", deadline=10))
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("example_redis")
 def test_the_python_of_the_readme_runs(client, capsys):
     names: dict = {}
-    for code in blocks("python"):
-        exec(compile(code, "README.md", "exec"), names)  # noqa: S102 - that is the point
-    said = capsys.readouterr().out
-    assert "49 left of 50" in said
-    assert "'X-RateLimit-Remaining': '49'" in said
-    assert "200 admitted" in said
+    for code in blocks(README, "python"):
+        exec(compile(code, "README.md", "exec"), names)  # noqa: S102 - running the examples is the test
+    printed = capsys.readouterr().out
+    assert "49 left of 50" in printed
+    assert "'X-RateLimit-Remaining': '49'" in printed
+    assert "200 admitted" in printed
     assert names["report"]("ada") == "the report for ada"
     names["limiter"].close()
     client.delete(*client.scan_iter("readme:*"))
@@ -51,7 +46,7 @@ def test_the_shell_of_the_readme_runs(tmp_path, server):
     if shutil.which("curl") is None:
         pytest.fail("curl is not on PATH: `make test` installs it on Debian (package curl)")
     config = (ROOT / "examples/quickstart.yaml").read_text() + "redis: { deadline: 10s, prefix: quickstart }\n"
-    walk, ask = (next(code for code in blocks("sh") if part in code) for part in ("seq 100", "/v1/take"))
+    walk, ask = (next(code for code in blocks(README, "sh") if part in code) for part in ("seq 100", "/v1/take"))
     with sidecar(tmp_path, config, redis=server.url) as running:
         walked = shell(walk, running.front, tmp_path)
         answer = shell(ask, running.front, tmp_path)
@@ -64,11 +59,6 @@ def test_the_shell_of_the_readme_runs(tmp_path, server):
     assert b'"violated-policies": ["20s"]' in denied
     assert again.startswith(b"HTTP/1.1 200 ")
     assert b'"allowed": true' in answer or b'"allowed":true' in answer
-
-
-def test_what_the_readme_points_to_is_there():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
 
 
 def test_the_order_to_read_in_names_real_modules():
