@@ -8,7 +8,7 @@ from limiter.limits import Limit, Quota
 _POLICY = Struct(">IB").pack
 _LIMIT = Struct(">BBIddddd").pack
 _KINDS = 4
-# Of the layout of a state, as `lua/state.lua` has it: change it with that, and states of another count for nothing.
+# Of the layout of a state, as `lua/reshape.lua` has it: change it with that, and states of another count for nothing.
 _LAYOUT = 1
 _ALWAYS = 2**63
 
