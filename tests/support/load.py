@@ -1,8 +1,8 @@
-"""Load on a listener, from a process of its own: what each request was answered with, and when.
+"""Load on a listener from a separate process: the response to each request, and its time.
 
-`python load.py '{"url": ..., "rate": 500, ...}'` prints a JSON object once it is done: its `answers` are [begun, seconds, status, headers],
-in the order in which they began (on the monotonic clock); `lost` are requests that were sent and got no whole answer, `refused`
-connections that were not taken.
+`python load.py '{"url": ..., "rate": 500, ...}'` prints a JSON object at the end. Its `answers` are [begun, seconds, status, headers], by
+the time they began (on the monotonic clock); `lost` are requests without a complete response, `refused` connections that were not
+accepted.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ KEPT = ("ratelimit-policy", "x-ratelimit-degraded", "x-ratelimit-limit")
 
 
 class Load:
-    """`keys` take turns. It ends after `seconds`, or when connections are refused."""
+    """Uses the `keys` in turn. Ends after `seconds`, or when connections are refused."""
 
     def __init__(self, url: str, rate: float, seconds: float, keys: list[str], connections: int = 32, path: str = "/authorize") -> None:
         host, _, port = url.partition("://")[2].partition(":")
@@ -83,7 +83,7 @@ class Running:
         self._process = process
 
     def told(self) -> dict:
-        """When it has ended by itself."""
+        """Waits until the process ends by itself and returns its result."""
         output, _ = self._process.communicate(timeout=60)
         return json.loads(output)
 
@@ -99,4 +99,4 @@ def load(**options) -> Iterator[Running]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(Load(**json.loads(sys.argv[1])).run())))  # noqa: T201 - to who started it
+    print(json.dumps(asyncio.run(Load(**json.loads(sys.argv[1])).run())))  # noqa: T201 - read by the parent process

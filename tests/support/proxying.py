@@ -1,4 +1,4 @@
-"""A proxy under a real uvicorn, between a raw client and a raw upstream: every byte on both sides is the test's own."""
+"""A proxy under a real uvicorn."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ import uvicorn
 from limiter.api.proxy.app import Proxy
 from limiter.api.proxy.downstream import DownstreamProtocol
 
-PATIENCE = 20.0  # seconds until a test gives up on something that must come; never a measure of speed
+PATIENCE = 20.0  # seconds until a test fails because something did not happen; not a measure of speed
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 SETTINGS = {"http": DownstreamProtocol, "ws": "none", "proxy_headers": False, "server_header": False, "date_header": False}
 
@@ -26,12 +26,12 @@ SETTINGS = {"http": DownstreamProtocol, "ws": "none", "proxy_headers": False, "s
 def wait_until(condition: Callable[[], object], what: str) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
+        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
         time.sleep(0.005)
 
 
 class PromptServer(uvicorn.Server):
-    """uvicorn's own, but it does not wait for the next tenth of a second before it stops."""
+    """A uvicorn server that stops at once, and not at the next tenth of a second."""
 
     async def main_loop(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
@@ -85,7 +85,7 @@ async def _close_at_the_end(proxy: Proxy, receive, send) -> None:
 
 @contextmanager
 def proxy_process(url: str) -> Iterator[tuple[int, int]]:
-    """A proxy to `url` in a process of its own; yields its port and its pid."""
+    """A proxy to `url` in a separate process; yields its port and its pid."""
     code = (
         "import json, sys, uvicorn; from support.proxying import SETTINGS; from limiter.api.proxy.app import Proxy;"
         "s = __import__('socket').create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True);"
@@ -103,7 +103,7 @@ def proxy_process(url: str) -> Iterator[tuple[int, int]]:
 
 @dataclass
 class Seen:
-    """A request as upstream got it, by h11's strict reading."""
+    """A request as the upstream received it, parsed strictly by h11."""
 
     method: bytes
     target: bytes
@@ -115,7 +115,7 @@ class Seen:
 
 
 class Peer:
-    """Upstream's end of one connection. `received` is every byte that came in."""
+    """The upstream's end of a connection. `received` has every byte that arrived."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -175,7 +175,7 @@ def _next_reader(reader: h11.Connection) -> h11.Connection:
 
 @dataclass
 class Upstream:
-    """Listens on loopback; `script(peer)` is run for each connection, in a thread of its own."""
+    """Listens on loopback and runs `script(peer)` for each connection in a separate thread."""
 
     script: Callable[[Peer], None]
     peers: list[Peer] = field(default_factory=list)
@@ -221,7 +221,7 @@ class Upstream:
             self.script(peer)
         except (ConnectionError, h11.RemoteProtocolError):
             peer.closed.set()
-        except BaseException as error:  # noqa: BLE001 - raised again in the test's own thread
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread of the test
             self.errors.append(error)
         finally:
             _hang_up(peer.sock)
@@ -233,7 +233,7 @@ def _hang_up(sock: socket.socket) -> None:
 
 
 def answering(*responses: bytes, seen: list[Seen] | None = None) -> Upstream:
-    """An upstream that answers each request with the next response, and with the last one from then on."""
+    """An upstream that sends the next response to each request, and repeats the last one."""
     left = list(responses or [OK])
 
     def script(peer: Peer) -> None:
@@ -246,7 +246,7 @@ def answering(*responses: bytes, seen: list[Seen] | None = None) -> Upstream:
 
 
 class Truncated(Exception):
-    """The response ended before it was whole."""
+    """The response ended before it was complete."""
 
 
 @dataclass
@@ -265,7 +265,7 @@ class Answer:
 
 
 class Client:
-    """A raw client: sends what it is told to and reads answers strictly."""
+    """A raw client, which sends any bytes and parses responses strictly."""
 
     def __init__(self, port: int) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
@@ -309,7 +309,7 @@ class Client:
         return data
 
     def discard(self, size: int, *, watch: Callable[[], object]) -> None:
-        """Read `size` bytes and drop them, with a call to `watch` every so often."""
+        """Reads and discards `size` bytes. Calls `watch` after each chunk."""
         buffer = memoryview(bytearray(4 << 20))
         while size:
             count = self._file.readinto(buffer[:size])

@@ -1,4 +1,4 @@
-"""A registry on a test's own prefix, and an event loop to run it on."""
+"""A registry on a prefix of the test, and an event loop to run it on."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from limiter.api.registry.registry import connected
 
 
 class World:
-    """`world(coroutine)` runs it."""
+    """`world(coroutine)` runs the coroutine."""
 
     def __init__(self, runner, url, prefix, **options) -> None:
         self.run, self.url, self.prefix = runner.run, url, prefix
@@ -22,7 +22,7 @@ class World:
         return self.run(coroutine)
 
     def other_directory(self, **options) -> Directory:
-        """Another sidecar's, on a client of its own; patient, for busy machines."""
+        """The directory of another sidecar, with a deadline long enough for a busy machine."""
         return Directory(self.registry, **{"deadline": 5.0, **options})
 
     def together(self, *coroutines):
@@ -32,7 +32,7 @@ class World:
         return self.run(gathered())
 
     def names(self) -> set[str]:
-        """Of all keys in Redis that are this test's."""
+        """The names of all keys of this test in Redis, without the prefix."""
 
         async def scanned():
             return {name.decode().removeprefix(self.prefix) async for name in self.client.scan_iter(f"{self.prefix}*", count=1000)}

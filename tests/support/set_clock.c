@@ -1,5 +1,5 @@
-/* Preloaded into a redis-server: its wall clock stands where the file says that CLOCK_FILE names, as microseconds in 8 bytes.
-   Its monotonic clock, by which it schedules its own work, runs on. (libfaketime and the jemalloc of Debian's Redis do not get on.) */
+/* Preloaded into a redis-server: the wall clock is read from the file that CLOCK_FILE names (microseconds, 8 bytes). The monotonic clock, by
+   which Redis schedules its own work, is not changed. (libfaketime does not work with the jemalloc of Debian's Redis.) */
 
 #include <fcntl.h>
 #include <stdlib.h>
