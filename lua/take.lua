@@ -39,17 +39,17 @@ local call, attempt, decode, encode, byte = redis.call, redis.pcall, struct.unpa
 
 -- Parse the policies.
 
-local policies, packed = {}, ARGV[1]
-local count, position = decode(">I2", packed)
+local policies, packed_policies = {}, ARGV[1]
+local count, position = decode(">I2", packed_policies)
 for index = 0, count - 1 do
-  local shape, limits, tags_at = decode(">I4B", packed, position)
+  local shape, limits, tags_at = decode(">I4B", packed_policies, position)
   local policy = { nil, nil, nil, shape = shape, limits = limits, tags = 0, format = 0, bytes = 0, last_byte = 0, last_slot = 0 }
   position = tags_at + 4 * limits + 1
-  policy.tags = packed:sub(tags_at, position - 1)
+  policy.tags = packed_policies:sub(tags_at, position - 1)
   local format, bytes, slot = "<I4", 4, SHAPE
   for i = 1, limits do
     local number, shadow, tag, capacity, a, b, c, d
-    number, shadow, tag, capacity, a, b, c, d, position = decode(">BBI4ddddd", packed, position)
+    number, shadow, tag, capacity, a, b, c, d, position = decode(">BBI4ddddd", packed_policies, position)
     local kind = require(kinds[number])
     policy[i] = { kind, shadow, tag, capacity, a, b, c, d, slot + 1 }
     format, bytes, slot = format .. kind.format, bytes + kind.bytes, slot + kind.fields
@@ -78,15 +78,14 @@ local standing = { 0, 0, 0, 0, 0, 0 }
 local states, entries = { nil, nil }, nil
 local lifetime, expires_at, reply
 
-local keys, lines, line = KEYS, #KEYS, 1
-packed = ARGV[3]
+local keys, packed_lines, lines, line = KEYS, ARGV[3], #KEYS, 1
 while line <= lines do
   local verdict, peeks, first, stood, changed, pushed = ALLOWED, false, last + 1, 0, 0, 0
   last = first
 
   repeat
     -- Parse a line.
-    local key, operation, index, cost = keys[line], decode(">BI2d", packed, (line - 1) * LINE_BYTES + 1)
+    local key, operation, index, cost = keys[line], decode(">BI2d", packed_lines, (line - 1) * LINE_BYTES + 1)
     operation = operation % NEW_GROUP
     line = line + 1
 
@@ -145,7 +144,7 @@ while line <= lines do
         changed = changed + 2
       end
     end
-  until line > lines or byte(packed, (line - 1) * LINE_BYTES + 1) >= NEW_GROUP
+  until line > lines or byte(packed_lines, (line - 1) * LINE_BYTES + 1) >= NEW_GROUP
 
   answers[first] = verdict
   if verdict > ALLOWED then
