@@ -26,22 +26,22 @@ class Load:
         self._rate, self._seconds, self._connections = rate, seconds, connections
         self._requests = [f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n\r\n".encode() for key in keys]
         self._due: asyncio.Queue[bytes] = asyncio.Queue()
-        self.told: dict = {"answers": [], "lost": [], "refused": 0}
+        self.result: dict = {"answers": [], "lost": [], "refused": 0}
 
     async def run(self) -> dict:
         senders = [asyncio.create_task(self._send()) for _ in range(self._connections)]
         began, sent = time.monotonic(), 0
-        while time.monotonic() - began < self._seconds and not self.told["refused"]:
+        while time.monotonic() - began < self._seconds and not self.result["refused"]:
             while sent < (time.monotonic() - began) * self._rate:
                 self._due.put_nowait(self._requests[sent % len(self._requests)])
                 sent += 1
             await asyncio.sleep(0.002)
-        if not self.told["refused"]:
+        if not self.result["refused"]:
             await self._due.join()
         for sender in senders:
             sender.cancel()
         await asyncio.wait(senders)
-        return self.told
+        return self.result
 
     async def _send(self) -> None:
         streams = None
@@ -50,7 +50,7 @@ class Load:
             try:
                 streams = streams or await asyncio.open_connection(*self._where)
             except OSError:
-                self.told["refused"] += 1
+                self.result["refused"] += 1
             else:
                 streams = await self._exchange(request, streams)
             self._due.task_done()
@@ -64,9 +64,9 @@ class Load:
             status, headers = parsed(head)
             await reader.readexactly(int(headers.get("content-length", 0)))
         except (OSError, asyncio.IncompleteReadError) as error:
-            self.told["lost"].append(repr(error))
+            self.result["lost"].append(repr(error))
             return None
-        self.told["answers"].append([began, time.monotonic() - began, status, {name: headers[name] for name in KEPT if name in headers}])
+        self.result["answers"].append([began, time.monotonic() - began, status, {name: headers[name] for name in KEPT if name in headers}])
         if headers.get("connection") == "close":
             writer.close()
             return None
