@@ -4,6 +4,7 @@
 ## make test    all tests                                                 (ARGS="-k quota -x")
 ## make pythons the library's and the engine's tests on every Python from 3.11 on that pyenv has
 ## make lint    ruff, mypy, pyright, import contracts, sizes and luacheck
+## make docs    the documentation site, in build/docs
 ## make bench   the speed, beside bare Redis and other limiters           (ARGS=--short)
 ## make load    a minute of Locust against a sidecar
 
@@ -22,7 +23,8 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin
 # Other Pythons to test on: those of pyenv, from 3.11 on.
 PYTHONS := $(wildcard $(HOME)/.pyenv/versions/3.1[1-9]*/bin/python)
 
-.PHONY: help serve test pythons lint bench load clean has-redis has-nginx has-cc has-openssl has-luacheck has-chromium has-npm
+.PHONY: help serve test pythons lint docs bench load clean
+.PHONY: has-redis has-nginx has-cc has-openssl has-curl has-luacheck has-chromium has-npm
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -30,7 +32,7 @@ help:
 serve: has-redis $(VENV)/.serve
 	$(BIN)/limiter serve $(ARGS)
 
-test: has-redis has-nginx has-cc has-openssl has-chromium has-npm $(VENV)/.dev
+test: has-redis has-nginx has-cc has-openssl has-curl has-chromium has-npm $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
 
 pythons: has-redis
@@ -38,6 +40,9 @@ pythons: has-redis
 
 bench: has-redis $(VENV)/.dev
 	$(BIN)/python loadtests/bench.py $(ARGS)
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/build.py $(ARGS)
 
 load: has-redis $(VENV)/.dev
 	$(BIN)/python loadtests/load.py $(ARGS)
@@ -49,7 +54,7 @@ lint: has-luacheck $(VENV)/.dev
 	$(BIN)/mypy -p limiter
 	$(BIN)/pyright
 	$(BIN)/python .ci/sizes.py
-	$(BIN)/python .ci/luacheck.py
+	luacheck --quiet lua
 
 clean:
 	rm -rf $(VENV) .venvs build dist *.egg-info
@@ -63,7 +68,7 @@ $(VENV)/.serve: pyproject.toml | $(BIN)/pip
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/pip
-	$(PIP_INSTALL) --editable '.[sidecar,load,dev,bench]'
+	$(PIP_INSTALL) --editable '.[sidecar,load,dev,docs,bench]'
 	@touch $@ $(VENV)/.serve
 
 $(BIN)/pip:
@@ -84,6 +89,9 @@ has-cc:
 
 has-openssl:
 	$(call install-unless,command -v openssl,openssl,openssl)
+
+has-curl:
+	$(call install-unless,command -v curl,curl,curl ca-certificates)
 
 # A browser opens the page of the admin API, and generated clients are compiled.
 has-chromium:

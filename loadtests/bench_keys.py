@@ -1,8 +1,8 @@
-"""A million keys in the registry: what one costs in memory, how long it takes to issue, to look up and to list.
+"""A million keys in the registry: the memory of a key, and the time to issue, look up and list keys.
 
 python loadtests/bench_keys.py [--keys 1000000] [--accounts 1000] [--short]
 
-On a private redis-server, on a socket. Keys are loaded by the scripts that the registry itself uses, in pipelines.
+Uses a private redis-server on a socket. Keys are loaded in pipelines by the scripts of the registry.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def private_redis() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "redis.sock"
         command = [shutil.which("redis-server") or "redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--dir", folder]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: S603 - our own
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: S603 - a fixed command
             try:
                 wait_for(path)
                 yield f"unix://{path}"
@@ -57,7 +57,7 @@ def wait_for(path: Path) -> None:
                 time.sleep(0.02)
             else:
                 return
-    raise RuntimeError(f"no redis-server answers at {path}")
+    raise RuntimeError(f"redis-server at {path} did not answer within 10 s")
 
 
 def generated(registry: Registry, account: str, number: int, now_us: int) -> list[tuple[str, object]]:
@@ -71,7 +71,7 @@ def generated(registry: Registry, account: str, number: int, now_us: int) -> lis
 
 
 async def load(registry: Registry, client: redis.asyncio.Redis, account: str, number: int) -> list[str]:
-    """The raw keys."""
+    """Creates keys and returns them raw."""
     reading = await registry.store.read(account)
     script = client.register_script(script_source("change"))
     raws, record = [], reading.records[ACCOUNT]
@@ -109,7 +109,7 @@ async def bench(url: str, keys: int, accounts: int) -> None:
         memory = (await client.info("memory"))["used_memory"] - before
         print(f"{len(raws):,} keys in {accounts:,} accounts")
         print(f"{'loaded in pipelines':<46} {len(raws) / spent:>10,.0f}/s {spent / len(raws) * 1e6:>10,.1f} us each")
-        print(f"{'memory a key, records, order and pointer':<46} {memory / len(raws):>10,.0f} bytes")
+        print(f"{'memory per key: record, order and pointer':<46} {memory / len(raws):>10,.0f} bytes")
         records = await client.memory_usage(registry.names.records(tenants[0]), samples=0)
         print(f"{'  of which its record':<46} {records / (keys // accounts):>10,.0f} bytes")
         await measure(registry, tenants, random.sample(raws, min(5000, len(raws))))
@@ -121,12 +121,12 @@ async def measure(registry: Registry, tenants: list[str], raws: list[str]) -> No
     number = len(raws) // 5
     await timed("issue, one at a time", number, (registry.keys.issue(random.choice(tenants), **CHANGE) for _ in range(number)))
     needs = "asset:read", "203.0.113.9"
-    await timed("lookup, not remembered", len(raws), (directory.look_up(raw, *needs) for raw in raws))
-    await timed("lookup, remembered", len(raws), (directory.look_up(raw, *needs) for raw in raws))
+    await timed("lookup, not cached", len(raws), (directory.look_up(raw, *needs) for raw in raws))
+    await timed("lookup, cached", len(raws), (directory.look_up(raw, *needs) for raw in raws))
     started = time.perf_counter()
     assert all(isinstance(directory.recall(raw, *needs), Identity) for raw in raws)
     spent = (time.perf_counter() - started) / len(raws)
-    print(f"{'recall, remembered':<46} {1 / spent:>10,.0f}/s {spent * 1e6:>10,.1f} us each")
+    print(f"{'recall, cached':<46} {1 / spent:>10,.0f}/s {spent * 1e6:>10,.1f} us each")
     mistyped = [f"{raw[:-1]}{'a' if raw[-1] != 'a' else 'b'}" for raw in raws]
     await timed("lookup, mistyped", len(raws), (directory.look_up(raw, *needs) for raw in mistyped))
     started = time.perf_counter()
@@ -139,7 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--accounts", type=int, default=1000)
-    parser.add_argument("--short", action="store_true", help="only show that it works")
+    parser.add_argument("--short", action="store_true", help="a quick check that the bench works")
     options = parser.parse_args()
     with private_redis() as url:
         asyncio.run(bench(url, 5000 if options.short else options.keys, 50 if options.short else options.accounts))

@@ -1,7 +1,8 @@
-"""Were the limits held? From outside: by when each request was sent, and when its answer had come.
+"""Checks from outside whether limits were held, by the times at which each request was sent and its response received.
 
-A request was decided somewhere in between. So requests whose whole times lie within a window were surely decided within it, and as
-many as these must never be above its capacity; and a denial is owed only if enough others may have been decided before it.
+A request was decided at some moment between the two. Requests that were sent and answered within a window were certainly decided within
+it, so there must never be more of them than its capacity. A denial is justified only if enough other requests may have been decided
+before it.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from limiter import SlidingWindow, TokenBucket
 
 Checkable = SlidingWindow | TokenBucket
 
-# An entry of a sliding window leaves with the last of those that share it (docs: at most 1/128 of the window late).
+# Admissions that share an entry of a sliding window leave with the last of them, at most 1/128 of the window late.
 _LATE = 1 + 1 / 128
 _ROUNDING = 1e-6
 
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """By one clock, in seconds. Status 0: no answer yet, or none that was understood."""
+    """Times of one clock, in seconds. Status 0: no valid response yet."""
 
     sent: float
     received: float = math.inf
@@ -31,12 +32,12 @@ class Request:
 
 @dataclass(slots=True)
 class Ledger:
-    """All that was asked with one key."""
+    """All requests of one key."""
 
     limits: Sequence[Checkable]
     requests: list[Request] = field(default_factory=list)
 
-    def ask(self, now: float) -> Request:
+    def add(self, now: float) -> Request:
         request = Request(now)
         self.requests.append(request)
         return request
@@ -45,13 +46,13 @@ class Ledger:
     def admitted(self) -> list[Request]:
         return [request for request in self.requests if request.status == 200]
 
-    def owes(self, denied: Request) -> bool:
-        """Whether a denial can be right: some limit may have been used up when it was decided."""
+    def justifies(self, denied: Request) -> bool:
+        """Whether the denial can be correct: some limit may have been exhausted when it was decided."""
         perhaps = [request for request in self.requests if request.status != 429 and request is not denied]
-        return any(_may_be_used_up(limit, perhaps, denied.sent) for limit in self.limits)
+        return any(_may_be_exhausted(limit, perhaps, denied.sent) for limit in self.limits)
 
     def breaches(self, limits: Sequence[Checkable] | None = None) -> Iterator[str]:
-        """What was admitted beyond the limits, or beyond others; one line for each limit."""
+        """One line for each limit that was exceeded, of the ledger's limits or of those given."""
         for limit in limits or self.limits:
             found = _window_breach(limit, self.admitted) if isinstance(limit, SlidingWindow) else _bucket_breach(limit, self.admitted)
             if found:
@@ -59,10 +60,10 @@ class Ledger:
 
 
 def _window_breach(limit: SlidingWindow, admitted: Sequence[Request]) -> str | None:
-    """Every window that begins with a request is laid over all of them."""
+    """Counts the requests in every window that starts with one."""
     seconds = _window_seconds(limit)
     busiest = max((sum(_within(each, first.sent, seconds) for each in admitted) for first in admitted), default=0)
-    return f"{busiest} were admitted within {seconds:g} s, and {limit.capacity} are the limit" if busiest > limit.capacity else None
+    return f"{busiest} admitted within {seconds:g} s, above the limit of {limit.capacity}" if busiest > limit.capacity else None
 
 
 def _within(request: Request, start: float, seconds: float) -> bool:
@@ -70,18 +71,18 @@ def _within(request: Request, start: float, seconds: float) -> bool:
 
 
 def _bucket_breach(limit: TokenBucket, admitted: Sequence[Request]) -> str | None:
-    """Every span from a request to a later one: no more in it than the capacity and what was refilled meanwhile."""
+    """Checks every span from a request to a later one: it holds at most the capacity and the refill during the span."""
     ends: list[float] = []
     for first in sorted(admitted, key=lambda request: request.sent, reverse=True):
         insort(ends, first.received)
         for number, end in enumerate(ends, 1):
             span = end - first.sent
             if number > limit.capacity + span * _rate(limit) + _ROUNDING:
-                return f"{number} were admitted within {span:.3f} s, and {limit.capacity} with {_rate(limit):g} a second are the limit"
+                return f"{number} admitted within {span:.3f} s, above the limit of {limit.capacity} and {_rate(limit):g} a second"
     return None
 
 
-def _may_be_used_up(limit: Checkable, perhaps: Sequence[Request], at: float) -> bool:
+def _may_be_exhausted(limit: Checkable, perhaps: Sequence[Request], at: float) -> bool:
     if isinstance(limit, SlidingWindow):
         since = at - _window_seconds(limit) * _LATE
         return sum(request.received > since for request in perhaps) >= limit.capacity

@@ -1,6 +1,6 @@
-"""Locust users of a running sidecar, each with a key of its own, and at the end the question whether its limits were held.
+"""Locust users of a running sidecar, each with its own key, and a check at the end that the limits were held.
 
-A 429 that the policy owes is a success, under a name of its own; one that it does not owe is a failure. `make load` runs all of it.
+A justified 429 counts as a success, under a separate name; any other 429 is a failure. Started by `make load`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _numbers = count()
 
 
 class Caller(FastHttpUser):
-    """Asks with its own key, and keeps the ledger of it."""
+    """Sends requests with its own key and records them."""
 
     abstract = True
     path = "/items"
     what = ""
-    # Of connections, and so of requests at once.
+    # The number of connections, which limits the requests in flight.
     concurrency = 30
     network_timeout = 10.0
 
@@ -40,18 +40,18 @@ class Caller(FastHttpUser):
         LEDGERS.append(self.ledger)
 
     def ask(self) -> None:
-        request = self.ledger.ask(time.perf_counter())
+        request = self.ledger.add(time.perf_counter())
         with self.client.get(self.path, headers=self.headers, name=self.what, catch_response=True) as response:
             request.received, request.status = time.perf_counter(), response.status_code
-            if request.status == 429 and self.ledger.owes(request):
-                response.request_meta["name"] = f"{self.what}: over a limit, as owed"
+            if request.status == 429 and self.ledger.justifies(request):
+                response.request_meta["name"] = f"{self.what}: over a limit"
                 response.success()
             elif request.status != 200:
-                response.failure(f"status {request.status}{', which no limit owes' if request.status == 429 else ''}")
+                response.failure(f"status {request.status}{' below every limit' if request.status == 429 else ''}")
 
 
 class Steady(Caller):
-    """Within every limit: never denied."""
+    """Stays within every limit and is never denied."""
 
     abstract = True
     wait_time = constant_pacing(0.5)
@@ -62,7 +62,7 @@ class Steady(Caller):
 
 
 class Burst(Caller):
-    """Far more at once than the burst allows, again and again."""
+    """Repeatedly sends far more at once than the burst allows."""
 
     abstract = True
     wait_time = between(1, 3)
@@ -93,16 +93,16 @@ class BurstProxy(Burst):
 
 @events.quitting.add_listener
 def judge(environment: Environment, **_: object) -> None:
-    """The exit code: 0 only if limits were reached, and none was passed."""
+    """Sets the exit code: 0 only if limits were reached and none was exceeded."""
     requests = [request for ledger in LEDGERS for request in ledger.requests]
     admitted, denied = (sum(request.status == status for request in requests) for status in (200, 429))
     breaches = [breach for ledger in LEDGERS for breach in ledger.breaches(HELD_TO)]
     failures = environment.stats.total.num_failures
     print(f"\n{admitted:,} requests of {len(LEDGERS)} keys were admitted, {denied:,} denied; {failures:,} failed.")
     for breach in breaches[:10]:
-        print(f"Beyond the limit: {breach}.")
+        print(f"Limit exceeded: {breach}.")
     if not admitted or not denied:
-        print("No limit was reached, or nothing admitted: this run shows nothing. Give it more users, or more time.")
+        print("Inconclusive: nothing was denied, or nothing admitted. Use more users or more time.")
     held = bool(admitted and denied and not breaches)
-    print("The limits were held." if held else "It is NOT shown that the limits were held.")
+    print("The limits were held." if held else "The limits were NOT shown to be held.")
     environment.process_exit_code = 0 if held and not failures else 1

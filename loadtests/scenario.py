@@ -1,4 +1,4 @@
-"""What a load test is told: where to ask, with which keys, and what they are to be held to. A JSON file, named by LIMITER_LOAD."""
+"""The input of a load test: URLs, keys and limits. A JSON file, whose path is in LIMITER_LOAD."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VARIABLE = "LIMITER_LOAD"
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`limits` are those that the keys have; `held_to` what is checked at the end, the same unless one wants to see the check fail."""
+    """`limits` are enforced on each key; `held_to` are checked at the end, and differ only to make the check fail."""
 
     authorize_url: str
     proxy_url: str
@@ -25,7 +25,7 @@ class Scenario:
     def read(cls) -> Scenario:
         path = os.environ.get(VARIABLE)
         if not path:
-            raise SystemExit(f"{VARIABLE} names no scenario: start this by loadtests/load.py, or write one as loadtests/scenario.py has it")
+            raise SystemExit(f"{VARIABLE} must be the path of a scenario: run loadtests/load.py, or write one (see loadtests/scenario.py)")
         return cls(**json.loads(Path(path).read_text("utf-8")))
 
     def write(self, path: Path) -> None:

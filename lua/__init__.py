@@ -1,46 +1,52 @@
-"""The script that decides, put together from its parts.
+"""The script that decides, assembled from the Lua files of this folder.
 
-Read `take.lua` first, then one of the kinds (`token_bucket.lua` is the shortest), then `state.lua`.
+Read `take.lua` first, then a kind of limit (`quota.lua` is the shortest), then `ring.lua`.
+
+Each file is ordinary Lua. Assembling them takes two steps:
+
+- Constants. `local MOST <const> = 128` is Lua 5.4's syntax for a compile-time constant. Redis runs Lua 5.1, which does not have it, so the
+  name is replaced by its value wherever the file uses it. The constants of `constants.lua` are known in every file.
+- Modules. `require.lua` defines `require`, which finds the other files by name.
+
+`docs/decisions/0011-what-the-lua-tricks-buy.md` says what each step saves.
 """
 
 import hashlib
 import re
 from importlib.resources import files
 
-# In this order. The body of a function each, but for three: a call that has no need of a part does not pay for it.
-PARTS = ("prelude", "ring", "sliding_window", "token_bucket", "quota", "kinds", "state", "take")
-OPEN = {"prelude", "kinds", "take"}
+MODULES = ("sliding_window", "token_bucket", "quota", "ring", "reshape")
 
-# Lua has no constants: it would fetch each of them wherever it is used. So `local MOST = 128` is put in place of MOST; one of an open part
-# is known to all that come after it.
-_CONSTANTS = re.compile(r"^local ([A-Z][A-Z_, ]*) = ([^{}()\n]+)$", re.MULTILINE)
-_WORDS = re.compile(r'"[^"]*"|--.*|\b[A-Z][A-Z_]*\b')
+_DECLARATION = re.compile(r"^local ([A-Z_]+ <const>(?:, [A-Z_]+ <const>)*) = (.+)$", re.MULTILINE)
+# Strings and comments match first, so that names inside them stay as they are.
+_NAME = re.compile(r'"[^"]*"|--.*|\b[A-Z][A-Z_]*\b')
+
+
+def read(name: str) -> str:
+    return files(__package__).joinpath(f"{name}.lua").read_text("utf-8")
 
 
 def constants(text: str) -> dict[str, str]:
-    """The value of each, as it is written."""
-    pairs = [zip(names.split(", "), values.split(", "), strict=True) for names, values in _CONSTANTS.findall(text)]
-    return {name: value for line in pairs for name, value in line}
+    """The constants that a file declares, with their values as the file writes them."""
+    declared: dict[str, str] = {}
+    for names, values in _DECLARATION.findall(text):
+        declared.update(zip(names.replace(" <const>", "").split(", "), values.split(", "), strict=True))
+    return declared
 
 
-def _put_in_place(known: dict[str, str], text: str) -> str:
-    return _WORDS.sub(lambda word: known.get(word[0], word[0]), text)
+def _fold(text: str) -> str:
+    """The file with its constants replaced by their values; a value may name a constant of `constants.lua`."""
+    shared = constants(read("constants"))
+    values = shared | {name: shared.get(value, value) for name, value in constants(text).items()}
+    return _NAME.sub(lambda match: values.get(match[0], match[0]), _DECLARATION.sub("", text))
 
 
-def _script() -> str:
-    known: dict[str, str] = {}
-    texts = []
-    for name in PARTS:
-        text = files(__package__).joinpath(f"{name}.lua").read_text("utf-8")
-        here = known | {constant: _put_in_place(known, value) for constant, value in constants(text).items()}
-        if name in OPEN:
-            known = here
-        text = _put_in_place(here, _CONSTANTS.sub("", text))
-        texts.append(text if name in OPEN else f"local function make_{name}()\n{text}end\n")
-    return "\n".join(texts)
+def _assemble() -> str:
+    modules = "".join(f"{name} = function()\n{_fold(read(name))}end,\n" for name in MODULES)
+    return read("require").replace("-- MODULES\n", modules) + _fold(read("take"))
 
 
-SOURCE = _script().encode()
+SOURCE = _assemble().encode()
 
-# Redis knows a script by this digest of its source.
+# Redis finds the script by the SHA-1 of its source.
 SHA = hashlib.sha1(SOURCE, usedforsecurity=False).hexdigest().encode()

@@ -1,13 +1,14 @@
 -- quota: admits `cost` if the calendar period holds at most `capacity` with it.
--- Fields   used, written (when: a count from before the period is none)
--- Args     capacity, then four bounds: the starts of the period before, of this one, of the next and of the one after
+-- Fields   used, written (the time of the last charge: a count from an earlier period is void)
+-- Args     capacity, before, this, next, last (the starts of the previous period, of this one, and of the two after it)
 -- Bound    admitted in a period  <=  capacity
 --
--- The bounds are the caller's, the choice among them is ours, by our clock; outside all of them the caller is asked for others.
+-- The caller computes the bounds, and the script picks the period by Redis's clock. Outside the bounds the answer is STALE, and the caller
+-- sends others.
 
-local FORMAT, COUNT, SIZE = "dd", 2, 16
-local BEFORE, THIS, NEXT, LAST = A, B, C, D
-local WRITTEN = 1
+local FORMAT <const>, FIELDS <const>, BYTES <const> = "dd", 2, 16
+local BEFORE <const>, THIS <const>, NEXT <const>, LAST <const> = A, B, C, D
+local WRITTEN <const> = 1
 
 local function take(limit, state, now, cost)
   local at, capacity = limit[AT], limit[CAPACITY]
@@ -16,8 +17,8 @@ local function take(limit, state, now, cost)
     return 0, STALE, 0
   end
 
+  -- A clock that stepped back stays in the period of the last charge.
   local used, written = state[at], state[at + WRITTEN]
-  -- A clock that stepped back stays in the period in which it last wrote.
   local time = written > now and written or now
   local start, stop = next, last
   if time < this then
@@ -35,10 +36,11 @@ local function take(limit, state, now, cost)
   elseif cost > 0 and used + cost > capacity then
     return used, stop - now, reset
   end
-  local left = used + cost > 0 and used + cost or 0
-  state[at] = left
+
+  local charged = used + cost > 0 and used + cost or 0
+  state[at] = charged
   state[at + WRITTEN] = time
-  return used, 0, reset, left, left > 0 and stop - now or 0
+  return used, 0, reset, charged, charged > 0 and stop - now or 0
 end
 
-return take, FORMAT, COUNT, SIZE
+return { take = take, format = FORMAT, fields = FIELDS, bytes = BYTES }

@@ -1,11 +1,12 @@
--- registry_change: writes what a change leaves of an account's records, all of it or nothing.
--- KEYS      1 generation, 2 records (hash), 3 ids of the keys in order (sorted set), 4 last uses (hash), 5 audit (stream; or none)
--- ARGV      1 time in us, or ""; 2 the latest time to write at, or ""; 3 how many audit entries to keep;
---           4 how many records, then for each: field, what it was read as, what it becomes ("" is none); then the audit's fields
--- Reply     the account's new generation; 0: a record is no longer what it was read as, or it is too late
+-- registry_change: changes records of an account, all of them or none.
 --
--- What a record means is Python's to know. Here it is text that is replaced only where it is still the text that was read, so that of
--- two changes made from the same reading one wins, and the other reads again.
+-- KEYS      1 generation, 2 records (hash), 3 ids of the keys in order (sorted set), 4 last uses (hash), 5 audit (stream; optional)
+-- ARGV      1 time in us, or ""; 2 deadline in us, or ""; 3 number of audit entries to keep; 4 number of records, then for each of them
+--           its field, its old text and its new text ("": no record); then the fields of the audit entry
+-- Reply     the account's new generation; 0 if a record no longer has its old text, or if the deadline has passed
+--
+-- A record is text that only Python interprets. It is replaced only if it still has the text that the caller read: of two changes based
+-- on the same read, one succeeds and the other has to read again.
 
 local call, format = redis.call, string.format
 local ACCOUNT = "account"
@@ -41,7 +42,7 @@ for i = first, last, 3 do
   end
 end
 
--- The time, so that an account that is deleted and made anew never has a generation again; and always a step up.
+-- The time, so that an account that is deleted and created again never reuses a generation; and always more than before.
 local generation = tonumber(call("GET", KEYS[1]) or 0) + 1
 if generation < now then
   generation = now

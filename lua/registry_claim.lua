@@ -1,7 +1,8 @@
--- registry_claim: makes a digest point at a key, if it still points where it was read to.
+-- registry_claim: points a digest at a key, if it still points where the caller read.
+--
 -- KEYS      1 pointer
--- ARGV      1 what it was read as, 2 what it becomes; "" is none
--- Reply     1: done; 0: it points elsewhere by now
+-- ARGV      1 its old value, 2 its new value ("": none)
+-- Reply     1 if it was changed, 0 if it no longer has its old value
 
 local call = redis.call
 

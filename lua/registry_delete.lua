@@ -1,11 +1,12 @@
--- registry_delete: removes an account with all its records.
--- KEYS      1 generation, 2 records (hash), 3 ids of the keys (sorted set), 4 last uses (hash), 5 audit (stream; or none)
--- ARGV      1 time in us, or ""; 2 the account's record as it was read; 3 how many keys it may have at most;
---           4 how many audit entries to keep; then the audit's fields
--- Reply     the generation it ended with; 0: the record is no longer what it was read as; -1: it has more keys
+-- registry_delete: deletes an account with all its records.
 --
--- The generation is left for a day, one step up: what sidecars still know is refused, and a clock that is set back meanwhile cannot
--- give a new account of that name a generation that they know.
+-- KEYS      1 generation, 2 records (hash), 3 ids of the keys (sorted set), 4 last uses (hash), 5 audit (stream; optional)
+-- ARGV      1 time in us, or ""; 2 the account's record as the caller read it; 3 the most keys that it may have; 4 number of audit entries
+--           to keep; then the fields of the audit entry
+-- Reply     the account's last generation; 0 if the record has changed since it was read; -1 if the account has more keys
+--
+-- The generation stays for a day, increased: sidecars that still cache the account are refused, and a clock that is set back meanwhile
+-- cannot give a new account of the same name a generation that they have cached.
 
 local call, format = redis.call, string.format
 local DAY_MS = 86400000

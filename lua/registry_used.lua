@@ -1,9 +1,10 @@
--- registry_used: notes when keys of an account were last used.
+-- registry_used: records that keys of an account were used just now.
+--
 -- KEYS      1 records (hash), 2 last uses (hash)
 -- ARGV      1 time in us, or ""; then the ids of the keys
 -- Reply     the time
 --
--- A key that is gone meanwhile is not noted: nothing would ever remove it.
+-- A key that was deleted meanwhile is skipped, as nothing would ever remove its entry.
 
 local call, format = redis.call, string.format
 

@@ -8,7 +8,7 @@ from limiter.limits import Limit, Quota
 _POLICY = Struct(">IB").pack
 _LIMIT = Struct(">BBIddddd").pack
 _KINDS = 4
-# Version of the layout of a state in `lua/state.lua`: states of another version are ignored.
+# Version of the layout of a state in `lua/reshape.lua`: states of another version are ignored.
 _LAYOUT = 1
 _ALWAYS = 2**63
 

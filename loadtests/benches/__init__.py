@@ -1,1 +1,1 @@
-"""What `make bench` measures: a module for each table, and what they share."""
+"""The benches of `make bench`: a module for each table, and the code that they share."""

@@ -1,4 +1,4 @@
-"""A turn under asyncio: CALLERS callers, each with one decision under way at a time."""
+"""Turns under asyncio: CALLERS callers, each with one decision in flight at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benches.traffic import CALLERS
 
 
 class Turns:
-    """Turns that run on one event loop, which stands still between them."""
+    """Runs turns on one event loop, which is idle between them."""
 
     def __init__(self, runner: asyncio.Runner) -> None:
         self._runner = runner

@@ -1,4 +1,4 @@
-"""Puts what was measured into README.md and docs/benchmarks.md, between markers: a bench that was not run keeps what it had there."""
+"""Writes the figures into README.md and docs/benchmarks.md, between markers. A bench that did not run keeps its old figures."""
 
 from __future__ import annotations
 
@@ -22,4 +22,4 @@ def _write(name: str, content: str) -> None:
         if found:
             document.write_text(text, "utf-8")
             return
-    raise SystemExit(f"No document has the markers {begin} and {end}: put them where the figures are to go")
+    raise SystemExit(f"README.md or docs/benchmarks.md must contain {begin} and {end}, where the figures go")

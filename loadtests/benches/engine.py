@@ -21,8 +21,8 @@ GIVES = "verdict; remaining and reset of each"
 
 COLUMNS = ["way", "decisions/s", "x floor", "middle half", "own CPU us", "Redis CPU us", "limits", "gives", "round trips"]
 NOTE = (
-    "`x floor`: the median over the rounds of the ratio to the floor in the same round. CPU: microseconds of it for a decision, in this "
-    "process and in Redis."
+    "`x floor`: the median, over the rounds, of the ratio to the floor in the same round. CPU: microseconds per decision, in this process "
+    "and in Redis."
 )
 
 

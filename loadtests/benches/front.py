@@ -1,4 +1,4 @@
-"""The sidecar beside a bare server and beside limiters for FastAPI: one worker each, 64 connections, 1,000 keys, interleaved."""
+"""The sidecar beside a bare server and limiters for FastAPI: one worker each, 64 connections, 1,000 keys, interleaved."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ POLICIES = {
 LIMITS = {"ours": "minute, hour, burst", "peers": "minute, hour, second", "none": "none"}
 
 NOTE = (
-    f"One worker each, {CONNECTIONS} connections, {len(KEYS):,} keys; everything on the same machine, the load generator and Redis among "
-    "it. `server CPU us`: the server's alone, for a request; `busy`: how much of the time it had the processor. Where that is well below "
-    "1, it was kept from it by others (or waited for Redis, as those that block do)."
+    f"One worker each, {CONNECTIONS} connections, {len(KEYS):,} keys; everything on the same machine, including the load generator and "
+    "Redis. `server CPU us`: of the server alone, per request. `busy`: the share of the time that the server was running. If it is well "
+    "below 1, the server waited for a core (or for Redis, if it blocks)."
 )
 COLUMNS = ["server", "requests/s", "ratio", "middle half", "p50 ms", "p99 ms", "server CPU us", "busy", "limits", "answers"]
 
 
 @dataclass(slots=True)
 class Contestant:
-    """A server, what it is asked, and the status that it has to answer with. Its ratios are to `floor`, by name."""
+    """A server, its requests, and the status of every response. `floor` names the server that its ratios refer to."""
 
     name: str
     server: Server
@@ -104,7 +104,7 @@ def _requests(path: str, keys: Sequence[str]) -> list[bytes]:
 
 
 def _compete(contestants: Sequence[Contestant], effort: Effort) -> None:
-    # A process that is not a copy of this one, with all that this one has loaded.
+    # Spawned, so that the generator is a fresh process and not a copy of this one.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as generator:
         for each in contestants:
             _warm_up(generator, each)
@@ -116,7 +116,7 @@ def _compete(contestants: Sequence[Contestant], effort: Effort) -> None:
 
 
 def _warm_up(generator: ProcessPoolExecutor, each: Contestant) -> None:
-    """Every key has asked once: the ones to be denied are, from then on."""
+    """Uses every key once: keys of the narrow policy are denied from then on."""
     answers = generator.submit(http_client.run, Load(each.server.port, each.requests, CONNECTIONS, 0.3)).result()
     while sum(answers.statuses.values()) < len(each.requests) and each.expected != "200":
         answers = generator.submit(http_client.run, Load(each.server.port, each.requests, CONNECTIONS, 1.0)).result()
@@ -127,7 +127,7 @@ def _take_turn(generator: ProcessPoolExecutor, each: Contestant, seconds: float)
     answers = generator.submit(http_client.run, Load(each.server.port, each.requests, CONNECTIONS, seconds)).result()
     spent, number = each.server.cpu() - before, sum(answers.statuses.values())
     if set(answers.statuses) != {each.expected}:
-        raise RuntimeError(f"{each.name} was to answer {each.expected}, and answered {dict(answers.statuses)}")
+        raise RuntimeError(f"{each.name} must answer {each.expected}, not {dict(answers.statuses)}")
     each.answers.append(answers)
     each.cpu_us.append(spent / number * 1e6)
     each.busy.append(spent / number * answers.rate)

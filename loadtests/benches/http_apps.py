@@ -1,6 +1,6 @@
-"""The applications beside ours, each served by `python -m benches.http_apps NAME PORT REDIS UPSTREAM` on one uvicorn worker.
+"""The applications to compare with, each served by `python -m benches.http_apps NAME PORT REDIS UPSTREAM` on one uvicorn worker.
 
-All of them identify a caller by the Authorization header, and answer the same few bytes.
+All of them identify a caller by the Authorization header and send the same short response.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ async def bare(_scope: Scope, _receive: Receive, send: Send) -> None:
 
 
 def fastapi_alone() -> ASGIApp:
-    from fastapi import FastAPI, Response  # noqa: PLC0415 - only the one that is asked for is loaded
+    from fastapi import FastAPI, Response  # noqa: PLC0415 - loads only the requested application
 
     app = FastAPI()
 
@@ -43,8 +43,8 @@ def slowapi(redis_url: str) -> ASGIApp:
     app = FastAPI()
     app.state.limiter = limiter
 
-    # Annotations are looked up among globals, where these names are not.
-    async def items(request: Any) -> Any:  # noqa: ARG001 - slowapi finds it by its name
+    # Annotations are looked up among the globals, which do not have these names.
+    async def items(request: Any) -> Any:  # noqa: ARG001 - slowapi requires the name
         return Response(BODY, media_type="application/json")
 
     items.__annotations__ = {"request": Request, "return": Response}
@@ -88,7 +88,7 @@ def _caller(request: Any) -> str:
 
 
 class Upstream(asyncio.Protocol):
-    """As quick as may be, so that it is not what is measured: each request has the same answer."""
+    """A minimal server, so that it is not the bottleneck. Every response is the same."""
 
     ANSWER = b"HTTP/1.1 200 OK\r\n%s\r\n%s" % (b"".join(b"%s: %s\r\n" % header for header in HEADERS), BODY)
 
@@ -115,7 +115,7 @@ def main(name: str, port: str, redis_url: str, upstream: str) -> None:
     }
     http: Any = "httptools"
     if name == "proxy":
-        # The server's side that the proxy is made for, as in the sidecar.
+        # The protocol that the sidecar uses with this proxy.
         from limiter.api.proxy.downstream import DownstreamProtocol  # noqa: PLC0415
 
         http = DownstreamProtocol

@@ -1,6 +1,6 @@
-"""A load generator that costs less than what it measures: keep-alive connections on one epoll, requests that are made beforehand.
+"""A load generator that uses less CPU than the servers: keep-alive connections on one epoll, with prepared requests.
 
-It runs in a process of its own; each connection has one request under way.
+It runs in a separate process. Each connection has one request in flight.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _GIVE_UP_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Of one turn: who is asked what, by how many at once, for how long."""
+    """The requests of one turn."""
 
     port: int
     requests: Sequence[bytes]
@@ -31,7 +31,7 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Answers a second, the middle and the slowest hundredth of the waits for them, and how many there were of each status."""
+    """Responses a second, percentiles of the latency, and the number of responses by status."""
 
     rate: float
     p50_ms: float
@@ -40,7 +40,7 @@ class Answers:
 
 
 class Connection:
-    """A socket, and the part of an answer that has come so far."""
+    """A socket, and the part of a response that has arrived."""
 
     __slots__ = ("asked_ns", "buffer", "socket")
 
@@ -55,17 +55,17 @@ class Connection:
         self.socket.send(request)
 
     def answer(self) -> bytes | None:
-        """The status, once all of an answer is there."""
+        """Returns the status once the response is complete."""
         received = self.socket.recv(65536)
         if not received:
-            raise ConnectionError("the server closed a connection that was in use")
+            raise ConnectionError("the server closed a connection during a request")
         self.buffer += received
         head = self.buffer.find(_HEAD_END)
         if head < 0:
             return None
         length = _LENGTH.search(self.buffer, 0, head)
         if length is None:
-            raise ValueError(f"an answer of unknown length: {self.buffer[:head]!r}")
+            raise ValueError(f"a response must have a Content-Length: {self.buffer[:head]!r}")
         if len(self.buffer) < head + len(_HEAD_END) + int(length[1]):
             return None
         status, self.buffer = self.buffer[9:12], b""
@@ -95,7 +95,7 @@ def _asking(connections: list[Connection], load: Load) -> Answers:
     while now < until:
         ready = poll.poll(_GIVE_UP_S)
         if not ready:
-            raise TimeoutError(f"no answer within {_GIVE_UP_S:g} s")
+            raise TimeoutError(f"no response within {_GIVE_UP_S:g} s")
         for number, _ in ready:
             connection = by_number[number]
             status = connection.answer()

@@ -1,4 +1,4 @@
-"""Servers to be measured, each a process of its own on a free port of loopback, and all ended with the bench."""
+"""The measured servers: each a process on a free loopback port, stopped at the end of the bench."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def cpu(self) -> float:
-        """Seconds of it that have been used."""
+        """Seconds of CPU time used so far."""
         times = self.process.cpu_times()
         return float(times.user + times.system)
 
@@ -39,7 +39,7 @@ class Server:
 @contextmanager
 def served(command: Sequence[str], port: int, log: Path) -> Iterator[Server]:
     with log.open("ab") as output:
-        process = subprocess.Popen(command, cwd=_LOADTESTS, stdout=output, stderr=output)  # noqa: S603 - one of ours, below
+        process = subprocess.Popen(command, cwd=_LOADTESTS, stdout=output, stderr=output)  # noqa: S603 - a fixed command, below
     try:
         _await_port(process, port, log)
         yield Server(port, psutil.Process(process.pid))
@@ -62,7 +62,7 @@ def _await_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
 
 
 class Servers:
-    """What is started here stays up as long as the stack."""
+    """Starts servers that run until the stack closes."""
 
     def __init__(self, stack: ExitStack, folder: Path, redis_url: str) -> None:
         self._stack, self._folder, self._redis_url = stack, folder, redis_url
@@ -83,7 +83,7 @@ class Servers:
 
 
 def config(policies: dict[str, list[str]], keys: dict[str, str]) -> str:
-    """A sidecar's configuration, in the YAML that JSON is: limits by the name of the policy, the policy's name by the raw key."""
+    """The configuration of a sidecar, as JSON, which is YAML. `policies` has the limits by policy, `keys` the policy by raw key."""
     listed = [
         {
             "name": f"key-{number}",
@@ -98,7 +98,7 @@ def config(policies: dict[str, list[str]], keys: dict[str, str]) -> str:
             "policies": {name: {"limits": limits} for name, limits in policies.items()},
             "tiers": {name: {"key": name} for name in policies},
             "identify": {"order": ["bearer"]},
-            # A busy machine is no outage.
+            # A busy machine must not count as an outage.
             "redis": {"deadline": "10s"},
             "keys": listed,
         }

@@ -1,4 +1,4 @@
-"""Where and of what the figures are: nothing that names a machine or who it belongs to."""
+"""The machine and the versions behind the figures, without anything that identifies the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PEERS = ("redis", "hiredis", "uvicorn", "limits", "throttled-py", "pyrate-limit
 def facts() -> str:
     packages = ", ".join(f"{name} {version(name)}" for name in _PEERS)
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    busy = f"{os.getloadavg()[0]:.1f} processes running on average before"
+    busy = f"{os.getloadavg()[0]:.1f} processes running on average before the run"
     return f"{_cores()} cores ({platform.machine()}; {busy}), {python}, Redis {_redis()}; {packages}; commit {_commit()}."
 
 
@@ -25,17 +25,17 @@ def _cores() -> int:
 
 def _redis() -> str:
     # Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=...
-    return _said("redis-server", "--version").partition("v=")[2].partition(" ")[0] or "of unknown version"
+    return _output("redis-server", "--version").partition("v=")[2].partition(" ")[0] or "of unknown version"
 
 
 def _commit() -> str:
-    commit = _said("git", "-C", str(_ROOT), "rev-parse", "--short", "HEAD")
-    changed = _said("git", "-C", str(_ROOT), "status", "--porcelain", "--untracked-files=no", "--", "limiter", "lua", "api")
-    return f"{commit or 'unknown'}{' and changes to it' if changed else ''}"
+    commit = _output("git", "-C", str(_ROOT), "rev-parse", "--short", "HEAD")
+    changed = _output("git", "-C", str(_ROOT), "status", "--porcelain", "--untracked-files=no", "--", "limiter", "lua", "api")
+    return f"{commit or 'unknown'}{' with uncommitted changes' if changed else ''}"
 
 
-def _said(*command: str) -> str:
+def _output(*command: str) -> str:
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - as written above
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - fixed commands, above
     except (OSError, subprocess.CalledProcessError):
         return ""

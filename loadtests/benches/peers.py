@@ -1,4 +1,4 @@
-"""Other limiters, sync: each in its cheapest way to a verdict and the numbers that headers need, of limits as near to ours as it has."""
+"""Other limiters, sync: each returns a verdict and the numbers for headers in its cheapest way, with limits as close to ours as it has."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RATES = [pyrate.Rate(SECOND, pyrate.Duration.SECOND), pyrate.Rate(MINUTE, pyrate
 
 
 def competitors(url: str) -> list[Competitor]:
-    # Prefixes of their own: the strategies keep different types under the same names.
+    # Separate prefixes: the strategies store different types under the same names.
     moving = MovingWindowRateLimiter(storage_from_string(url, key_prefix="moving"))
     fixed = FixedWindowRateLimiter(storage_from_string(url, key_prefix="fixed"))
     return [
@@ -47,7 +47,7 @@ def _each(name: str, take: Callable[[str], object], limits: str, gives: str, tri
 
 def _limits(strategy: MovingWindowRateLimiter | FixedWindowRateLimiter, *, numbers: bool = True) -> Callable[[str], object]:
     def hit(subject: str) -> bool:
-        # One after the other, as there is no way to take all or none.
+        # One after the other, as the library cannot charge all or none.
         return all(strategy.hit(item, subject) for item in ITEMS)
 
     def take(subject: str) -> object:
@@ -87,7 +87,7 @@ def _pyrate(client: redis.Redis) -> Callable[[str], object]:
 
 
 class Buckets(pyrate.BucketFactory):
-    """A bucket for each subject, made when first needed. None is scheduled to leak, which is cheapest."""
+    """A bucket for each subject, created on first use. None is scheduled to leak, which is cheapest."""
 
     def __init__(self, client: redis.Redis | redis.asyncio.Redis, script: str) -> None:
         self._client, self._script = client, script

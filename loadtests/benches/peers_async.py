@@ -1,4 +1,4 @@
-"""Other limiters under asyncio, as in `peers.py`; each with a connection for every caller."""
+"""Other limiters under asyncio, as in `peers.py`, with a connection for every caller."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Take = Callable[[str], Awaitable[object]]
 
 
 def pooled(url: str) -> redis.asyncio.Redis:
-    """As quick as redis-py gets: no caller ever waits for a connection, and no lock is taken for one."""
+    """The fastest setup of redis-py: callers never wait for a connection or a lock."""
     return redis.asyncio.Redis(connection_pool=redis.asyncio.ConnectionPool.from_url(url, max_connections=CALLERS))
 
 
@@ -65,5 +65,5 @@ def _throttled(url: str) -> Take:
 
 def _pyrate(client: redis.asyncio.Redis, script: str) -> Take:
     limiter = pyrate.Limiter(Buckets(client, script))
-    # `try_acquire_async` would let one caller in at a time.
+    # `try_acquire_async` admits one caller at a time.
     return lambda subject: limiter.try_acquire(subject, blocking=False)

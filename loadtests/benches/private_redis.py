@@ -1,4 +1,4 @@
-"""A redis-server of our own on loopback, for as long as a `with` block lasts: it writes nothing to disk."""
+"""A private redis-server on loopback for the duration of a `with` block. It writes nothing to disk."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def free_port() -> int:
 
 @contextmanager
 def private_redis() -> Iterator[str]:
-    """Its URL."""
+    """Yields the URL."""
     binary = shutil.which("redis-server")
     if binary is None:
         raise SystemExit("redis-server is not on PATH; `make bench` installs it on Debian (package redis-server)")
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", folder]
-        process = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)  # noqa: S603 - our own, on PATH
+        process = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)  # noqa: S603 - a fixed command
         try:
             _await_answer(port)
             yield f"redis://127.0.0.1:{port}/0"

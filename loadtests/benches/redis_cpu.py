@@ -1,4 +1,4 @@
-"""What a decision costs Redis: microseconds of its CPU, beside a bare EVALSHA of INCR, pipelined by as many as there are in a batch."""
+"""Redis's CPU time per decision, beside a bare EVALSHA of INCR, pipelined in the size of a batch."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from benches.traffic import BATCH, DENYING, INCR, PATIENT, POLICY, SUBJECTS
 from limiter import Charge, Decision, Limiter, Policy
 
 SECOND_US = 1_000_000
-# Some noon.
+# An arbitrary noon.
 NOON_US = 1_800_014_400 * SECOND_US
 HAMMERED_TAKES = 100_000
 
 NOTE = (
-    f"Batches of {BATCH}, three limits a decision. The last three by a clock of their own: a quiet subject has taken a few times; one at "
-    f"100 a minute has done so for an hour; the hammered one has taken {HAMMERED_TAKES:,} times, spread over its hour and its minute, and "
-    "goes on at a million a minute."
+    f"Batches of {BATCH}, three limits per decision. The last three use an injected clock: the quiet subject has taken a few times; the "
+    "one at 100 a minute has done so for an hour; the hammered one has taken "
+    f"{HAMMERED_TAKES:,} times, spread over its hour and its minute, and continues at a million a minute."
 )
 
 
 class RedisCpu:
-    """Called, it tells the CPU seconds that Redis's main thread has used, in user and in system mode."""
+    """Returns the CPU seconds that Redis's main thread has used, in user and in system mode."""
 
     def __init__(self, url: str) -> None:
         self._client = redis.Redis.from_url(url)
 
     def __call__(self) -> float:
-        told = self._client.info("cpu")
-        return float(told["used_cpu_user_main_thread"]) + float(told["used_cpu_sys_main_thread"])
+        used = self._client.info("cpu")
+        return float(used["used_cpu_user_main_thread"]) + float(used["used_cpu_sys_main_thread"])
 
 
 class Clock:
-    """Injected time, that stands still until it is moved."""
+    """Injected time, which stands still until it is set."""
 
     def __init__(self) -> None:
         self.now_us = NOON_US
@@ -82,7 +82,7 @@ def _pipelined(url: str) -> Callable[[Sequence[str]], None]:
         for batch in batches(subjects):
             pipe = client.pipeline(transaction=False)
             for subject in batch:
-                # A name as long as ours.
+                # As long as the keys of the limiter.
                 pipe.evalsha(sha, 1, f"inc:{{{subject}}}:{subject}:standard")
             pipe.execute()
 
@@ -102,7 +102,7 @@ def _check(decisions: Sequence[Decision], *, allowed: bool) -> None:
 
 
 def _quiet(url: str) -> Competitor:
-    """Its clock stands still while it is measured, so that no state grows."""
+    """Its clock stands still during the measurement, so that no state grows."""
     clock = Clock()
     limiter = Limiter(url, prefix="quiet", deadline=PATIENT, clock=clock)
     for _ in range(3):
@@ -121,7 +121,7 @@ def _steady(url: str) -> Competitor:
     def all_take(cost: int) -> None:
         _check(limiter.take_many([Charge(POLICY, subject, cost) for subject in subjects]), allowed=True)
 
-    # As many entries as an hour of it leaves, with fewer calls: its older takes by 50 at a time, twice a minute.
+    # As many entries as an hour of such traffic, with fewer calls: older takes come 50 at a time, twice a minute.
     for _ in range(120):
         clock.now_us += 30 * SECOND_US
         all_take(50)
@@ -142,7 +142,7 @@ def _hammered(url: str, takes: int) -> Competitor:
     limiter = Limiter(url, prefix="hammered", deadline=PATIENT, clock=clock)
 
     def take(number: int, microseconds: int) -> None:
-        """So many, evenly over that time."""
+        """Takes that many times, spread evenly over that time."""
         calls = max(1, number // BATCH)
         for _ in range(calls):
             clock.now_us += microseconds // calls

@@ -1,7 +1,7 @@
-"""Interleaved measuring: in each round every competitor has a short turn, and ratios are taken within a round.
+"""Interleaved measurement: in each round every competitor has a short turn, and ratios are computed within a round.
 
-A machine that slows down slows all of a round: so a ratio's median over many short rounds tells more than rates that were taken one
-after the other.
+A machine that slows down affects the whole round. So the median of a ratio over many short rounds is more reliable than rates that are
+measured one after the other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Competitor:
-    """`turn` makes one decision for each of the subjects that it is given. `limits` and `gives` say what a decision is."""
+    """`turn` makes one decision for each given subject. `limits` and `gives` describe a decision."""
 
     name: str
     turn: Callable[[Sequence[str]], None]
@@ -31,7 +31,7 @@ class Competitor:
 
 @dataclass(slots=True)
 class Measured:
-    """Of one competitor, a number for each round: decisions a second; microseconds of our CPU and of Redis's for a decision."""
+    """The figures of one competitor by round: decisions a second, and microseconds of CPU per decision in this process and in Redis."""
 
     competitor: Competitor
     rates: list[float] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Measured:
 
 
 def spread(values: Sequence[float]) -> str:
-    """The middle half."""
+    """The middle half of the values."""
     if len(values) < 2:
         return f"{values[0]:.2f}"
     low, _, high = quantiles(values, n=4, method="inclusive")
@@ -62,7 +62,7 @@ def spread(values: Sequence[float]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How long a turn is, in seconds, and how many rounds there are."""
+    """The length of a turn in seconds, and the number of rounds."""
 
     turn: float
     rounds: int
@@ -92,7 +92,7 @@ def _take_turn(measured: Measured, subjects: Sequence[str], redis_cpu: Callable[
 
 
 def _count(competitor: Competitor, subjects: Sequence[str], seconds: float) -> int:
-    """How many decisions make a turn of that length; found by growing turns, which warm up as well."""
+    """The number of decisions in a turn of that length. Finds it by growing turns, which are the warm-up as well."""
     number = 64
     while True:
         drawn = _some(subjects, number)

@@ -1,4 +1,4 @@
-"""What a bench has found: tables to read, and targets with the word on each. One form, for the terminal and for Markdown."""
+"""The results of a bench: tables and targets, rendered as Markdown for both the terminal and the documents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`wanted` is a floor for a ratio such as 6 x, or, with `at_most`, a ceiling."""
+    """`wanted` is the least ratio, or the greatest with `at_most`."""
 
     what: str
     measured: float
@@ -37,7 +37,7 @@ class Table:
 
     @property
     def grid(self) -> str:
-        """The first column is text, and so is every other whose cells do not begin with a digit."""
+        """Columns are numeric, except the first, if all cells begin with a digit or a minus sign."""
         numeric = [index > 0 and all(row[index][:1] in "0123456789-" for row in self.rows) for index in range(len(self.columns))]
         lines = [self.columns, *self.rows]
         widths = [max(3, *(len(line[index]) for line in lines)) for index in range(len(self.columns))]
@@ -52,13 +52,13 @@ def _line(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Of one bench."""
+    """The results of one bench."""
 
     title: str
     tables: Sequence[Table]
     targets: Sequence[Target] = ()
     note: str = ""
-    # The same in short, for the README.
+    # A short form for the README.
     summary: Sequence[Table] = ()
 
     def __str__(self) -> str:

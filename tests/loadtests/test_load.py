@@ -1,4 +1,4 @@
-"""`make load` tells whether the limits held: it can say no."""
+"""`make load` checks that limits are held, and fails if they are not."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ LOAD = Path(__file__).resolve().parents[2] / "loadtests" / "load.py"
 
 
 def load(*options: str) -> subprocess.CompletedProcess[str]:
-    """Real time, as what is shown is a running sidecar: five seconds of it."""
+    """Runs `make load` against a real sidecar for five seconds of real time."""
     command = [sys.executable, str(LOAD), "--seconds", "5", "--users", "8", *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
@@ -20,10 +20,10 @@ def test_a_sidecar_that_holds_its_limits_passes():
     assert "The limits were held." in done.stdout
 
 
-def test_what_was_admitted_beyond_a_limit_fails():
-    """Held to less than what the sidecar enforces, the same traffic is beyond both."""
+def test_a_load_test_held_to_tighter_limits_fails():
+    """The traffic that the sidecar admits exceeds both of the tighter limits."""
     done = load("--held-to", "25/minute", "burst 20, 60/minute")
 
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "and 25 are the limit" in done.stdout
-    assert "and 20 with 1 a second are the limit" in done.stdout
+    assert "above the limit of 25" in done.stdout
+    assert "above the limit of 20 and 1 a second" in done.stdout

@@ -1,4 +1,4 @@
-"""A limiter by a clock that a test moves."""
+"""A limiter with an injected clock that tests move."""
 
 import uuid
 

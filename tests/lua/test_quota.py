@@ -1,4 +1,4 @@
-"""The quota: one count a calendar period, by the clock of Redis."""
+"""Quotas: one count per calendar period, by the clock of Redis."""
 
 import time
 from datetime import datetime
@@ -15,7 +15,7 @@ from support.clock import DAY, HOUR, SECOND
 from support.drivers import CLIENTS, a_subject, limiter_of
 from support.traffic import STARTS, assert_decided_as_promised, quotas, traffic
 
-# 400 years: further off than any clock.
+# 400 years: more than any clock can be off.
 CENTURIES = 400 * 365 * DAY
 
 
@@ -45,7 +45,7 @@ def test_no_period_holds_more_than_the_capacity_under_any_traffic(limiter, clock
         (Quota.monthly(3, timezone="UTC", anchor=31), at("UTC", 2028, 3, 31), 31 * DAY),
     ],
 )
-def test_a_period_lasts_until_its_last_microsecond_and_not_longer(limiter, clock, limit, last, length):
+def test_a_period_ends_exactly_after_its_last_microsecond(limiter, clock, limit, last, length):
     policy, subject = Policy("edges", [limit]), a_subject()
     clock.now_us = last - length
     assert limiter.take(policy, subject, 3).allowed
@@ -72,7 +72,7 @@ def test_a_client_whose_clock_is_off_counts_in_the_period_of_the_server(server, 
         assert [d.allowed for d in wrong.take_many([Charge(policy, "key", 3)] * 3)] == [True, True, False]
 
 
-def test_a_client_whose_clock_is_off_learns_and_then_asks_once_a_decision(server, client, prefix, monkeypatch):
+def test_a_client_whose_clock_is_off_learns_the_time_and_then_sends_one_call_per_decision(server, client, prefix, monkeypatch):
     monkeypatch.setattr(
         server_clock, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + CENTURIES * 1000, monotonic_ns=time.monotonic_ns)
     )
@@ -86,7 +86,7 @@ def test_a_client_whose_clock_is_off_learns_and_then_asks_once_a_decision(server
         assert wrong.inspect(policy, "key")[0].used == 11
 
 
-def test_a_stale_group_is_asked_again_alone_and_the_others_are_charged_once(server, prefix, monkeypatch):
+def test_only_a_stale_group_is_sent_again_and_every_group_is_charged_once(server, prefix, monkeypatch):
     monkeypatch.setattr(
         server_clock, "time", SimpleNamespace(time_ns=lambda: time.time_ns() - CENTURIES * 1000, monotonic_ns=time.monotonic_ns)
     )
@@ -97,8 +97,8 @@ def test_a_stale_group_is_asked_again_alone_and_the_others_are_charged_once(serv
     assert [[state.used for state in decision.limits] for decision in decisions] == [[1], [1, 1], [2], [1]]
 
 
-def test_hours_and_days_of_a_quota_go_by_the_clock_of_redis(server, prefix):
-    """The real one, so it is only asked to be near: a day's reset is the next midnight of the zone."""
+def test_a_quota_resets_by_the_real_clock_of_redis(server, prefix):
+    """A daily quota resets at the next midnight of its time zone."""
     policy = Policy("day", [Quota.daily(9, timezone="Pacific/Kiritimati")])
     with Limiter(server.url, prefix=prefix, deadline=10) as limiter:
         decision = limiter.take(policy, "key")

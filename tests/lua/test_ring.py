@@ -1,4 +1,4 @@
-"""The rings of entries: told entry by entry what a log in plain Python holds, while they grow, turn and are cut short."""
+"""Rings hold the same entries as a log in plain Python, while they grow, wrap around and are cut."""
 
 import itertools
 import random
@@ -14,12 +14,12 @@ from support.clock import HOUR, MINUTE, NOON, SECOND
 from support.drivers import a_subject
 from support.model import slice_of, us
 
-# Of entries, the newest among them.
+# Entries of a log, including the newest.
 MOST = 129
 
 
 class Log:
-    """Of a sliding window: [last time, units in use] for each slice, oldest first."""
+    """The log of a sliding window: [last time, units in use] for each slice, oldest first."""
 
     def __init__(self, limit: SlidingWindow) -> None:
         self.limit, self.entries = limit, []
@@ -32,7 +32,7 @@ class Log:
         self.entries = [entry for entry in self.entries if entry[0] > now - us(self.limit.window)]
 
     def wait(self, now: int, cost: int) -> int:
-        """Until enough of the oldest have gone."""
+        """The time until enough of the oldest entries have left."""
         over = self.used + cost - self.limit.capacity
         totals = itertools.accumulate(units for _, units in self.entries)
         return next(last - now + us(self.limit.window) for (last, _), total in zip(self.entries, totals, strict=True) if total >= over)
@@ -42,7 +42,7 @@ class Log:
 
     def take(self, now: int, cost: int) -> None:
         span = slice_of(self.limit)
-        # Full, which only a changed window can be, it keeps what comes in the newest.
+        # A full log, which only a changed window can have, adds to its newest entry.
         if self.entries and (self.entries[-1][0] // span == now // span or len(self.entries) == MOST):
             self.entries[-1] = [now, self.entries[-1][1] + cost]
         else:
@@ -57,8 +57,8 @@ class Log:
                 del self.entries[0]
 
 
-def told(logs, verb, now, cost):
-    """Used, wait and reset of each, once it is done."""
+def expected(logs, verb, now, cost):
+    """The expected used, wait and reset of each limit after the call."""
     before, waits = deepcopy([log.entries for log in logs]), [0 for _ in logs]
     for log in logs:
         log.age(now)
@@ -69,14 +69,14 @@ def told(logs, verb, now, cost):
             getattr(log, verb)(now, cost)
     numbers = [(log.used, wait, log.reset(now)) for log, wait in zip(logs, waits, strict=True)]
     if any(waits):
-        # A denial writes nothing, not even that some have left: a wider window may cover them yet.
+        # A denial writes nothing and so removes no expired entry: a wider window may still cover it.
         for log, entries in zip(logs, before, strict=True):
             log.entries = entries
     return numbers
 
 
 def named(decision, logs):
-    """The states of those limits."""
+    """The decision's states of those limits."""
     states = {state.name: state for state in decision.limits}
     return [states[log.limit.name] for log in logs]
 
@@ -87,7 +87,7 @@ SPANS = (SECOND, 3 * SECOND, 7 * SECOND + 1, MINUTE, HOUR)
 @settings(max_examples=15)
 @given(st.integers(0, 2**32), st.sampled_from((40, 300, 10_000)))
 def test_rings_hold_what_a_plain_log_holds(limiter, clock, seed, capacity):
-    """Two windows in one state, so that the second ring moves when the first one grows; edits change windows, and exchange them."""
+    """Two windows in one state: the second ring moves when the first grows. Edits change the windows and swap them."""
     chance = random.Random(seed)  # noqa: S311
     subject, spans = a_subject(), [chance.choice(SPANS) for _ in range(2)]
     windows = [SlidingWindow(capacity * (place + 1), span / SECOND, f"window-{place}") for place, span in enumerate(spans)]
@@ -104,12 +104,12 @@ def test_rings_hold_what_a_plain_log_holds(limiter, clock, seed, capacity):
         clock.now_us += chance.choice(gaps) if chance.random() < 0.97 else chance.randrange(max(us(window.window) for window in windows))
         cost, verb = chance.choice((1, 1, 2, 7, 40)), "refund" if chance.random() < 0.05 else "take"
         states = named(getattr(limiter, verb)(policy, subject, cost), logs)
-        assert [(state.used, state.wait_us, state.reset_us) for state in states] == told(logs, verb, clock.now_us, cost)
+        assert [(state.used, state.wait_us, state.reset_us) for state in states] == expected(logs, verb, clock.now_us, cost)
 
 
 @pytest.mark.parametrize("window", ["10s", "hour"])
 def test_a_window_changed_under_its_name_keeps_the_entries_of_a_full_ring(limiter, clock, window):
-    """Its slices change with it: what no longer fits shares entries, and is counted longer, never shorter."""
+    """The size of a slice changes with the window. Admissions that no longer fit share entries: they count for longer, never shorter."""
     subject, before = a_subject(), Policy("edited", [SlidingWindow(10_000, 60, "main")])
     clock.now_us = NOON
     for _ in range(128):
@@ -129,7 +129,7 @@ def test_a_window_changed_under_its_name_keeps_the_entries_of_a_full_ring(limite
 
 
 def test_a_decision_reads_and_writes_little_of_a_full_ring(limiter, server, client, clock):
-    """Redis's time goes by the bytes of the strings that a script makes: a state of 2 KB is never read or written whole."""
+    """The cost for Redis grows with the bytes of the strings that a script creates: a state of 2 KB is never read or written whole."""
     policy, subject = Policy("read", [SlidingWindow(10**6, 60), SlidingWindow(10**6, 3600)]), a_subject()
     clock.now_us = NOON
     for _ in range(200):
@@ -146,13 +146,13 @@ def test_a_decision_reads_and_writes_little_of_a_full_ring(limiter, server, clie
         calls = {name.removeprefix("cmdstat_"): each["calls"] for name, each in counter.info("commandstats").items()}
     assert "get" not in calls
     assert "set" not in calls
-    # The head; an entry of the minute's ring that leaves and one that comes, and now and then one of the hour's.
+    # The fields; one entry of the minute's ring that leaves and one that is added; occasionally one of the hour's.
     assert calls["getrange"] <= 100 + 100 + 10
     assert calls["setrange"] <= 100 + 100 + 10
 
 
-def test_a_state_of_another_layout_counts_as_none(limiter, client, clock):
-    """As one that a later release left behind, or that is none at all."""
+def test_a_state_of_another_layout_counts_as_unused(limiter, client, clock):
+    """Such as one of a later release, or a string of another program."""
     policy, subject = Policy("strange", [SlidingWindow(5, 60)]), a_subject()
     key = f"{limiter.settings.prefix}:{{{subject}}}:{subject}:strange"
     clock.now_us = NOON

@@ -1,4 +1,4 @@
-"""The sliding window: no window ever holds more, and hardly less."""
+"""The sliding window: no window holds more than its capacity, and hardly any admits less."""
 
 import pytest
 from hypothesis import example, given, settings
@@ -20,7 +20,7 @@ def test_no_window_holds_more_than_the_capacity_under_any_traffic(limiter, clock
 
 
 def admitted_when_spaced(limiter, clock, limit, spacing, times, cost=1):
-    """How many of `times` requests pass, of a client that keeps to the rate."""
+    """How many of `times` requests are admitted if the client keeps to the rate."""
     policy, subject = Policy("spaced", [limit]), a_subject()
     admitted = 0
     for _ in range(times):
@@ -48,7 +48,7 @@ def test_a_client_spaced_at_the_rate_is_hardly_ever_denied_above_a_capacity_of_1
     assert admitted_when_spaced(limiter, clock, SlidingWindow(capacity, 60), spacing, times, cost) >= 0.99 * times
 
 
-def test_what_is_admitted_in_one_slice_leaves_together(limiter, clock):
+def test_all_admissions_of_a_slice_expire_together(limiter, clock):
     limit, subject = SlidingWindow(2, 60), a_subject()
     policy, step = Policy("slice", [limit]), slice_of(limit)
     clock.now_us = NOON - NOON % step
@@ -60,7 +60,7 @@ def test_what_is_admitted_in_one_slice_leaves_together(limiter, clock):
 
 
 @given(st.integers(1, 1000), st.sampled_from(SPANS), st.integers(0, MINUTE))
-def test_after_a_full_burst_the_next_is_admitted_a_window_and_a_128th_later_at_most(limiter, clock, capacity, span, offset):
+def test_after_a_full_burst_the_next_burst_is_admitted_within_129_128ths_of_the_window(limiter, clock, capacity, span, offset):
     limit = SlidingWindow(capacity, span / SECOND)
     policy, subject = Policy("burst", [limit]), a_subject()
     clock.now_us = NOON + offset
@@ -74,8 +74,8 @@ def test_after_a_full_burst_the_next_is_admitted_a_window_and_a_128th_later_at_m
 
 @given(st.lists(st.tuples(st.integers(0, MINUTE), st.booleans()), min_size=200, max_size=300))
 @settings(max_examples=10)
-def test_however_it_is_hammered_a_window_keeps_129_entries_at_most(limiter, client, clock, steps):
-    """Of 9 bytes each, beside 60 for the rest; the steps are 1/50 of a slice, or a slice and what it takes to miss its edge."""
+def test_a_hammered_window_keeps_at_most_129_entries(limiter, client, clock, steps):
+    """An entry takes 9 bytes, the rest at most 60. Steps are up to 1/50 of a slice, or just over a slice."""
     limit = SlidingWindow(10**6, 60)
     policy, subject = Policy("hammered", [limit]), a_subject()
     key = f"{limiter.settings.prefix}:{{{subject}}}:{subject}:hammered"
@@ -88,8 +88,8 @@ def test_however_it_is_hammered_a_window_keeps_129_entries_at_most(limiter, clie
 
 @settings(max_examples=50)
 @given(st.data())
-def test_units_that_are_refunded_can_be_taken_again_and_no_more_than_those(limiter, clock, data):
-    """Refunds take back the oldest units, so that the ceiling holds for what was used, whichever request is refunded."""
+def test_refunded_units_can_be_taken_again_and_no_others(limiter, clock, data):
+    """Refunds give back the oldest units, so the limit holds for the units in use, whichever request is refunded."""
     limit = SlidingWindow(data.draw(st.integers(2, 12)), 60)
     policy, subject, kept = Policy("refunds", [limit]), a_subject(), []
     clock.now_us = NOON

@@ -1,4 +1,4 @@
-"""What is kept of a subject: small, never for ever, and true to its limits through every edit of the policy."""
+"""The state of a subject: it is small, it expires, and counts survive every edit of the policy."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ def memory_of(client, limiter):
 
 
 @pytest.mark.parametrize("capacity", [10, 10**9])
-def test_a_quiet_subject_takes_300_bytes_at_most(limiter, clock, memory_of, capacity):
+def test_a_quiet_subject_takes_at_most_300_bytes(limiter, clock, memory_of, capacity):
     policy, subject = minute_hour_burst(capacity), "key-1"
     limiter.reset(policy, subject)
     clock.now_us = NOON
@@ -37,8 +37,8 @@ def test_a_quiet_subject_takes_300_bytes_at_most(limiter, clock, memory_of, capa
         clock.now_us += 3 * SECOND
 
 
-def test_a_subject_hammered_for_an_hour_takes_3072_bytes_at_most(limiter, clock, memory_of):
-    """100,000 requests spread over both windows, so that every slice of the hour and of the last minute has an entry."""
+def test_a_subject_hammered_for_an_hour_takes_at_most_3072_bytes(limiter, clock, memory_of):
+    """100,000 requests spread over both windows: every slice of the hour and of the last minute has an entry."""
     policy, subject = minute_hour_burst(10**9), "key-1"
     limiter.reset(policy, subject)
     clock.now_us = NOON
@@ -54,7 +54,7 @@ def test_a_subject_hammered_for_an_hour_takes_3072_bytes_at_most(limiter, clock,
 @settings(max_examples=60)
 @given(st.data())
 def test_every_key_expires(limiter, client, clock, data):
-    """Not before all of it is unused, and at most 1/128 later than it ever could be; and a day, which is added where time is injected."""
+    """Not before all limits are unused, and at most 1/128 of a window late; plus the day that is added if time is injected."""
     limits = data.draw(mixed(least=1))
     policy, subject, longest = Policy("expires", limits), a_subject(), 0
     key = state_key(limiter.settings.prefix, subject, Charge(policy, subject))
@@ -67,12 +67,12 @@ def test_every_key_expires(limiter, client, clock, data):
         lasts = [max(state.reset_us for state in decision.limits) / 1000 for decision in decisions]
         longest = max(longest, *lasts)
         if decisions[-1].allowed and client.exists(key):
-            # A test that is held up for longer than these seconds is in the debugger.
+            # The 60 seconds are for a slow machine: keys expire in real time.
             assert lasts[-1] + DAY / 1000 - 60_000 < client.pttl(key) <= longest * 129 / 128 + 100 + DAY / 1000
 
 
-def test_nothing_remains_after_the_longest_window(server, client, prefix):
-    """In real time, and short."""
+def test_no_key_remains_after_the_longest_window(server, client, prefix):
+    """In real time, with short windows."""
     policy = Policy("short", [SlidingWindow(1000, 0.3), SlidingWindow(5, 0.001, "instant"), TokenBucket(100, 500, "second")])
     with Limiter(server.url, prefix=prefix, deadline=10) as limiter:
         limiter.take_many([Charge(policy, f"key-{n}") for n in range(300)])
@@ -81,13 +81,13 @@ def test_nothing_remains_after_the_longest_window(server, client, prefix):
         limiter.refund(policy, "key-1")
         lasts = [client.pttl(key) for key in client.scan_iter(f"{prefix}:*", count=10_000)]
         assert lasts
-        # -1 would be for ever; -2 is gone since.
+        # -1 is a key without an expiry, -2 one that has expired since.
         assert all(last == -2 or 0 <= last <= 305 for last in lasts)
         eventually(lambda: not list(client.scan_iter(f"{prefix}:*", count=10_000)))
 
 
-def test_a_state_that_is_written_again_lives_as_long_as_it_then_must(server, client, prefix):
-    """In real time: the day of a later limit outlasts the minute that the state was first written for."""
+def test_writing_a_state_again_extends_its_expiry(server, client, prefix):
+    """In real time: the state was first written for a minute; the limit that is added later needs it for a day."""
     minute, day = SlidingWindow(10, 60), SlidingWindow(10, "day")
     with Limiter(server.url, prefix=prefix, deadline=10) as limiter:
         limiter.take(Policy("grown", [minute]), "key")
@@ -97,8 +97,8 @@ def test_a_state_that_is_written_again_lives_as_long_as_it_then_must(server, cli
         assert 86_399_000 < client.pttl(key) <= 86_400_000 * 129 / 128 + 1
 
 
-def test_a_lifetime_is_rounded_up_so_that_no_count_is_lost_early(server, prefix):
-    """The shortest window lasts one millisecond, in real time: a key that lasted none would let everybody through."""
+def test_an_expiry_is_rounded_up_so_that_no_count_is_lost_early(server, prefix):
+    """In real time. The shortest window lasts one millisecond: a key that expired at once would admit everything."""
     policy = Policy("instant", [SlidingWindow(10, 0.001)])
     with Limiter(server.url, prefix=prefix, deadline=10) as limiter:
         decisions = limiter.take_many([Charge(policy, "key")] * 100)
@@ -107,8 +107,8 @@ def test_a_lifetime_is_rounded_up_so_that_no_count_is_lost_early(server, prefix)
 
 @settings(max_examples=150)
 @given(st.data())
-def test_an_edit_keeps_the_counts_of_all_limits_that_stay(limiter, clock, data):
-    """Raised, lowered, added, removed and reordered at once, after any traffic; and again after the next charge."""
+def test_an_edit_keeps_the_counts_of_the_remaining_limits(limiter, clock, data):
+    """Limits are raised, lowered, added, removed and reordered at once, after any traffic; and again after the next charge."""
     limits, subject = data.draw(mixed(least=1)), a_subject()
     policy = Policy("edited", limits)
     clock.now_us = data.draw(st.sampled_from(STARTS))
@@ -131,7 +131,7 @@ def test_an_edit_keeps_the_counts_of_all_limits_that_stay(limiter, clock, data):
         assert state.used == (old.used if old else 0) + charged.allowed
 
 
-def test_a_raised_limit_helps_at_once_those_it_denied(limiter, clock):
+def test_raising_a_limit_admits_a_denied_client_at_once(limiter, clock):
     subject = a_subject()
     clock.now_us = NOON
     limiter.take(Policy("standard", [SlidingWindow(10, 60)]), subject, 10)
@@ -140,7 +140,7 @@ def test_a_raised_limit_helps_at_once_those_it_denied(limiter, clock):
     assert not limiter.take(Policy("standard", [SlidingWindow(15, 60)]), subject).allowed
 
 
-def test_a_lowered_limit_denies_until_its_new_capacity_has_room(limiter, clock):
+def test_a_lowered_limit_denies_until_the_new_capacity_has_room(limiter, clock):
     subject, lowered = a_subject(), Policy("standard", [SlidingWindow(3, 60)])
     clock.now_us = NOON
     for _ in range(10):
@@ -152,7 +152,7 @@ def test_a_lowered_limit_denies_until_its_new_capacity_has_room(limiter, clock):
     assert limiter.take(lowered, subject).allowed
 
 
-def test_a_policy_with_another_limit_counts_it_from_the_edit_on(limiter, clock):
+def test_an_added_limit_counts_from_the_edit_on(limiter, clock):
     subject, day = a_subject(), Quota.daily(100)
     clock.now_us = NOON
     limiter.take(Policy("standard", [SlidingWindow(10, 60)]), subject, 7)
@@ -160,7 +160,7 @@ def test_a_policy_with_another_limit_counts_it_from_the_edit_on(limiter, clock):
     assert [state.used for state in decision.limits] == [2, 9]
 
 
-def test_a_limit_of_another_kind_under_the_same_name_begins_anew(limiter, clock):
+def test_a_limit_that_changes_its_kind_starts_unused(limiter, clock):
     subject = a_subject()
     clock.now_us = NOON
     limiter.take(Policy("standard", [SlidingWindow(10, 60, "rate")]), subject, 7)
@@ -168,7 +168,7 @@ def test_a_limit_of_another_kind_under_the_same_name_begins_anew(limiter, clock)
     assert (decision.allowed, decision.limits[0].used) == (True, 4)
 
 
-def test_a_renamed_policy_begins_anew(limiter, clock):
+def test_a_renamed_policy_starts_unused(limiter, clock):
     subject = a_subject()
     clock.now_us = NOON
     limiter.take(Policy("standard", [SlidingWindow(10, 60)]), subject, 10)
@@ -176,7 +176,7 @@ def test_a_renamed_policy_begins_anew(limiter, clock):
 
 
 @pytest.mark.parametrize("window", ["10s", "minute", "hour"])
-def test_a_window_that_changes_under_its_own_name_keeps_what_it_still_covers(limiter, clock, window):
+def test_a_named_limit_that_changes_its_window_keeps_the_admissions_it_still_covers(limiter, clock, window):
     subject = a_subject()
     clock.now_us = NOON
     for _ in range(6):
@@ -189,8 +189,8 @@ def test_a_window_that_changes_under_its_own_name_keeps_what_it_still_covers(lim
     assert limiter.inspect(edited, subject)[0].used == (7 if window == "hour" else 0)
 
 
-def test_two_versions_of_a_policy_may_serve_side_by_side(limiter, clock):
-    """As while a new configuration rolls out: each decision counts for both, in one batch as well."""
+def test_two_versions_of_a_policy_share_their_counts(limiter, clock):
+    """As during the rollout of a configuration: each decision counts for both versions, also within a batch."""
     subject = a_subject()
     old = Policy("standard", [SlidingWindow(10, 60), SlidingWindow(100, 3600)])
     new = Policy("standard", [SlidingWindow(100, 3600), SlidingWindow(12, 60)])

@@ -1,4 +1,4 @@
-"""A decision: all limits of a group or none, many groups a call, and numbers that are true."""
+"""Decisions: all limits of a group are charged or none, a call decides many groups, and the numbers are true."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def test_every_limit_of_a_policy_keeps_its_ceiling_under_any_traffic(limiter, cl
 @settings(max_examples=100)
 @given(st.data())
 def test_every_charge_of_a_group_keeps_its_ceilings_under_any_traffic(limiter, clock, data):
-    """Two keys of one account, each charged with the account or not at all."""
+    """Two keys of one account: a group charges both the key and the account, or neither."""
     of_key, of_account = data.draw(mixed(least=1)), data.draw(mixed(least=1))
     key, account, subject = Policy("key", of_key), Policy("account", of_account), a_subject()
     admitted = {"a": [], "b": [], subject: []}
@@ -49,7 +49,7 @@ def test_every_charge_of_a_group_keeps_its_ceilings_under_any_traffic(limiter, c
 @settings(max_examples=150)
 @given(st.data())
 def test_a_clock_that_steps_back_loosens_no_limit(limiter, clock, data):
-    """Time that has been seen counts as passed: the ceilings hold for what was admitted, by the latest clock seen until then."""
+    """The limits hold if each admission is dated by the latest time that any decision has seen."""
     limits = data.draw(mixed(least=1))
     policy, subject, admitted, latest = Policy("back", limits), a_subject(), [], 0
     clock.now_us = data.draw(st.sampled_from(STARTS))
@@ -62,14 +62,14 @@ def test_a_clock_that_steps_back_loosens_no_limit(limiter, clock, data):
     for limit in limits:
         assert_ceiling(limit, admitted)
     if latest - clock.now_us < HOUR or not any(isinstance(limit, Quota) for limit in limits):
-        # Of a count that lies more than a period ahead, a quota cannot tell the end.
+        # A quota cannot know the end of a period that is more than one ahead.
         assert_waiting_is_true(limiter, clock, policy, subject, max(1, limits[0].capacity // 2))
 
 
 @settings(max_examples=250)
 @given(st.data())
-def test_waiting_as_told_admits_and_two_milliseconds_less_does_not(limiter, clock, data):
-    """In any state: after any traffic, refunds and edits, for any cost."""
+def test_waiting_retry_after_admits_and_waiting_2_ms_less_does_not(limiter, clock, data):
+    """In any state: after any traffic, refunds and edits, and for any cost."""
     limits = data.draw(mixed(least=1))
     subject = a_subject()
     drive(limiter, clock, data, limits, subject)
@@ -81,7 +81,7 @@ def test_waiting_as_told_admits_and_two_milliseconds_less_does_not(limiter, cloc
 
 @settings(max_examples=100)
 @given(st.data())
-def test_as_much_as_remains_fits_and_one_more_does_not(limiter, clock, data):
+def test_a_cost_of_remaining_is_admitted_and_one_more_is_not(limiter, clock, data):
     limits = data.draw(mixed(least=1))
     policy, subject = Policy("driven", limits), a_subject()
     drive(limiter, clock, data, limits, subject)
@@ -94,7 +94,7 @@ def test_as_much_as_remains_fits_and_one_more_does_not(limiter, clock, data):
 
 @settings(max_examples=100)
 @given(st.data())
-def test_after_the_reset_all_of_the_capacity_is_there_and_not_before(limiter, clock, data):
+def test_the_whole_capacity_is_free_after_the_reset_and_not_before(limiter, clock, data):
     limits = data.draw(mixed(least=1))
     policy, subject = Policy("driven", limits), a_subject()
     drive(limiter, clock, data, limits, subject)
@@ -109,7 +109,7 @@ def test_after_the_reset_all_of_the_capacity_is_there_and_not_before(limiter, cl
 
 
 def drive(limiter, clock, data, limits, subject) -> None:
-    """Random traffic with refunds, under the policy `driven`."""
+    """Sends random traffic with refunds under the policy `driven`."""
     policy = Policy("driven", limits)
     clock.now_us = data.draw(st.sampled_from(STARTS))
     for gap, cost, times in data.draw(traffic(limits, least=4)):
@@ -133,7 +133,7 @@ def assert_waiting_is_true(limiter, clock, what, subject, cost) -> None:
     clock.now_us = now
 
 
-def test_waiting_for_several_charges_is_waiting_for_the_slowest(limiter, clock):
+def test_the_wait_for_several_charges_is_that_of_the_slowest(limiter, clock):
     slow, fast, account = Policy("slow", [SlidingWindow(1, 3600)]), Policy("fast", [TokenBucket(1, 7, "minute")]), a_subject()
     charges = [Charge(slow, "a"), Charge(fast, "a")]
     clock.now_us = NOON
@@ -155,14 +155,14 @@ GROUP = {
 
 
 def states_of(client, limiter, charges, account):
-    """Each as it is stored, byte by byte, and when it will be gone."""
+    """Each state as it is stored, byte by byte, and when it expires."""
     keys = [state_key(limiter.settings.prefix, account, charge) for charge in charges]
     return [(client.dump(key), client.pexpiretime(key)) for key in keys]
 
 
 @pytest.mark.parametrize("name", ["minute", "hour", "burst", "day", "contract's hour"])
-def test_a_denial_by_any_limit_leaves_all_of_them_as_they_were(limiter, client, clock, name):
-    """As `inspect` tells it, and as it is stored in Redis."""
+def test_a_denial_by_any_limit_leaves_all_states_unchanged(limiter, client, clock, name):
+    """Both as `inspect` reports them and as Redis stores them."""
     account = a_subject()
     limits = [replace(limit, capacity=3) if limit.name == name else limit for limit in GROUP["key"].limits]
     contract = [
@@ -183,7 +183,7 @@ def test_a_denial_by_any_limit_leaves_all_of_them_as_they_were(limiter, client, 
     assert states_of(client, limiter, charges, account) == stored
 
 
-def test_a_denial_reports_what_is_left_of_the_limits_that_had_room(limiter, clock):
+def test_a_denial_reports_the_remaining_units_of_the_limits_that_had_room(limiter, clock):
     policy, subject = Policy("standard", [SlidingWindow(2, 60), SlidingWindow(1000, 3600)]), a_subject()
     clock.now_us = NOON
     limiter.take(policy, subject, 2)
@@ -193,7 +193,7 @@ def test_a_denial_reports_what_is_left_of_the_limits_that_had_room(limiter, cloc
 
 @settings(max_examples=50)
 @given(st.data())
-def test_denials_peeks_and_looks_write_nothing(limiter, client, clock, data):
+def test_denials_peeks_and_inspects_write_nothing(limiter, client, clock, data):
     limits = data.draw(mixed(least=1))
     policy, subject = Policy("driven", limits), a_subject()
     drive(limiter, clock, data, limits, subject)
@@ -212,8 +212,8 @@ def test_denials_peeks_and_looks_write_nothing(limiter, client, clock, data):
 
 @settings(max_examples=40)
 @given(st.data())
-def test_a_batch_decides_as_its_groups_would_one_by_one(limiter, clock, data):
-    """Groups of one call see what those before them have charged, also where they share a subject."""
+def test_a_batch_decides_its_groups_as_if_sent_one_by_one(limiter, clock, data):
+    """A group sees the charges of the groups before it in the call, also if they share a subject."""
     limits = data.draw(mixed(least=1))
     policies = [Policy("one", limits), Policy("other", limits[:1])]
     costs = st.integers(1, max(limit.capacity for limit in limits))
@@ -230,14 +230,14 @@ def test_a_batch_decides_as_its_groups_would_one_by_one(limiter, clock, data):
     assert [(d.allowed, list(d.numbers)) for d in at_once] == [(d.allowed, list(d.numbers)) for d in one_by_one]
 
 
-def test_what_one_group_is_denied_another_of_the_same_call_may_take(limiter, clock):
+def test_a_smaller_group_may_be_admitted_after_a_denied_one_in_the_same_call(limiter, clock):
     policy, subject = Policy("shared", [SlidingWindow(5, 60)]), a_subject()
     clock.now_us = NOON
     decisions = limiter.take_many([Charge(policy, subject, cost) for cost in (4, 2, 1, 1)])
     assert [decision.allowed for decision in decisions] == [True, False, True, False]
 
 
-def test_a_cost_above_the_capacity_never_passes_and_says_so(limiter, clock):
+def test_a_cost_above_the_capacity_is_denied_without_retry_after(limiter, clock):
     clock.now_us = NOON
     for limit in (SlidingWindow(5, 60), TokenBucket(5, 5), Quota.daily(5)):
         denied = limiter.take(Policy("small", [limit]), a_subject(), 6)
@@ -245,7 +245,7 @@ def test_a_cost_above_the_capacity_never_passes_and_says_so(limiter, clock):
         assert "cost 6 is above the capacity 5" in denied.reason
 
 
-def test_a_limit_that_can_never_pass_outweighs_one_that_will(limiter, clock):
+def test_a_limit_that_never_admits_the_cost_is_binding(limiter, clock):
     policy, subject = Policy("both", [SlidingWindow(5, 60), SlidingWindow(10, 3600)]), a_subject()
     clock.now_us = NOON
     limiter.take(policy, subject, 5)
@@ -258,7 +258,7 @@ def test_a_limit_that_can_never_pass_outweighs_one_that_will(limiter, clock):
     "shadow",
     [SlidingWindow(2, 60, "trial", shadow=True), TokenBucket(2, 1, name="trial", shadow=True), Quota.daily(2, name="trial", shadow=True)],
 )
-def test_a_shadow_limit_reports_what_it_would_have_done_and_blocks_nothing(limiter, clock, shadow):
+def test_a_shadow_limit_reports_a_denial_and_denies_nothing(limiter, clock, shadow):
     policy, subject = Policy("shadowed", [SlidingWindow(100, 3600), shadow]), a_subject()
     clock.now_us = NOON
     decisions = [limiter.take(policy, subject) for _ in range(4)]
@@ -272,7 +272,7 @@ def test_a_shadow_limit_reports_what_it_would_have_done_and_blocks_nothing(limit
 
 @settings(max_examples=60)
 @given(st.data())
-def test_a_shadow_limit_counts_as_it_would_if_it_were_enforced_alone(limiter, clock, data):
+def test_a_shadow_limit_counts_as_if_it_were_enforced_alone(limiter, clock, data):
     (limit,) = data.draw(mixed(least=1))[:1]
     shadowed, alone = Policy("s", [replace(limit, shadow=True)]), Policy("a", [limit])
     subject = a_subject()
@@ -284,7 +284,7 @@ def test_a_shadow_limit_counts_as_it_would_if_it_were_enforced_alone(limiter, cl
         assert list(seen.numbers) == list(enforced.numbers)
 
 
-def test_a_group_denied_by_another_limit_charges_its_shadow_limit_nothing(limiter, clock):
+def test_a_group_that_another_limit_denies_does_not_charge_its_shadow_limit(limiter, clock):
     policy, subject = Policy("shadowed", [SlidingWindow(1, 60), SlidingWindow(100, 3600, shadow=True)]), a_subject()
     clock.now_us = NOON
     decisions = [limiter.take(policy, subject) for _ in range(3)]
@@ -292,8 +292,8 @@ def test_a_group_denied_by_another_limit_charges_its_shadow_limit_nothing(limite
     assert [decision.limits[1].used for decision in decisions] == [1, 1, 1]
 
 
-def test_as_much_as_can_be_asked_is_answered(limiter, clock):
-    """Of the largest groups three at once: more numbers than fit Lua's stack."""
+def test_a_call_of_the_largest_groups_is_decided(limiter, clock):
+    """Three groups of the largest size: the reply has more numbers than Lua's stack holds."""
     policy = Policy("wide", [SlidingWindow(10 + number, 60, f"limit-{number}") for number in range(16)])
     subjects = [a_subject() for _ in range(64)]
     clock.now_us = NOON
@@ -302,8 +302,8 @@ def test_as_much_as_can_be_asked_is_answered(limiter, clock):
     assert [len(decision.limits) for decision in decisions] == [1024] * 3
 
 
-def test_injected_time_may_start_at_nothing(limiter, clock):
-    """For users' own tests: a clock that begins at 0 is as good as any."""
+def test_injected_time_may_start_at_0(limiter, clock):
+    """Tests of users may use a clock that starts at 0."""
     policy, subject = Policy("zero", [SlidingWindow(1, 60), TokenBucket(1, 1, 60), Quota.monthly(5)]), a_subject()
     clock.now_us = 0
     assert limiter.take(policy, subject).allowed
@@ -314,7 +314,7 @@ def test_injected_time_may_start_at_nothing(limiter, clock):
 
 @pytest.mark.parametrize("step", [SECOND, 30 * SECOND, MINUTE, HOUR, DAY])
 @pytest.mark.parametrize("limit", [SlidingWindow(2, 60), TokenBucket(2, 2, 60), Quota.daily(2), Quota.monthly(2)])
-def test_a_clock_that_steps_back_once_keeps_waits_and_resets_true(limiter, clock, limit, step):
+def test_waits_and_resets_stay_true_after_a_clock_steps_back(limiter, clock, limit, step):
     policy, subject = Policy("back", [limit]), a_subject()
     clock.now_us = NOON
     limiter.take(policy, subject)

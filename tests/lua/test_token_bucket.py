@@ -1,4 +1,4 @@
-"""The token bucket: as exact as whole microseconds can be, whatever the rate."""
+"""The token bucket is exact to the microsecond at every rate."""
 
 import signal
 
@@ -14,8 +14,8 @@ from support.traffic import SPANS, STARTS, assert_decided_as_promised, token_buc
 
 @settings(max_examples=300)
 @given(st.data())
-def test_no_interval_holds_more_than_the_capacity_and_what_was_refilled(limiter, clock, data):
-    """Held against exact fractions: what the bucket admits and denies is what a perfect one would."""
+def test_no_interval_admits_more_than_the_capacity_and_the_refill(limiter, clock, data):
+    """The model counts in exact fractions, and the bucket admits and denies as it does."""
     limit = data.draw(token_buckets)
     start = data.draw(st.sampled_from(STARTS) | st.integers(NOON, NOON + HOUR))
     assert_decided_as_promised(limiter, clock, [limit], start, data.draw(traffic([limit])))
@@ -26,7 +26,7 @@ def test_no_interval_holds_more_than_the_capacity_and_what_was_refilled(limiter,
 @example(1, 7, MINUTE)
 @example(1, 3, 1000)
 def test_a_client_spaced_at_the_rate_is_never_denied(limiter, clock, capacity, refill, span):
-    """By whole microseconds, where a unit takes no whole number of them."""
+    """Requests come at whole microseconds, also if a unit takes a fractional number of them."""
     policy, subject = Policy("spaced", [TokenBucket(capacity, refill, span / SECOND)]), a_subject()
     for n in range(refill + 10):
         clock.now_us = NOON + n * -(-span // refill)
@@ -37,7 +37,7 @@ def test_a_client_spaced_at_the_rate_is_never_denied(limiter, clock, capacity, r
 @given(st.integers(2, 4), st.integers(1, 100), st.sampled_from(SPANS))
 @example(2, 7, MINUTE)
 def test_a_client_that_keeps_exactly_to_a_fractional_rate_is_never_denied(limiter, clock, capacity, refill, span):
-    """The n-th request comes n * per / refill after the first, rounded up; a unit of reserve bears the rounding."""
+    """The n-th request comes n * per / refill after the first, rounded up; one spare unit absorbs the rounding."""
     policy, subject = Policy("fractions", [TokenBucket(capacity, refill, span / SECOND)]), a_subject()
     for n in range(refill + 10):
         clock.now_us = NOON - (-n * span // refill)
@@ -45,7 +45,7 @@ def test_a_client_that_keeps_exactly_to_a_fractional_rate_is_never_denied(limite
 
 
 def test_seven_a_minute_do_not_drift_in_a_day(limiter, clock):
-    """A minute has no seventh in microseconds: rounded once a unit, 10,080 of them would be off by milliseconds."""
+    """A seventh of a minute is not a whole number of microseconds: rounding each of 10,080 units would add up to milliseconds."""
     policy, subject = Policy("seven", [TokenBucket(7, 7, "minute")]), a_subject()
     clock.now_us = NOON
     assert limiter.take(policy, subject, 7).allowed
@@ -56,7 +56,7 @@ def test_seven_a_minute_do_not_drift_in_a_day(limiter, clock):
         assert limiter.take(policy, subject, 7).allowed
 
 
-def test_an_idle_bucket_holds_its_capacity_and_no_more(limiter, clock):
+def test_an_idle_bucket_fills_to_its_capacity_and_no_further(limiter, clock):
     policy, subject = Policy("idle", [TokenBucket(5, 1, "second"), Quota.monthly(1000)]), a_subject()
     clock.now_us = NOON
     limiter.take(policy, subject, 5)
@@ -67,9 +67,9 @@ def test_an_idle_bucket_holds_its_capacity_and_no_more(limiter, clock):
     assert not limiter.take(policy, subject, 1).allowed
 
 
-def test_the_fastest_bucket_beside_the_longest_quota_is_decided_at_once():
-    """Billions of units a second over a month are more than a double tells apart: the bucket must not count them one by one."""
-    policy, clock = Policy("fastest", [TokenBucket(10**7, 2**32 - 1, "second"), Quota.monthly(10**15)]), Clock()
+def test_the_fastest_bucket_beside_a_monthly_quota_is_decided_at_once():
+    """Billions of units a second over a month exceed the precision of a double: the bucket must not correct for it unit by unit."""
+    policy, clock = Policy("fastest", [TokenBucket(10**7, 2**32 - 1, "second"), Quota.monthly(10**15 - 1)]), Clock()
     with redis_server() as own, Limiter(own.url, clock=clock, deadline=2) as limiter:
         try:
             for odd in range(200):
@@ -79,11 +79,11 @@ def test_the_fastest_bucket_beside_the_longest_quota_is_decided_at_once():
                 clock.now_us += 26 * DAY + odd * (4 * DAY // 200)
                 assert limiter.take(policy, subject, 10**7).allowed
         finally:
-            # A script that does not end lets nothing else end its server.
+            # A server whose script does not end ignores other signals.
             own.send(signal.SIGKILL)
 
 
-def test_a_slower_refill_holds_for_what_is_missing_already(limiter, clock):
+def test_a_slower_refill_applies_to_units_that_are_already_missing(limiter, clock):
     subject = a_subject()
     clock.now_us = NOON
     limiter.take(Policy("edited", [TokenBucket(10, 10, "second")]), subject, 10)
@@ -105,7 +105,7 @@ def test_a_clock_that_steps_back_after_a_refund_refills_nothing(limiter, clock):
     assert limiter.take(policy, subject).retry_after == 1.0
 
 
-def test_an_edit_that_leaves_more_to_refill_than_can_be_told_denies_for_very_long(limiter, clock):
+def test_a_wait_too_long_to_count_exactly_is_reported_as_very_long(limiter, clock):
     subject, slow = a_subject(), Policy("edited", [TokenBucket(1, 1, 366 * 86_400)])
     clock.now_us = NOON
     limiter.take(Policy("edited", [TokenBucket(4 * 10**9, 4 * 10**9, "minute")]), subject, 4 * 10**9)

@@ -1,1 +1,1 @@
-"""What several tests stand on: real servers, and what to do to them."""
+"""Code that several tests share: real servers and clients, random traffic, and models to compare with."""

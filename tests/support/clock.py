@@ -1,4 +1,4 @@
-"""Time as a test would have it."""
+"""Injected time."""
 
 import time
 
@@ -10,7 +10,7 @@ MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86400 * SECOND
 
 
 class Clock:
-    """Microseconds that stand still until they are moved: `clock.now_us += 60_000_000`."""
+    """Time in microseconds, which stands still until a test moves it: `clock.now_us += 60_000_000`."""
 
     def __init__(self, now_us: int = NOON) -> None:
         self.now_us = now_us
@@ -20,7 +20,7 @@ class Clock:
 
 
 def eventually(holds, *, within: float = 10.0):
-    """What `holds` answers, once it is true: for what happens in real time, elsewhere."""
+    """Polls `holds` until its result is truthy, and returns it. For events that happen elsewhere, in real time."""
     until = time.monotonic() + within
     while not (answer := holds()):
         assert time.monotonic() < until, f"not within {within} s: {holds}"

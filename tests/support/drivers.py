@@ -1,4 +1,4 @@
-"""Both clients, called in one way: so that each test of what a limiter promises is written once."""
+"""Both clients behind one interface, so that each test of a promise is written once."""
 
 import asyncio
 import itertools
@@ -13,12 +13,12 @@ _numbers = itertools.count()
 
 
 def a_subject() -> str:
-    """One that no other test, and no other example of a property, has."""
+    """A subject that no other test and no other example of a property uses."""
     return f"subject-{next(_numbers)}"
 
 
 class OnLoop:
-    """An AsyncLimiter on an event loop of its own, called as a Limiter is."""
+    """An AsyncLimiter on its own event loop, with the interface of a Limiter."""
 
     def __init__(self, limiter: AsyncLimiter) -> None:
         self._limiter, self._runner = limiter, asyncio.Runner()
@@ -49,7 +49,7 @@ class OnLoop:
 
 @contextmanager
 def limiter_of(client: str, source, **options) -> Iterator[Limiter | OnLoop]:
-    """A limiter of either client. Deadlines are generous unless they are the subject: a busy machine is no failure."""
+    """Yields a limiter of either client. The deadline is long by default, so that a busy machine does not fail tests."""
     options.setdefault("deadline", 10.0)
     limiter = Limiter(source, **options) if client == "sync" else OnLoop(AsyncLimiter(source, **options))
     try:

@@ -1,8 +1,8 @@
-"""Load on a listener, from a process of its own: what each request was answered with, and when.
+"""Load on a listener from a separate process: the response to each request, and its time.
 
-`python load.py '{"url": ..., "rate": 500, ...}'` prints a JSON object once it is done: its `answers` are [begun, seconds, status, headers],
-in the order in which they began (on the monotonic clock); `lost` are requests that were sent and got no whole answer, `refused`
-connections that were not taken.
+`python load.py '{"url": ..., "rate": 500, ...}'` prints a JSON object at the end. Its `answers` are [begun, seconds, status, headers], by
+the time they began (on the monotonic clock); `lost` are requests without a complete response, `refused` connections that were not
+accepted.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ KEPT = ("ratelimit-policy", "x-ratelimit-degraded", "x-ratelimit-limit")
 
 
 class Load:
-    """`keys` take turns. It ends after `seconds`, or when connections are refused."""
+    """Uses the `keys` in turn. Ends after `seconds`, or when connections are refused."""
 
     def __init__(self, url: str, rate: float, seconds: float, keys: list[str], connections: int = 32, path: str = "/authorize") -> None:
         host, _, port = url.partition("://")[2].partition(":")
@@ -26,22 +26,22 @@ class Load:
         self._rate, self._seconds, self._connections = rate, seconds, connections
         self._requests = [f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n\r\n".encode() for key in keys]
         self._due: asyncio.Queue[bytes] = asyncio.Queue()
-        self.told: dict = {"answers": [], "lost": [], "refused": 0}
+        self.result: dict = {"answers": [], "lost": [], "refused": 0}
 
     async def run(self) -> dict:
         senders = [asyncio.create_task(self._send()) for _ in range(self._connections)]
         began, sent = time.monotonic(), 0
-        while time.monotonic() - began < self._seconds and not self.told["refused"]:
+        while time.monotonic() - began < self._seconds and not self.result["refused"]:
             while sent < (time.monotonic() - began) * self._rate:
                 self._due.put_nowait(self._requests[sent % len(self._requests)])
                 sent += 1
             await asyncio.sleep(0.002)
-        if not self.told["refused"]:
+        if not self.result["refused"]:
             await self._due.join()
         for sender in senders:
             sender.cancel()
         await asyncio.wait(senders)
-        return self.told
+        return self.result
 
     async def _send(self) -> None:
         streams = None
@@ -50,7 +50,7 @@ class Load:
             try:
                 streams = streams or await asyncio.open_connection(*self._where)
             except OSError:
-                self.told["refused"] += 1
+                self.result["refused"] += 1
             else:
                 streams = await self._exchange(request, streams)
             self._due.task_done()
@@ -64,9 +64,9 @@ class Load:
             status, headers = parsed(head)
             await reader.readexactly(int(headers.get("content-length", 0)))
         except (OSError, asyncio.IncompleteReadError) as error:
-            self.told["lost"].append(repr(error))
+            self.result["lost"].append(repr(error))
             return None
-        self.told["answers"].append([began, time.monotonic() - began, status, {name: headers[name] for name in KEPT if name in headers}])
+        self.result["answers"].append([began, time.monotonic() - began, status, {name: headers[name] for name in KEPT if name in headers}])
         if headers.get("connection") == "close":
             writer.close()
             return None
@@ -83,7 +83,7 @@ class Running:
         self._process = process
 
     def told(self) -> dict:
-        """When it has ended by itself."""
+        """Waits until the process ends by itself and returns its result."""
         output, _ = self._process.communicate(timeout=60)
         return json.loads(output)
 
@@ -99,4 +99,4 @@ def load(**options) -> Iterator[Running]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(Load(**json.loads(sys.argv[1])).run())))  # noqa: T201 - to who started it
+    print(json.dumps(asyncio.run(Load(**json.loads(sys.argv[1])).run())))  # noqa: T201 - read by the parent process

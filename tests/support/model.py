@@ -1,6 +1,6 @@
-"""What each kind of limit promises, in plain Python with all of the history and exact arithmetic. It stands only here.
+"""The bound of each kind of limit, in plain Python, with the whole history and exact arithmetic.
 
-`admitted` is that history: (microseconds, cost), oldest first.
+`admitted` is the history: (microseconds, cost), oldest first.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -17,12 +17,12 @@ def us(seconds: float) -> int:
 
 
 def slice_of(limit) -> int:
-    """How much longer than the window a unit of it may be counted."""
+    """How much longer than the window a unit may count."""
     return -(-us(limit.window) // 128) if isinstance(limit, SlidingWindow) else 0
 
 
 def exactly_used(limit, admitted, now: int, slack: int = 0) -> int:
-    """The units in use at `now`, whole units that have not fully come back among them."""
+    """The units in use at `now`; a unit that is partly refilled counts as a whole one."""
     match limit:
         case SlidingWindow():
             return sum(cost for at, cost in admitted if at > now - us(limit.window) - slack)
@@ -33,7 +33,7 @@ def exactly_used(limit, admitted, now: int, slack: int = 0) -> int:
 
 
 def _missing(limit: TokenBucket, admitted, now: int) -> int:
-    """Times `per`, so that it is a whole number."""
+    """The level of the bucket times `per`, which is an integer."""
     missing, since = 0, 0
     for at, cost in (*admitted, (now, 0)):
         missing = max(0, missing - (at - since) * limit.refill) + cost * us(limit.per)
@@ -42,7 +42,7 @@ def _missing(limit: TokenBucket, admitted, now: int) -> int:
 
 
 def period_of(limit: Quota, at: int):
-    """A name for the calendar period, read off the wall; for zones whose clocks are not set back over midnight."""
+    """A name for the calendar period, by local time. For time zones whose clocks are not set back across midnight."""
     wall = (_EPOCH + timedelta(microseconds=at)).astimezone(ZoneInfo(limit.timezone))
     match limit.period:
         case "hour":
@@ -56,7 +56,7 @@ def period_of(limit: Quota, at: int):
 
 
 def _billing_month(wall: datetime, anchor: int):
-    """The year and month in which the one under way began: after a short month's last day a late anchor has come as well."""
+    """The year and month in which the current billing month began. A late anchor falls on the last day of a short month."""
     tomorrow = wall.date() + timedelta(days=1)
     begun = wall.day >= anchor or tomorrow.month != wall.month
     began = wall if begun else wall.replace(day=1) - timedelta(days=1)
@@ -64,7 +64,7 @@ def _billing_month(wall: datetime, anchor: int):
 
 
 def assert_ceiling(limit, admitted) -> None:
-    """The promise itself: whatever interval is laid over what was admitted, it holds no more than it may."""
+    """Asserts the bound: no interval holds more admissions than the limit allows."""
     match limit:
         case SlidingWindow():
             for start, _ in admitted:

@@ -1,4 +1,4 @@
-"""A real nginx that asks the sidecar about each request by `auth_request`, before an API that it plays itself."""
+"""A real nginx that asks the sidecar about each request by `auth_request`, and also plays the API behind it."""
 
 import shutil
 import subprocess
@@ -26,13 +26,13 @@ http {{
 }}
 """
 
-# What the documentation tells users to write.
+# The configuration that the documentation shows.
 GUARD = Path(__file__).parents[2] / "examples" / "nginx.conf"
 
 
 @contextmanager
 def nginx(folder: Path, front: str) -> Iterator[str]:
-    """The URL that clients use."""
+    """Yields the URL for clients."""
     port, api = free_port(), free_port()
     (folder / "tmp").mkdir()
     guard = GUARD.read_text().replace("127.0.0.1:8080", front.partition("://")[2]).replace("127.0.0.1:9000", f"127.0.0.1:{api}")

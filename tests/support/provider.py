@@ -1,4 +1,4 @@
-"""A provider's example, running: `limiter serve` on it, its control plane, and its users."""
+"""A running example of a provider: `limiter serve` with its configuration, its control plane, and its users."""
 
 import http.client
 import json
@@ -15,7 +15,7 @@ CLIENT = "192.0.2.1"
 
 
 class Provider:
-    """`headers` are what the gateway before the sidecar adds to each request."""
+    """`headers` are added to each request, as by the gateway before the sidecar."""
 
     def __init__(self, running: Sidecar, headers=None) -> None:
         self.sidecar, self._headers = running, {"X-Forwarded-For": CLIENT, **(headers or {})}
@@ -43,12 +43,12 @@ class Provider:
         return [self.call(path, key, **asked).status for _ in range(count)]
 
     def learns_the_time(self, account: str) -> None:
-        """The sidecar reads Redis's clock with every record: here with one that was changed."""
+        """Uses a new key, so that the sidecar reads its record and, with it, Redis's clock."""
         key = self.issue(account)["key"]
         self.call("/", key)
 
     def refusals(self, account: str, count: int) -> list[dict]:
-        """They are written every few seconds."""
+        """Waits for that many refusals in the audit, which are written every few seconds."""
 
         def written():
             entries = self.done("GET", f"/audit?refused=true&account={account}")["entries"]
@@ -57,9 +57,9 @@ class Provider:
         return eventually(written, "the refusals of the audit")
 
     def over_tls(self, path: str, key: str, chain: Path, most: str = "TLSv1_3") -> int | None:
-        """The status; None where the handshake fails."""
+        """Returns the status, or None if the handshake fails."""
         context = ssl.create_default_context(cafile=chain)
-        # The client's own idea of what is safe shall not be what refuses.
+        # The client must not refuse the connection by its own security defaults.
         context.set_ciphers("ALL:@SECLEVEL=0")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -75,16 +75,16 @@ class Provider:
 
 
 def example(name: str, *replaced: tuple[str, str]) -> str:
-    """The text of an example, with nothing changed but what a test says."""
+    """The text of an example, with the given replacements."""
     text = (EXAMPLES / f"{name}.yaml").read_text()
     for old, new in replaced:
-        assert old in text, f"{old!r} stands in the example no more"
+        assert old in text, f"the example must contain {old!r}"
         text = text.replace(old, new)
     return text
 
 
 @contextmanager
 def provided(folder: Path, text: str, redis: str, prefix: str, *arguments: str, headers=None, env=None) -> Iterator[Provider]:
-    """A deadline that no busy machine misses, and a prefix of its own, are all that the examples lack."""
+    """Runs an example, with a separate prefix and a deadline long enough for a busy machine."""
     with sidecar(folder, f"{text}\nredis: {{ prefix: {prefix}, deadline: 5s }}\n", *arguments, redis=redis, env=env) as running:
         yield Provider(running, headers)

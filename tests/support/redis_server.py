@@ -1,4 +1,4 @@
-"""A private redis-server on a free port, for as long as a `with` block lasts."""
+"""A private redis-server on a free port for the duration of a `with` block."""
 
 import shutil
 import signal
@@ -20,7 +20,7 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """One redis-server; `stop` and `start` again keep the port and, with `append_only`, the data."""
+    """One redis-server. `stop` and `start` keep the port and, with `append_only`, the data."""
 
     def __init__(self, folder: Path, *, append_only: bool = False, options: tuple[str, ...] = ()) -> None:
         self.folder, self.port = folder, free_port()
@@ -69,7 +69,7 @@ class RedisServer:
             try:
                 self._process.wait(10)
             except subprocess.TimeoutExpired:
-                # Hung, perhaps in the very script that a test is about.
+                # Hung, perhaps in the script under test.
                 self._process.kill()
                 self._process.wait()
             self._process = None

@@ -1,4 +1,4 @@
-"""A registry on a test's own prefix, and an event loop to run it on."""
+"""A registry on a prefix of the test, and an event loop to run it on."""
 
 import asyncio
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ RULES = Rules({tier.name: tier.key for tier in TIERS.values()}, TIERS)
 
 
 class World:
-    """`world(coroutine)` runs it."""
+    """`world(coroutine)` runs the coroutine."""
 
     def __init__(self, runner, url, prefix, **options) -> None:
         self.run, self.url, self.prefix = runner.run, url, prefix
@@ -28,7 +28,7 @@ class World:
         return self.run(coroutine)
 
     def other_directory(self, *, deadline=5.0, **options) -> Directory:
-        """Another sidecar's, with a memory of its own. The long deadline is for busy machines."""
+        """The directory of another sidecar. The deadline is long enough for a busy machine."""
         return Directory(RULES, RegisteredKeys(self.registry, deadline=deadline, **options))
 
     def together(self, *coroutines):
@@ -38,7 +38,7 @@ class World:
         return self.run(gathered())
 
     def names(self) -> set[str]:
-        """All names in Redis that this test has written."""
+        """The names of all keys of this test in Redis, without the prefix."""
 
         async def scanned():
             return {name.decode().removeprefix(self.prefix) async for name in self.client.scan_iter(f"{self.prefix}*", count=1000)}

@@ -1,4 +1,4 @@
-"""A TCP relay before a Redis, that can lose, hold back, spoil or cut off what Redis answers."""
+"""A TCP relay before Redis that can lose, delay, corrupt or cut off replies."""
 
 import socket
 import threading
@@ -23,7 +23,7 @@ def cut(_reply: bytes) -> None:
 
 
 class Relay:
-    """Each connection is two threads. `answer` is what is made of the replies; `sent` is all that was sent to Redis."""
+    """Runs two threads per connection. `answer` transforms the replies; `sent` is everything that was sent to Redis."""
 
     def __init__(self, port: int) -> None:
         self.answer: Callable[[bytes], bytes | None] = whole
@@ -40,7 +40,7 @@ class Relay:
         return f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
 
     def hold(self) -> threading.Event:
-        """From now on, replies wait until the event is set."""
+        """Delays replies from now on until the event is set."""
         released = threading.Event()
 
         def held(reply: bytes) -> bytes:
@@ -51,7 +51,7 @@ class Relay:
         return released
 
     def spoil_decisions(self, answer: Callable[[bytes], bytes | None]) -> None:
-        """Let connections be made as usual, and spoil what comes after the first decision that is asked from now on."""
+        """Leaves the setup of connections alone and transforms the replies from the next call of the script on."""
         begun = len(self.sent)
         self.answer = lambda reply: answer(reply) if b"EVAL" in self.sent[begun:] else reply
 

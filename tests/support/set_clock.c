@@ -1,5 +1,5 @@
-/* Preloaded into a redis-server: its wall clock stands where the file says that CLOCK_FILE names, as microseconds in 8 bytes.
-   Its monotonic clock, by which it schedules its own work, runs on. (libfaketime and the jemalloc of Debian's Redis do not get on.) */
+/* Preloaded into a redis-server: the wall clock is read from the file that CLOCK_FILE names (microseconds, 8 bytes). The monotonic clock, by
+   which Redis schedules its own work, is not changed. (libfaketime does not work with the jemalloc of Debian's Redis.) */
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -18,20 +18,20 @@ __attribute__((constructor)) static void begin(void) {
     now_us = mapped == MAP_FAILED ? NULL : mapped;
 }
 
-int clock_gettime(clockid_t clock, struct timespec *told) {
+int clock_gettime(clockid_t clock, struct timespec *result) {
     if (clock != CLOCK_REALTIME || now_us == NULL)
-        return syscall(SYS_clock_gettime, clock, told);
+        return syscall(SYS_clock_gettime, clock, result);
     long long us = *now_us;
-    told->tv_sec = us / 1000000;
-    told->tv_nsec = us % 1000000 * 1000;
+    result->tv_sec = us / 1000000;
+    result->tv_nsec = us % 1000000 * 1000;
     return 0;
 }
 
-int gettimeofday(struct timeval *restrict told, void *restrict zone) {
+int gettimeofday(struct timeval *restrict result, void *restrict zone) {
     struct timespec now;
     (void)zone;
     clock_gettime(CLOCK_REALTIME, &now);
-    told->tv_sec = now.tv_sec;
-    told->tv_usec = now.tv_nsec / 1000;
+    result->tv_sec = now.tv_sec;
+    result->tv_usec = now.tv_nsec / 1000;
     return 0;
 }

@@ -1,4 +1,4 @@
-"""A redis-server whose own clock a test sets: it stands still until it is moved, while everything around it is what users run."""
+"""A redis-server whose clock is set by a test and otherwise stands still. Everything else runs as for users."""
 
 import mmap
 import os
@@ -17,7 +17,7 @@ _SHIM = Path(__file__).with_suffix(".c")
 
 
 class SetClock:
-    """`clock.advance(60)` moves Redis's time on by a minute."""
+    """`clock.advance(60)` moves Redis's time forward by a minute."""
 
     def __init__(self, file: Path) -> None:
         file.write_bytes(bytes(8))
@@ -41,7 +41,7 @@ class SetClock:
 def redis_with_set_clock() -> Iterator[tuple[RedisServer, SetClock]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", folder / "clock.so", _SHIM], check=True)  # noqa: S607 - wherever it is
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", folder / "clock.so", _SHIM], check=True)  # noqa: S607 - found on PATH
         clock = SetClock(folder / "clock")
         server = RedisServer(folder)
         with mock.patch.dict(os.environ, LD_PRELOAD=str(folder / "clock.so"), CLOCK_FILE=str(folder / "clock")):

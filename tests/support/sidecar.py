@@ -1,4 +1,4 @@
-"""A real `limiter serve` on free ports, for as long as a `with` block lasts."""
+"""A real `limiter serve` on free ports for the duration of a `with` block."""
 
 import http.client
 import json
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-TOKEN = "admin-token-of-the-tests"  # noqa: S105 - it opens nothing but what a test starts
+TOKEN = "admin-token-of-the-tests"  # noqa: S105 - for sidecars of tests only
 _PATIENCE_S = 30
 
 
@@ -21,7 +21,7 @@ def digest(key: str) -> str:
 
 
 class Reply:
-    """A response, read to its end."""
+    """A complete response."""
 
     def __init__(self, response: http.client.HTTPResponse) -> None:
         self.status, self.headers, self.body = response.status, response.headers, response.read()
@@ -31,7 +31,7 @@ class Reply:
 
 
 class Sidecar:
-    """`front` and `admin` are URLs; `started` is the line that says what was started."""
+    """`front` and `admin` are URLs; `started` is the log line of the start."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path, output: Path, started: dict) -> None:
         self.process, self.started = process, started
@@ -48,14 +48,14 @@ class Sidecar:
 
     @property
     def output(self) -> str:
-        """What a person at the terminal reads."""
+        """Everything on standard output so far."""
         return self._output.read_text()
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
     def stop(self) -> int:
-        """Its exit code."""
+        """Stops the process and returns its exit code."""
         if self.process.poll() is None:
             self.process.terminate()
         return self.process.wait(_PATIENCE_S)
@@ -81,22 +81,22 @@ def ask(base: str, path: str, method: str = "GET", headers=None, body=None) -> R
 
 
 def eventually(condition, what: str, patience: float = _PATIENCE_S):
-    """What `condition` gives once that is something; polled, as there is nobody to tell us."""
+    """Polls `condition` until its result is truthy, and returns the result."""
     until = time.monotonic() + patience
     while not (found := condition()):
-        assert time.monotonic() < until, f"waited {patience} s in vain: {what}"
+        assert time.monotonic() < until, f"not within {patience} s: {what}"
         time.sleep(0.02)
     return found
 
 
 def lines_of(log: Path) -> list[dict]:
-    # The last line may be in the middle of being written; what is said to a person is no JSON.
+    # The last line may be incomplete; lines for the terminal are not JSON.
     return [json.loads(line) for line in log.read_text().splitlines(keepends=True) if line.startswith("{") and line.endswith("\n")]
 
 
 @contextmanager
 def sidecar(folder: Path, config: str | None = None, *arguments: str, redis: str | None = None, env=None) -> Iterator[Sidecar]:
-    """`config` is the text of its file, `limiter.yaml` in the folder; `redis` a URL, and without one it has its own."""
+    """Writes `config` to `limiter.yaml` in the folder. Without a `redis` URL, the sidecar starts its own Redis."""
     command = [sys.executable, "-P", "-m", "limiter.api.cli.main", "serve", "--port", "0", "--admin-port", "0"]
     command += ["--data", str(folder / "data")]
     if config is not None:

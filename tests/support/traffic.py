@@ -1,4 +1,4 @@
-"""Random traffic: bursts, pauses, mixed costs, and above all the edges of windows, slices, intervals and periods."""
+"""Random traffic: bursts, pauses, mixed costs, and mostly the edges of windows, slices, intervals and periods."""
 
 from dataclasses import replace
 
@@ -9,10 +9,10 @@ from support.clock import DAY, HOUR, MINUTE, NOON, SECOND
 from support.drivers import a_subject
 from support.model import assert_ceiling, exactly_used, slice_of, us
 
-# Spans that divide evenly by 128 and by capacities, and spans that do not; the shortest and the longest.
+# Spans that are divisible by 128 and by capacities, and spans that are not; the shortest and the longest.
 SPANS = (1000, 1001, 128_000, SECOND, 999_999, MINUTE, MINUTE + 7, HOUR, 2**40 - 1)
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/Kiritimati", "Pacific/Pago_Pago")
-# A usual day; midnight in Berlin before its clocks are changed, both ways; New York likewise; the last moment of a year; a leap day.
+# An ordinary day; midnight before both clock changes in Berlin, then in New York; the last moment of a year; a leap day.
 STARTS = (
     NOON,
     1_806_188_400_000_000,
@@ -43,7 +43,7 @@ def quotas(draw):
 
 @st.composite
 def mixed(draw, least=2):
-    """Limits of all kinds, named so that they can stand in one policy."""
+    """Limits of all kinds, with names that fit into one policy."""
     limits = draw(st.lists(sliding_windows | token_buckets | quotas(), min_size=least, max_size=4))
     return [replace(limit, name=f"limit-{number}") for number, limit in enumerate(limits)]
 
@@ -61,7 +61,7 @@ def _edges(limit) -> set[int]:
 
 @st.composite
 def traffic(draw, limits, least=8, back=False):
-    """Steps: (microseconds until then, cost, how many at once)."""
+    """Steps: (microseconds since the previous step, cost, number of requests)."""
     edges = sorted(set.union(*map(_edges, limits)))
     gaps = st.sampled_from(edges) | st.integers(0, 2 * edges[-1])
     if back:
@@ -72,7 +72,7 @@ def traffic(draw, limits, least=8, back=False):
 
 
 def assert_decided_as_promised(limiter, clock, limits, start, steps) -> None:
-    """Drives the traffic, and holds each decision against the model, and what was admitted against the ceiling."""
+    """Sends the traffic, and compares each decision with the model and the admissions with the bound."""
     policy, subject, admitted = Policy("traffic", limits), a_subject(), []
     clock.now_us = start
     for gap, cost, times in steps:

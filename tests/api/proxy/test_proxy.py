@@ -10,7 +10,9 @@ import threading
 
 import pytest
 
-from support.proxying import OK, Client, Peer, Upstream, answering, get, proxying, request
+from support.proxying import proxying
+from support.raw_client import Client, get, request
+from support.raw_upstream import OK, Peer, Upstream, answering
 
 
 def through(*lines: str, target: str = "/", response: bytes = OK, method: str = "GET", **options):

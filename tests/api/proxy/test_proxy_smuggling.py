@@ -4,7 +4,9 @@ import contextlib
 
 import pytest
 
-from support.proxying import OK, Client, Peer, Upstream, answering, get, proxying, request
+from support.proxying import proxying
+from support.raw_client import Client, get, request
+from support.raw_upstream import OK, Peer, Upstream, answering
 
 HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: api.test\r\n\r\n"
 POST = b"POST /front HTTP/1.1\r\nHost: api.test\r\n"

@@ -5,7 +5,9 @@ import threading
 import psutil
 import pytest
 
-from support.proxying import OK, PATIENCE, Client, Peer, Upstream, proxy_process, proxying, request
+from support.proxying import proxy_process, proxying
+from support.raw_client import Client, request
+from support.raw_upstream import OK, PATIENCE, Peer, Upstream
 
 MIB = 1 << 20
 GIB = 1 << 30
