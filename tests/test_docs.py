@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 import limiter
-from limiter.api.config.file import loads
+from limiter.api.config.loader import loads
 from support.pages import PAGES, ROOT, blocks, links, run
 from support.sidecar import TOKEN
 

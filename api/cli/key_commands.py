@@ -19,7 +19,7 @@ _COLUMNS = ("id", "key_prefix", "name", "environment", "state", "scopes", "addre
 _DETAILS = ("account", *_COLUMNS, "policy", "limits", "revoked", "rotated_to")
 
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, from `limiter keys list`.")]
-Name = Annotated[str | None, typer.Option(help="A name for people to recognize the key by.")]
+Name = Annotated[str | None, typer.Option(help="A name by which people recognize the key.")]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="The new name.")]
 Scopes = Annotated[list[str], repeatable("--scope", "A scope that the key has, such as asset:read.")]
 Addresses = Annotated[list[str], repeatable("--address", "An address or network that may use the key, such as 203.0.113.0/24.")]
@@ -28,7 +28,7 @@ Expires = Annotated[
     str | None, typer.Option(help="When the key expires: a duration from now such as 90d, or never. Default: never; for test keys, 7d.")
 ]
 Digest = Annotated[str | None, typer.Option(help="SHA-256 of the key, in hexadecimal. Default: read the key from standard input.")]
-Clear = Annotated[list[str], repeatable("--clear", "Remove what the key has of its own: policy, limits, scopes, addresses.")]
+Clear = Annotated[list[str], repeatable("--clear", "Remove a setting of the key: policy, limits, scopes or addresses.")]
 Overlap = Annotated[str, typer.Option(help="How long the old key stays valid, such as 72h.")]
 OlderThan = Annotated[str, typer.Option(help="How long ago the keys were revoked or expired, such as 90d.")]
 

@@ -31,7 +31,7 @@ _SECURITY_SCHEMES = {
 _VERBS = {
     "take": ("Charge every limit or none", "Charges every limit of the policy if all of them allow it. A denial charges nothing."),
     "peek": ("Preview a take", "Returns what `take` would return now. Charges nothing."),
-    "refund": ("Give a cost back", "Gives the cost back, up to what is in use."),
+    "refund": ("Refund a cost", "Gives the cost back, up to what is in use."),
 }
 
 _DECISION_ERRORS = {
@@ -95,7 +95,7 @@ def _authorize(rules: Rules) -> dict[str, Any]:
         "summary": "Authorize and charge a request",
         "description": "For gateways with forward-auth. Every method, and every path below this one, is handled the same way.",
         "security": [{name: []} for name in rules.order] + anonymous,
-        "responses": {"200": {"description": "Pass the request on. The headers say how the limits stand."}, **_problems(_DENIALS)},
+        "responses": {"200": {"description": "Pass the request on. The headers have the state of the limits."}, **_problems(_DENIALS)},
     }
 
 
