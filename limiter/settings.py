@@ -34,7 +34,7 @@ class Settings:
 
 def checked_seconds(value: object, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST_SECONDS:
-        raise InvalidPolicy(f"{what} must be a number of seconds above 0 and up to {_MOST_SECONDS:,}, not {shown(value)}")
+        raise InvalidPolicy(f"{what} must be seconds above 0 and up to {_MOST_SECONDS:,}, not {shown(value)}")
     return value
 
 

@@ -24,7 +24,7 @@ counts = typer.Typer()
 _DEADLINE_S = 5.0
 
 PolicyName = Annotated[str, typer.Option("--policy", help="A policy of the configuration.")]
-Subject = Annotated[str, typer.Option(help="The subject: the subject of a key, an account or an address.")]
+Subject = Annotated[str, typer.Option(help="The subject: the name of a key, an account or an address.")]
 Account = Annotated[str | None, typer.Option(help="The account of the subject. Default: the subject itself.")]
 
 

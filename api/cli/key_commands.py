@@ -19,7 +19,7 @@ _COLUMNS = ("id", "key_prefix", "name", "environment", "state", "scopes", "addre
 _DETAILS = ("account", *_COLUMNS, "policy", "limits", "revoked", "rotated_to")
 
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, from `limiter keys list`.")]
-Name = Annotated[str | None, typer.Option(help="A name by which people recognize the key.")]
+Name = Annotated[str | None, typer.Option(help="A name for people to recognize the key by.")]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="The new name.")]
 Scopes = Annotated[list[str], repeatable("--scope", "A scope that the key has, such as asset:read.")]
 Addresses = Annotated[list[str], repeatable("--address", "An address or network that may use the key, such as 203.0.113.0/24.")]

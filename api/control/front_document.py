@@ -95,7 +95,7 @@ def _authorize(rules: Rules) -> dict[str, Any]:
         "summary": "Authorize and charge a request",
         "description": "For gateways with forward-auth. Every method, and every path below this one, is handled the same way.",
         "security": [{name: []} for name in rules.order] + anonymous,
-        "responses": {"200": {"description": "Pass the request on. The headers have the state of the limits."}, **_problems(_DENIALS)},
+        "responses": {"200": {"description": "Pass the request on. The headers say how the limits stand."}, **_problems(_DENIALS)},
     }
 
 

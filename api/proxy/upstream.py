@@ -93,7 +93,7 @@ class Upstream:
             async with asyncio.timeout(self._connect_timeout):
                 return await self._open()
         except TimeoutError:
-            raise ConnectTimedOut("The upstream did not accept the connection in time.") from None
+            raise ConnectTimedOut("Upstream did not accept the connection in time.") from None
         except socket.gaierror:
             raise Unreachable("The upstream's name cannot be resolved.", error="dns_error") from None
         except ssl.SSLError:
