@@ -28,7 +28,7 @@ Expires = Annotated[
     str | None, typer.Option(help="When the key expires: a duration from now such as 90d, or never. Default: never; for test keys, 7d.")
 ]
 Digest = Annotated[str | None, typer.Option(help="SHA-256 of the key, in hexadecimal. Default: read the key from standard input.")]
-Clear = Annotated[list[str], repeatable("--clear", "Remove what the key has of its own: policy, limits, scopes, addresses.")]
+Clear = Annotated[list[str], repeatable("--clear", "Remove a setting of the key: policy, limits, scopes or addresses.")]
 Overlap = Annotated[str, typer.Option(help="How long the old key stays valid, such as 72h.")]
 OlderThan = Annotated[str, typer.Option(help="How long ago the keys were revoked or expired, such as 90d.")]
 

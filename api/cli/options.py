@@ -30,7 +30,7 @@ Tier = Annotated[str | None, typer.Option(help="A tier of the configuration.")]
 PolicyName = Annotated[str | None, typer.Option("--policy", help="A policy of the configuration, instead of the tier's.")]
 Limits = Annotated[list[str], repeatable("--limit", "A limit such as '100/minute', instead of the tier's policy.")]
 Cursor = Annotated[str, typer.Option(help="Continue a list: the cursor that the previous page printed.", show_default=False)]
-Count = Annotated[int, typer.Option(help="Entries on a page.")]
+Count = Annotated[int, typer.Option(help="Entries per page.")]
 
 
 def redis_url(option: str | None, rules: Rules | None, data: Path | None) -> str:

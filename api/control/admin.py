@@ -47,7 +47,7 @@ def admin_app(control: Control, token: str, routers: Iterable[APIRouter] = ()) -
 def control_app(version: str, health: APIRouter, guarded: Iterable[APIRouter]) -> FastAPI:
     """The application without the token check. Its OpenAPI document declares that the `guarded` routers require the token."""
     app = _Documented(
-        title="limiter: control plane",
+        title="limiter: admin API",
         description="Health, configuration, counters, accounts and keys.",
         version=version,
         docs_url=None,

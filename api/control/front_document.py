@@ -31,7 +31,7 @@ _SECURITY_SCHEMES = {
 _VERBS = {
     "take": ("Charge every limit or none", "Charges every limit of the policy if all of them allow it. A denial charges nothing."),
     "peek": ("Preview a take", "Returns what `take` would return now. Charges nothing."),
-    "refund": ("Give a cost back", "Gives the cost back, up to what is in use."),
+    "refund": ("Refund a cost", "Gives the cost back, up to what is in use."),
 }
 
 _DECISION_ERRORS = {

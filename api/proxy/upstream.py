@@ -95,13 +95,13 @@ class Upstream:
         except TimeoutError:
             raise ConnectTimedOut("Upstream did not accept the connection in time.") from None
         except socket.gaierror:
-            raise Unreachable("Upstream's name cannot be resolved.", error="dns_error") from None
+            raise Unreachable("The upstream's name cannot be resolved.", error="dns_error") from None
         except ssl.SSLError:
-            raise Unreachable("The TLS handshake with upstream failed.", error="tls_protocol_error") from None
+            raise Unreachable("The TLS handshake with the upstream failed.", error="tls_protocol_error") from None
         except ConnectionRefusedError:
-            raise Unreachable("Upstream refused the connection.", error="connection_refused") from None
+            raise Unreachable("The upstream refused the connection.", error="connection_refused") from None
         except OSError:
-            raise Unreachable("Upstream cannot be reached.") from None
+            raise Unreachable("The upstream cannot be reached.") from None
 
     async def _open(self) -> Connection:
         loop, address = asyncio.get_running_loop(), self.address

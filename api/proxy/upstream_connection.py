@@ -141,7 +141,7 @@ class Connection(asyncio.Protocol):
             self._surplus = True
             if not self._complete:
                 known = error.__context__ if isinstance(error.__context__, MalformedResponse) else None
-                self.fail(known or MalformedResponse("Upstream's response is not valid HTTP/1.1."))
+                self.fail(known or MalformedResponse("The upstream's response is not valid HTTP/1.1."))
         else:
             if self._head is None and self._head_bytes > MAX_HEAD:
                 self.fail(_too_large())
@@ -155,7 +155,7 @@ class Connection(asyncio.Protocol):
             self._finish()
         if not self._complete:
             part = "before it answered" if self._head is None else "in the middle of its response"
-            self.fail(ConnectionClosed(f"Upstream closed the connection {part}."))
+            self.fail(ConnectionClosed(f"The upstream closed the connection {part}."))
         self._disarm()
 
     def pause_writing(self) -> None:
@@ -207,7 +207,7 @@ class Connection(asyncio.Protocol):
     def _interim(self, status: int) -> None:
         """ASGI cannot pass on a 1xx status, but it shows that upstream is working."""
         if status == SWITCHING_PROTOCOLS:
-            raise MalformedResponse("Upstream switched protocols without a request to do so.")
+            raise MalformedResponse("The upstream switched protocols without a request to do so.")
         self._headers = []
         self._last_progress = self._loop.time()
         self._allow()
@@ -227,7 +227,7 @@ class Connection(asyncio.Protocol):
         if left > 0:
             self._timer = self._loop.call_later(left, self._check_for_stall)
         else:
-            self.fail(UpstreamStalled(f"Upstream sent nothing for {self._deadline:g} seconds."))
+            self.fail(UpstreamStalled(f"The upstream sent nothing for {self._deadline:g} seconds."))
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -249,4 +249,4 @@ class Connection(asyncio.Protocol):
 
 
 def _too_large() -> MalformedResponse:
-    return MalformedResponse(f"The head of upstream's response is over {MAX_HEAD // 1024} KiB.", error="http_response_header_section_size")
+    return MalformedResponse(f"The upstream's response head is over {MAX_HEAD // 1024} KiB.", error="http_response_header_section_size")

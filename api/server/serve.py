@@ -212,7 +212,7 @@ def _greet(trial: Sample | None, front: str, admin: str, new_token: str | None) 
     if new_token:
         lines.append(f"Admin token of this run: {new_token}  (set LIMITER_ADMIN_TOKEN for a permanent one)")
     if trial:
-        lines.append(f"Serving a sample, as --config is not set: {trial.config}  (changes to it apply at once)")
+        lines.append(f"Serving a sample configuration, because --config is not set: {trial.config}  (changes to it apply at once)")
         lines.append(f'Try it:  curl -i -H "Authorization: Bearer {trial.key}" {front}/authorize')
     lines.append(f"Health:  curl {admin}/readyz")
     lines.append(f"API documentation, for browsers: {admin}/docs")

@@ -91,7 +91,7 @@ def test_a_list_prints_the_cursor_of_the_next_page(limiter):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("keys", "list", "nobody"), 3, "no account 'nobody'"),
+        (("keys", "list", "nobody"), 3, "account 'nobody' does not exist"),
         (("keys", "show", "acme", "0" * 20), 3, "no key"),
         (("keys", "issue", "acme", "--address", "203.0.113.0/33"), 2, "203.0.113.0/33"),
         (("keys", "issue", "acme", "--scope", "a scope"), 2, "'a scope'"),
