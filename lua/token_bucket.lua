@@ -23,9 +23,9 @@ local function refilled_at(units, since, part, interval, extra, parts)
   return rest > 0 and time + 1 or time, time, rest
 end
 
--- What is missing, since and part after the units that are back by `now`.
-local function refill(missing, since, part, now, interval, extra, parts)
-  local back, _ = math.floor((now - since) / (interval + extra / parts)), nil
+-- How many units are back by `now`.
+local function units_back(since, part, now, interval, extra, parts)
+  local back = math.floor((now - since) / (interval + extra / parts))
   if extra > 0 then
     -- The division rounds, refilled_at does not: correct by a unit where they differ.
     while back > 0 and refilled_at(back, since, part, interval, extra, parts) > now do
@@ -35,29 +35,32 @@ local function refill(missing, since, part, now, interval, extra, parts)
       back = back + 1
     end
   end
-  missing, _, since, part = missing - back, refilled_at(back, since, part, interval, extra, parts)
-  return missing, since, part
+  return back
+end
+
+-- The fields at `now`, and the time when the bucket is full.
+local function refill(missing, since, part, now, interval, extra, parts)
+  if missing == 0 then
+    -- A clock that stepped back must not make a full bucket look older than it is.
+    return 0, since > now and since or now, 0, now
+  elseif part >= parts then
+    -- Written at another rate. Rounding up loses at most a microsecond.
+    since, part = since + 1, 0
+  end
+
+  local full = refilled_at(missing, since, part, interval, extra, parts)
+  if full <= now then
+    return 0, now, 0, now
+  elseif now - since >= interval then
+    local back, _ = units_back(since, part, now, interval, extra, parts), nil
+    missing, _, since, part = missing - back, refilled_at(back, since, part, interval, extra, parts)
+  end
+  return missing, since, part, full
 end
 
 local function take(limit, state, now, cost)
   local at, capacity, interval, extra, parts = limit[AT], limit[CAPACITY], limit[INTERVAL], limit[EXTRA], limit[PARTS]
-  local missing, since, part, full = state[at], state[at + SINCE], state[at + PART], now
-  if missing == 0 then
-    -- A clock that stepped back must not make a full bucket look older than it is.
-    since, part = since > now and since or now, 0
-  else
-    if part >= parts then
-      -- Written at another rate. Rounding up loses at most a microsecond.
-      since, part = since + 1, 0
-    end
-    full = refilled_at(missing, since, part, interval, extra, parts)
-    if full <= now then
-      missing, since, part, full = 0, now, 0, now
-    elseif now - since >= interval then
-      missing, since, part = refill(missing, since, part, now, interval, extra, parts)
-    end
-  end
-
+  local missing, since, part, full = refill(state[at], state[at + SINCE], state[at + PART], now, interval, extra, parts)
   local reset, charged = full - now, missing + cost
   if charged > capacity and cost > 0 then
     local wait = cost > capacity and NEVER or refilled_at(charged - capacity, since, part, interval, extra, parts) - now
