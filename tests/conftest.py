@@ -7,7 +7,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 
-from support.redis_server import RedisServer, redis_server
+from support.servers.redis_server import RedisServer, redis_server
 
 # A run may be slow on a busy machine; that says nothing about the code.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)

@@ -80,8 +80,8 @@ def test_the_wheel_holds_every_file_of_the_three_folders(wheel):
 
 
 def test_the_installed_wheel_takes_a_limit_beside_a_users_own_api(clean_python, project, server):
-    told = json.loads(run(clean_python, "program.py", server.url, cwd=project))
-    assert told == [True, 99, "the user", False]
+    printed = json.loads(run(clean_python, "program.py", server.url, cwd=project))
+    assert printed == [True, 99, "the user", False]
 
 
 def test_the_library_needs_nothing_but_redis_py(clean_python, project):

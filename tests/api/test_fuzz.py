@@ -13,7 +13,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.config import SchemathesisConfig
 
-from support.sidecar import TOKEN
+from support.servers.sidecar import TOKEN
 
 PROMISES = [
     "not_a_server_error",

@@ -32,8 +32,8 @@ def test_every_charge_of_a_group_keeps_its_ceilings_under_any_traffic(limiter, c
     admitted = {"a": [], "b": [], subject: []}
     clock.now_us = data.draw(st.sampled_from(STARTS))
     steps = data.draw(traffic(of_key + of_account))
-    whose = data.draw(st.lists(st.tuples(st.sampled_from("ab"), st.booleans()), min_size=len(steps), max_size=len(steps)))
-    for (gap, cost, _), (name, shared) in zip(steps, whose, strict=True):
+    names = data.draw(st.lists(st.tuples(st.sampled_from("ab"), st.booleans()), min_size=len(steps), max_size=len(steps)))
+    for (gap, cost, _), (name, shared) in zip(steps, names, strict=True):
         clock.now_us += gap
         charges = [Charge(key, name, cost), Charge(account, subject, cost)][: 1 + shared]
         if limiter.take(charges, account=subject).allowed:

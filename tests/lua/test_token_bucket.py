@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from limiter import Limiter, Policy, Quota, TokenBucket
 from support.clock import DAY, HOUR, MINUTE, NOON, SECOND, Clock
 from support.drivers import a_subject
-from support.redis_server import redis_server
+from support.servers.redis_server import redis_server
 from support.traffic import SPANS, STARTS, assert_decided_as_promised, token_buckets, traffic
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from support.provider import example, provided
-from support.set_clock import redis_with_set_clock
+from support.servers.provider import example, provided
+from support.servers.set_clock import redis_with_set_clock
 
 
 @pytest.fixture(scope="session")

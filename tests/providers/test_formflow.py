@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from support.provider import example, provided
+from support.servers.provider import example, provided
 
 FORMS = "/v1/forms/7"
 

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from support.provider import example, provided
+from support.servers.provider import example, provided
 
 GATEWAY = {"X-Forwarded-Proto": "https"}
 HOUR = 3600

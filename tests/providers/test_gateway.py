@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from support.provider import example, provided
+from support.servers.provider import example, provided
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ class Running:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
-    def told(self) -> dict:
+    def report(self) -> dict:
         """Waits until the process ends by itself and returns its result."""
         output, _ = self._process.communicate(timeout=60)
         return json.loads(output)

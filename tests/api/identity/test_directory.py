@@ -20,8 +20,8 @@ from limiter.api.rules import FileKey
 from limiter.protocol.call import Stale
 from limiter.protocol.group import grouped
 from support.clock import DAY, HOUR, SECOND, Clock
-from support.redis_server import redis_server
 from support.registry import RULES, TIERS, world_of
+from support.servers.redis_server import redis_server
 
 NOBODY = "redis://127.0.0.1:1"
 

@@ -11,9 +11,9 @@ from hashlib import sha1
 import pytest
 
 from limiter.api.registry.store import script_source
-from support.provider import Provider
-from support.redis_server import RedisServer, redis_server
-from support.sidecar import digest, eventually, sidecar
+from support.servers.provider import Provider
+from support.servers.redis_server import RedisServer, redis_server
+from support.servers.sidecar import digest, eventually, sidecar
 
 CONFIG = """
 policies:

@@ -7,10 +7,10 @@ import threading
 import pytest
 
 from limiter.api.proxy.proxy import Proxy
-from support.proxying import proxying, serving, wait_until
-from support.raw_client import Client, Truncated, get, request
-from support.raw_upstream import OK, Peer, Upstream, answering
-from support.redis_server import free_port
+from support.proxy.proxying import proxying, serving, wait_until
+from support.proxy.raw_client import Client, Truncated, get, request
+from support.proxy.raw_upstream import OK, Peer, Upstream, answering
+from support.servers.redis_server import free_port
 
 OURS = [(b"RateLimit", b'"minute";r=1;t=2')]
 

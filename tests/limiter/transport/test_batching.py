@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from limiter import AsyncLimiter, BackendError, BackendTimeout, Charge, Limiter, Policy, SlidingWindow
 from support.clock import eventually
 from support.drivers import a_subject
-from support.relay import lost, whole
+from support.servers.relay import lost, whole
 
 POLICY = Policy("batched", [SlidingWindow(100_000, 3600)])
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.sidecar import TOKEN, Reply, Sidecar, ask, eventually, sidecar
+from support.servers.sidecar import TOKEN, Reply, Sidecar, ask, eventually, sidecar
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 CLIENT = "192.0.2.1"
 
 
