@@ -79,7 +79,7 @@ def test_hints_for_generated_clients_are_opt_in(wait_us, should_retry):
     assert not {b"retry-after-ms", b"x-should-retry"} & dict(answer_to(decision).headers).keys()
 
 
-def test_a_degraded_decision_says_so():
+def test_a_degraded_decision_has_the_degraded_header():
     charges = (Charge(STANDARD, "key-1"),)
     open_, closed = answer_to(Decision(True, charges, degraded="down")), answer_to(Decision(False, charges, degraded="down"))
     assert (open_.status, dict(open_.headers)) == (200, {b"x-ratelimit-degraded": b"open"})

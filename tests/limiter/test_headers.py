@@ -1,4 +1,4 @@
-"""A decision as response headers, as clients will read them."""
+"""A decision as response headers."""
 
 import http_sf
 import pytest
@@ -14,7 +14,7 @@ NOW = 1_800_000_000_250_000
 
 
 def headers(policies, allowed, *numbers, reset="delta"):
-    """Of a decision with (used, wait, reset) of each limit, in microseconds."""
+    """The headers of a decision with (used, wait, reset) of each limit, in microseconds."""
     charges = tuple(Charge(policy, "key") for policy in policies)
     return Decision(allowed, charges, [part for each in numbers for part in each], NOW).headers(reset)
 
@@ -54,7 +54,7 @@ def test_reset_can_be_a_unix_time():
 
 
 def test_a_wait_is_rounded_up_to_a_whole_second():
-    """0 would invite at once; a fraction makes some clients raise."""
+    """Clients would retry at once after 0, and some raise an error at a fraction."""
     assert headers([BURST], False, (50, 1, 2_500_000))["Retry-After"] == "1"
 
 

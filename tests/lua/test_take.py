@@ -320,6 +320,8 @@ def test_waits_and_resets_stay_true_after_a_clock_steps_back(limiter, clock, lim
     limiter.take(policy, subject)
     clock.now_us -= step
     taken = limiter.take(policy, subject)
+    assert taken.allowed
+    assert taken.limits[0].used == 2
     assert taken.limits[0].reset_us == limiter.inspect(policy, subject)[0].reset_us
     assert_waiting_is_true(limiter, clock, policy, subject, 1)
     clock.now_us += taken.limits[0].reset_us

@@ -220,7 +220,7 @@ def test_keys_issued_with_another_pepper_are_unknown(tmp_path, server, prefix):
 
 
 def test_the_command_line_uses_the_configuration(running, own_redis, tmp_path):
-    """Its Redis, its prefix, and the names that it defines."""
+    """The commands use its Redis and its prefix, and check names against it."""
 
     def limiter(*arguments):
         command = [sys.executable, "-P", "-m", "limiter.api.cli.main", *arguments, "--config", tmp_path / "limiter.yaml", "--json"]
