@@ -5,7 +5,8 @@ import time
 
 from support.load import load
 from support.servers.redis_server import redis_server
-from support.servers.sidecar import digest, eventually, sidecar
+from support.servers.sidecar import digest, sidecar
+from support.waiting import eventually
 
 DEADLINE = 0.05
 # The promise allows this much for everything except Redis.

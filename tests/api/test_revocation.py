@@ -3,8 +3,8 @@
 import time
 
 from support.load import load
-from support.servers.provider import Provider, provided
-from support.servers.sidecar import eventually
+from support.servers.provider import Provider, running_provider
+from support.waiting import eventually
 
 CONFIG = """
 policies:
@@ -32,7 +32,7 @@ def test_no_request_that_starts_after_a_revocation_or_a_downgrade_is_admitted_an
     folders = [tmp_path / name for name in "abc"]
     for folder in folders:
         folder.mkdir()
-    a, b, c = (provided(folder, CONFIG, server.url, prefix) for folder in folders)
+    a, b, c = (running_provider(folder, CONFIG, server.url, prefix) for folder in folders)
     with a as first, b as second, c as third:
         sidecars: list[Provider] = [first, second, third]
         first.account("revoked", "other")
@@ -43,11 +43,11 @@ def test_no_request_that_starts_after_a_revocation_or_a_downgrade_is_admitted_an
         loads = [load(url=each.sidecar.front, **options) for each in sidecars]
         with loads[0] as one, loads[1] as two, loads[2] as three:
             warm = f"/usage?policy=large&subject={downgraded['subject']}&account=downgraded"
-            eventually(lambda: third.done("GET", warm)["limits"][0]["remaining"] < 2_000_000 - RATE, "load on all of them")
-            second.done("POST", f"/accounts/revoked/keys/{revoked['id']}/revoke")
+            eventually(lambda: third.admin_json("GET", warm)["limits"][0]["remaining"] < 2_000_000 - RATE, "load on all of them")
+            second.admin_json("POST", f"/accounts/revoked/keys/{revoked['id']}/revoke")
             revoked_at = time.monotonic()
             eventually(lambda: time.monotonic() - revoked_at > 1, "a second of load after the revocation")
-            third.done("PATCH", "/accounts/downgraded", {"tier": "free"})
+            third.admin_json("PATCH", "/accounts/downgraded", {"tier": "free"})
             downgraded_at = time.monotonic()
             reports = [running.report() for running in (one, two, three)]
     for report in reports:

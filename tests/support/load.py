@@ -61,7 +61,7 @@ class Load:
         try:
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
-            status, headers = parsed(head)
+            status, headers = parse_head(head)
             await reader.readexactly(int(headers.get("content-length", 0)))
         except (OSError, asyncio.IncompleteReadError) as error:
             self.result["lost"].append(repr(error))
@@ -73,7 +73,7 @@ class Load:
         return streams
 
 
-def parsed(head: bytes) -> tuple[int, dict[str, str]]:
+def parse_head(head: bytes) -> tuple[int, dict[str, str]]:
     first, *lines = head.decode("latin-1").split("\r\n")
     return int(first.split()[1]), {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
 

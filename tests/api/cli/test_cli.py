@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from support.servers.sidecar import eventually, sidecar
+from support.servers.sidecar import sidecar
+from support.waiting import eventually
 
 GOOD = "policies:\n  standard: { limits: [5/minute] }\ntiers:\n  free: { key: standard }\n"
 

@@ -22,13 +22,13 @@ def limiter(server, prefix):
     def run(*arguments, given=None):
         return CliRunner().invoke(app, [*arguments, "--redis", server.url, "--prefix", prefix], input=given)
 
-    def parsed(*arguments, given=None):
+    def run_json(*arguments, given=None):
         result = run(*arguments, "--json", given=given)
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout)
 
-    run.json = parsed
-    parsed("accounts", "create", "acme", "standard")
+    run.json = run_json
+    run_json("accounts", "create", "acme", "standard")
     return run
 
 

@@ -4,7 +4,8 @@ import itertools
 import signal
 
 from support.load import load
-from support.servers.sidecar import digest, eventually, sidecar
+from support.servers.sidecar import digest, sidecar
+from support.waiting import eventually
 
 CONFIG = """
 policies:

@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 from limiter.api.server.backend import open_backend
 from support.load import load
 from support.servers.redis_server import redis_server
-from support.servers.sidecar import ask, digest, eventually, sidecar
+from support.servers.sidecar import ask, digest, sidecar
+from support.waiting import eventually
 
 CONFIG = """
 policies:

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limiter import AsyncLimiter, BackendError, BackendTimeout, Charge, Limiter, Policy, SlidingWindow
-from support.clock import eventually
 from support.drivers import a_subject
 from support.servers.relay import lost, whole
+from support.waiting import eventually
 
 POLICY = Policy("batched", [SlidingWindow(100_000, 3600)])
 
@@ -52,7 +52,7 @@ async def in_flight(relay, call):
     """Start a call and return once it has reached Redis."""
     begun = len(relay.sent)
     flying = asyncio.ensure_future(call)
-    await asyncio.to_thread(eventually, lambda: b"EVALSHA" in relay.sent[begun:])
+    await asyncio.to_thread(eventually, lambda: b"EVALSHA" in relay.sent[begun:], "the call to reach Redis")
     return flying
 
 
@@ -298,7 +298,7 @@ def test_closing_ends_all_connections(server, prefix):
                 assert client.info("clients")["connected_clients"] == before + 1
 
         asyncio.run(scenario())
-        eventually(lambda: client.info("clients")["connected_clients"] == before)
+        eventually(lambda: client.info("clients")["connected_clients"] == before, "the connections to close")
 
 
 @settings(max_examples=40)

@@ -4,8 +4,7 @@ import asyncio
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -13,15 +12,9 @@ import uvicorn
 from limiter.api.proxy.downstream import DownstreamProtocol
 from limiter.api.proxy.proxy import Proxy
 from support.proxy.raw_upstream import PATIENCE
+from support.waiting import eventually
 
 SETTINGS = {"http": DownstreamProtocol, "ws": "none", "proxy_headers": False, "server_header": False, "date_header": False}
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
-        time.sleep(0.005)
 
 
 class PromptServer(uvicorn.Server):
@@ -47,7 +40,7 @@ def serving(app, **settings) -> Iterator[int]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        wait_until(lambda: server.started, "uvicorn to start")
+        eventually(lambda: server.started, "uvicorn to start")
         yield server.port
     finally:
         server.stop()
