@@ -52,7 +52,9 @@ local function refill(missing, since, part, now, interval, extra, parts)
   if full <= now then
     return 0, now, 0, now
   elseif now - since >= interval then
-    local back, _ = units_back(since, part, now, interval, extra, parts), nil
+    -- At least one unit may be back. This is never so on a clock that stepped back.
+    local back = units_back(since, part, now, interval, extra, parts)
+    local _
     missing, _, since, part = missing - back, refilled_at(back, since, part, interval, extra, parts)
   end
   return missing, since, part, full
