@@ -56,6 +56,16 @@ def test_seven_a_minute_do_not_drift_in_a_day(limiter, clock):
         assert limiter.take(policy, subject, 7).allowed
 
 
+def test_units_are_back_as_soon_as_they_are_due(limiter, clock):
+    """Dividing 1,000 us by the time of a unit gives slightly less than 15 in floating point."""
+    policy, subject = Policy("due", [TokenBucket(30, 15, 0.001)]), a_subject()
+    clock.now_us = NOON
+    limiter.take(policy, subject, 30)
+    clock.now_us += 1000
+    assert limiter.inspect(policy, subject)[0].used == 15
+    assert {state.reset_us for state in limiter.refund(policy, subject, 15).limits} == {0}
+
+
 def test_an_idle_bucket_fills_to_its_capacity_and_no_further(limiter, clock):
     policy, subject = Policy("idle", [TokenBucket(5, 1, "second"), Quota.monthly(1000)]), a_subject()
     clock.now_us = NOON
