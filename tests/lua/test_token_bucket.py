@@ -104,6 +104,21 @@ def test_a_slower_refill_applies_to_units_that_are_already_missing(limiter, cloc
     assert limiter.take(slower, subject).allowed
 
 
+def test_a_unit_is_not_back_early_after_an_edit_of_the_rate(limiter, clock):
+    """A seventh of a minute ends within a microsecond, from which the new rate counts."""
+    subject = a_subject()
+    clock.now_us = NOON
+    seventh = Policy("edited", [TokenBucket(10, 7, "minute", name="rate")])
+    limiter.take(seventh, subject, 10)
+    clock.now_us += 8_571_429
+    assert limiter.take(seventh, subject).allowed
+    faster = Policy("edited", [TokenBucket(10, 10, "second", name="rate")])
+    clock.now_us += 99_999
+    assert limiter.inspect(faster, subject)[0].used == 10
+    clock.now_us += 1
+    assert limiter.inspect(faster, subject)[0].used == 9
+
+
 def test_a_clock_that_steps_back_after_a_refund_refills_nothing(limiter, clock):
     policy, subject = Policy("back", [TokenBucket(10, 1, "second")]), a_subject()
     clock.now_us = NOON
