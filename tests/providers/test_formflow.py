@@ -57,7 +57,7 @@ def test_the_secret_is_shown_once(provider, accounts):
 def test_an_access_token_of_another_issuer_is_imported_by_its_digest(provider, accounts):
     account = next(accounts)
     provider.account(account, "standard")
-    token = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbm5hIn0.an_access_token"  # noqa: S105 - of nobody
+    token = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbm5hIn0.an_access_token"  # noqa: S105 - not a real token
     assert provider.call(FORMS, token).status == 401
     digest = hashlib.sha256(token.encode()).hexdigest()
     provider.admin_json("POST", f"/accounts/{account}/keys/import", {"sha256": digest, "scopes": ["forms:read"], "lifetime": 3600})

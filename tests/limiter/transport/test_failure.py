@@ -1,6 +1,6 @@
 """Redis slow, down, restarted or incoherent: every caller gets an answer in time, and nothing is charged twice.
 
-These tests are about real time. Bounds are generous: nobody waits for seconds, even on a slow machine.
+These tests are about real time. Bounds leave room for a slow machine, and no caller waits for seconds.
 """
 
 import signal
