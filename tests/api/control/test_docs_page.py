@@ -8,7 +8,7 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from support.sidecar import TOKEN, ask
+from support.servers.sidecar import TOKEN, ask
 
 FLAGS = [
     "headless",

@@ -1,4 +1,4 @@
-"""Conversations without Redis: above all, commands that are not sent twice."""
+"""Conversations without Redis: which commands are sent, and that none is sent twice."""
 
 import hiredis
 import pytest
