@@ -59,7 +59,7 @@ def original(scope: Scope, headers: Headers, trusts: Trusts) -> Original:
     """The request behind one to `/authorize`: a gateway asks for its client, any other peer for itself."""
     below = scope["raw_path"].decode("latin-1")[len(PREFIX) :]
     peer = peer_of(scope)
-    if not (peer and trusts(peer)):
+    if not trusts(peer):
         return Original(scope["method"], below or "/", peer, scope["scheme"])
     method, path = _original_target(scope["method"], below, headers)
     return Original(method, path, client_address(peer, headers, trusts), _scheme(scope, headers))

@@ -93,8 +93,6 @@ class Front:
             send = _closing(send)
         if self._proxy is not None:
             await self._pass_on(self._proxy, scope, receive, send)
-        elif scope["type"] != "http":
-            await send({"type": "websocket.close"})
         elif is_authorize(scope):
             await (await self.authorize(self._current_view(), scope)).send(scope, send)
         elif self._decisions is not None and (scope["path"] + "/").startswith("/v1/"):
@@ -137,10 +135,8 @@ class Front:
         answer = await self._answer(self._current_view(), scope, proxied)
         if answer.status == _OK:
             await proxy(scope, receive, send, answer.headers)
-        elif scope["type"] == "http":
-            await answer.send(scope, send)
         else:
-            await send({"type": "websocket.close"})
+            await answer.send(scope, send)
 
     async def _answer(self, view: View, scope: Scope, read: Reader) -> Answer:
         for _ in range(_MAX_TRIES):

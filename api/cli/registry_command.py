@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, NoReturn, get_type_hints
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from limiter.api.cli.console import CONFLICT, FAILED, MISUSED, UNKNOWN, Printed, fail, show
-from limiter.api.cli.options import Config, Data, Json, RedisUrl, redis_url
+from limiter.api.cli.options import Config, Json, parameters_of, redis_url, spread
 from limiter.api.config.loader import load
 from limiter.api.registry import Catalog, Conflict, InvalidRecord, KeyFormat, Registry, UnknownAccount, UnknownKey, connected
+from limiter.api.server.serve_options import Data, RedisUrl
 from limiter.errors import InvalidPolicy, LimiterError
 
 _CODES: dict[type[LimiterError], int] = {
@@ -73,30 +73,19 @@ def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
             async with where.registry() as registry:
                 return await function(registry, **own)
 
-        def run(*, as_json: bool, **options: Any) -> None:
-            where = RegistryOptions(**{each.name: options.pop(each.name) for each in shared})
+        def run(where: RegistryOptions, *, as_json: Json = False, **own: Any) -> None:
             try:
-                printed = asyncio.run(work(where, options))
+                printed = asyncio.run(work(where, own))
             except LimiterError as error:
                 _fail(error, where)
             show(printed, as_json=as_json)
 
-        shared = _parameters(RegistryOptions)
-        as_json = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, annotation=Json, default=False)
-        signature = inspect.Signature([*_parameters(function)[1:], *shared, as_json])
-        vars(run)["__signature__"] = signature
-        run.__annotations__ = {each.name: each.annotation for each in signature.parameters.values()}
-        app.command(name, help=function.__doc__)(run)
+        where, as_json, _ = parameters_of(run)
+        _, *own = parameters_of(function)
+        app.command(name, help=function.__doc__)(spread(run, [*own, where, as_json]))
         return function
 
     return decorate
-
-
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """The parameters with their annotations evaluated, as keywords."""
-    hints = get_type_hints(function, include_extras=True)
-    listed = inspect.signature(function).parameters.values()
-    return [each.replace(annotation=hints[each.name], kind=inspect.Parameter.KEYWORD_ONLY) for each in listed]
 
 
 def _fail(error: LimiterError, where: RegistryOptions) -> NoReturn:

@@ -49,7 +49,6 @@ class ClientStalled(ProxyError):
 
 
 class Unreachable(ProxyError):
-    status = 502
     error = "destination_unavailable"
 
 
@@ -59,12 +58,10 @@ class ConnectTimedOut(ProxyError):
 
 
 class ConnectionClosed(ProxyError):
-    status = 502
     error = "connection_terminated"
 
 
 class MalformedResponse(ProxyError):
-    status = 502
     error = "http_protocol_error"
 
 

@@ -15,8 +15,7 @@ from limiter.api.proxy.proxy_errors import ConnectionClosed, MalformedResponse, 
 from limiter.api.proxy.response_head import NO_CONTENT, NOT_MODIFIED, Framing, ResponseHead, response_framing
 
 HIGH_WATER = 256 * 1024  # bytes of a response that wait for the client; the size of one read of the event loop
-# Seconds after which a client gets `100 Continue` even if upstream does not send it.
-CONTINUE_AFTER = 1.0
+CONTINUE_AFTER = 1.0  # seconds after which a client gets `100 Continue` even if upstream does not send it
 CONTINUE, SWITCHING_PROTOCOLS, OK = 100, 101, 200
 
 
@@ -149,9 +148,9 @@ class Connection(asyncio.Protocol):
             self._read_paused = True
             self._transport.pause_reading()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
-        if self._framing is not None and self._framing.until_close and error is None:
+        if self._framing is not None and self._framing.until_close and exc is None:
             self._finish()
         if not self._complete:
             part = "before it answered" if self._head is None else "in the middle of its response"

@@ -51,9 +51,6 @@ class _Request:
 
 
 class FrontProtocol(DownstreamProtocol):
-    # uvicorn replaces it with None only when the connection is lost.
-    parser: httptools.HttpRequestParser
-
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         # With an access log, the application is a wrapper around the front, and has to see every request.

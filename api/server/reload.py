@@ -19,18 +19,14 @@ _CHECKS_AFTER_A_CHANGE = 4
 _CHECKS_UNTIL_MISSED = 6
 
 Stat = tuple[int, int, int, int, int]
+OnSwap = Callable[[Rules, Rules], None]
+OnRefusal = Callable[[ConfigError], None]
 
 
 class Watched:
     """A configuration file and its current `rules`. Calls `on_swap(old, new)` or `on_refusal(error)` after each attempt to reload."""
 
-    def __init__(
-        self,
-        path: Path,
-        rules: Rules,
-        on_swap: Callable[[Rules, Rules], None],
-        on_refusal: Callable[[ConfigError], None],
-    ) -> None:
+    def __init__(self, path: Path, rules: Rules, on_swap: OnSwap, on_refusal: OnRefusal) -> None:
         self.rules = rules
         self._path, self._on_swap, self._on_refusal = path, on_swap, on_refusal
         # Digests of the content last loaded and last seen; and how often the file was checked, and was missing, since it changed.
@@ -39,26 +35,25 @@ class Watched:
         self._checks = self._misses = 0
 
     def reload(self) -> bool:
-        """Load the file now. Returns False if it is invalid, and the rules stay."""
+        """Loads the file now. Returns False if it is invalid, and keeps the rules."""
         try:
             content = read(self._path)
-        except ConfigError as error:
-            return self._refuse(error)
-        self._tried = self._seen = digest_of(content)
-        try:
+            self._tried = self._seen = digest_of(content)
             rules = self._loaded(content)
         except ConfigError as error:
-            return self._refuse(error)
-        return self._swap(rules)
+            self._on_refusal(error)
+            return False
+        self._swap(rules)
+        return True
 
     async def watch(self, interval: float = 0.5) -> None:
-        """Check the file every `interval` seconds, for ever. A change takes effect after two or three checks."""
+        """Checks the file every `interval` seconds, without an end. A change takes effect after two or three checks."""
         while True:
             await asyncio.sleep(interval)
             await self.check()
 
     async def check(self) -> None:
-        """Load the file if its content is new, and the same as at the last check."""
+        """Loads the file if its content is new, and the same as at the last check."""
         content = self._changed_content()
         if content is None:
             return
@@ -68,7 +63,7 @@ class Watched:
             rules = await asyncio.to_thread(self._loaded, content)
         except ConfigError as error:
             if self._tried == digest:
-                self._refuse(error)
+                self._on_refusal(error)
             return
         # A reload may have loaded newer content in the meantime.
         if self._tried == digest:
@@ -107,11 +102,6 @@ class Watched:
     def _loaded(self, content: bytes) -> Rules:
         return loads(decoded(content, str(self._path)), str(self._path))
 
-    def _swap(self, rules: Rules) -> bool:
+    def _swap(self, rules: Rules) -> None:
         old, self.rules = self.rules, rules
         self._on_swap(old, rules)
-        return True
-
-    def _refuse(self, error: ConfigError) -> bool:
-        self._on_refusal(error)
-        return False

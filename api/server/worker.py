@@ -7,7 +7,6 @@ line `reload` makes it reload the configuration. It stops at the end of stdin, s
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import structlog
 import uvloop
+from pydantic import TypeAdapter
 
 from limiter.aio import AsyncLimiter
 from limiter.api.command_errors import CannotStart
@@ -42,23 +42,26 @@ _log = structlog.get_logger("limiter.front")
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """The options of a front as plain values, which can be passed to another process."""
+    """The options of a front. `WORKER_OPTIONS` passes them to another process."""
 
-    config: str
+    config: Path
     redis: str
     prefix: str
     key_prefix: str
     upstream: str | None = None
-    tls_cert: str | None = None
-    tls_key: str | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     access_log: bool = False
+
+
+WORKER_OPTIONS = TypeAdapter(WorkerOptions)
 
 
 class Worker:
     """A running front."""
 
     def __init__(self, options: WorkerOptions, rules: Rules, listener: socket.socket) -> None:
-        self.watched = Watched(Path(options.config), rules, on_swap=_swapped, on_refusal=_refused)
+        self.watched = Watched(options.config, rules, on_swap=_swapped, on_refusal=_refused)
         self.limiter = AsyncLimiter(options.redis, prefix=options.prefix, deadline=rules.deadline)
         self._proxy = Proxy(options.upstream, trusts=self._trusts) if options.upstream else None
         self._redis = connected(options.redis)
@@ -73,17 +76,16 @@ class Worker:
             proxy=self._proxy,
         )
         app: Application = logged(self._front) if options.access_log else self._front
-        cert, key = (Path(path) if path else None for path in (options.tls_cert, options.tls_key))
-        self._server = Listening(config_for(app, cert=cert, key=key, http=FrontProtocol), listener)
+        self._server = Listening(config_for(app, cert=options.tls_cert, key=options.tls_key, http=FrontProtocol), listener)
         self._running: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         self._running = [asyncio.create_task(self.watched.watch()), asyncio.create_task(self._keys.run())]
         await self._server.start()
 
-    async def stop(self, deadline: float = STOP_S) -> None:
+    async def stop(self) -> None:
         self._front.draining = True
-        await self._server.stop(deadline)
+        await self._server.stop(STOP_S)
         for task in self._running:
             task.cancel()
             with suppress(asyncio.CancelledError):
@@ -126,8 +128,8 @@ async def _work(fd: int) -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     commands = await _commands()
-    options = WorkerOptions(**json.loads(await commands.readline() or b"null"))
-    worker = Worker(options, load(Path(options.config)), socket.socket(fileno=fd))
+    options = WORKER_OPTIONS.validate_json(await commands.readline())
+    worker = Worker(options, load(options.config), socket.socket(fileno=fd))
     await worker.start()
     os.write(sys.stdout.fileno(), b"ready\n")
     stopping = asyncio.Event()
