@@ -19,17 +19,8 @@ from starlette.types import Scope
 from limiter.addresses import normalize, parse_address
 
 PREFIX = "/authorize"
-HEADERS = frozenset(
-    {
-        b"x-original-method",
-        b"x-original-uri",
-        b"x-forwarded-method",
-        b"x-forwarded-uri",
-        b"x-forwarded-for",
-        b"x-forwarded-proto",
-    }
-)
 _FAMILIES = ((b"x-original-uri", b"x-original-method"), (b"x-forwarded-uri", b"x-forwarded-method"))
+HEADERS = frozenset({b"x-forwarded-for", b"x-forwarded-proto"}.union(*_FAMILIES))
 _AUTHORIZE, _BELOW = PREFIX.encode(), f"{PREFIX}/".encode()
 
 Trusts = Callable[[str], bool]

@@ -24,18 +24,14 @@ counts = typer.Typer()
 # A person waits longer than a request.
 _DEADLINE_S = 5.0
 
-PolicyName = Annotated[str, typer.Option("--policy", help="A policy of the configuration.")]
-Subject = Annotated[str, typer.Option(help="The subject: the name of a key, an account or an address.")]
-Account = Annotated[str | None, typer.Option(help="The account of the subject. Default: the subject itself.")]
-
 
 @dataclass(frozen=True, slots=True)
 class Counters:
     """The options that say which counters are meant."""
 
-    policy: PolicyName
-    subject: Subject
-    account: Account = None
+    policy: Annotated[str, typer.Option("--policy", help="A policy of the configuration.")]
+    subject: Annotated[str, typer.Option(help="The subject: the name of a key, an account or an address.")]
+    account: Annotated[str | None, typer.Option(help="The account of the subject. Default: the subject itself.")] = None
     config: Config = None
     redis: RedisUrl = None
     data: Data = None

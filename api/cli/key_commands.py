@@ -21,14 +21,8 @@ _COLUMNS = ("id", "key_prefix", "name", "environment", "state", "scopes", "addre
 _DETAILS = ("account", *_COLUMNS, "policy", "limits", "revoked", "rotated_to")
 
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, from `limiter keys list`.")]
-Name = Annotated[str | None, typer.Option(help="A name for people to recognize the key by.")]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="The new name.")]
-Scopes = Annotated[list[str], repeatable("--scope", "A scope that the key has, such as asset:read.")]
-Addresses = Annotated[list[str], repeatable("--address", "An address or network that may use the key, such as 203.0.113.0/24.")]
 Environment = Annotated[str, typer.Option("--env", help="live or test.")]
-Expires = Annotated[
-    str | None, typer.Option(help="When the key expires: a duration from now such as 90d, or never. Default: never; for test keys, 7d.")
-]
 Digest = Annotated[str | None, typer.Option(help="SHA-256 of the key, in hexadecimal. Default: read the key from standard input.")]
 Clear = Annotated[list[str], repeatable("--clear", "Remove what the key has of its own: policy, limits, scopes, addresses.")]
 Overlap = Annotated[str, typer.Option(help="How long the old key stays valid, such as 72h.")]
@@ -39,11 +33,13 @@ OlderThan = Annotated[str, typer.Option(help="How long ago the keys were revoked
 class KeyOptions:
     """The options that set the fields of a key."""
 
-    scope: Scopes
-    address: Addresses
+    scope: Annotated[list[str], repeatable("--scope", "A scope that the key has, such as asset:read.")]
+    address: Annotated[list[str], repeatable("--address", "An address or network that may use the key, such as 203.0.113.0/24.")]
     limit: Limits
-    name: Name = None
-    expires: Expires = None
+    name: Annotated[str | None, typer.Option(help="A name for people to recognize the key by.")] = None
+    expires: Annotated[
+        str | None, typer.Option(help="When the key expires: a duration from now such as 90d, or never. Default: never; for test keys, 7d.")
+    ] = None
     policy: PolicyName = None
 
     def change(self, clear: Sequence[str] = ()) -> KeyChange:

@@ -26,16 +26,6 @@ _CODES: dict[type[LimiterError], int] = {
     Conflict: CONFLICT,
 }
 
-Prefix = Annotated[
-    str | None,
-    typer.Option(
-        envvar="LIMITER_PREFIX", help="Prefix of the deployment's keys in Redis. Default: the configuration's redis.prefix, or lim."
-    ),
-]
-KeyPrefix = Annotated[
-    str | None,
-    typer.Option(envvar="LIMITER_KEY_PREFIX", help="Prefix of new API keys. Default: the configuration's credentials.prefix, or ff."),
-]
 
 Command = Callable[..., Awaitable[Printed]]
 
@@ -47,8 +37,16 @@ class RegistryOptions:
     config: Config = None
     redis: RedisUrl = None
     data: Data = None
-    prefix: Prefix = None
-    key_prefix: KeyPrefix = None
+    prefix: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LIMITER_PREFIX", help="Prefix of the deployment's keys in Redis. Default: the configuration's redis.prefix, or lim."
+        ),
+    ] = None
+    key_prefix: Annotated[
+        str | None,
+        typer.Option(envvar="LIMITER_KEY_PREFIX", help="Prefix of new API keys. Default: the configuration's credentials.prefix, or ff."),
+    ] = None
 
     @asynccontextmanager
     async def registry(self) -> AsyncIterator[Registry]:

@@ -45,8 +45,11 @@ class Problem(BaseModel):
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a FastAPI route that can fail with these statuses."""
-    content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": _MEANINGS[status], "content": content} for status in statuses}
+    return {status: problem_response(_MEANINGS[status]) for status in statuses}
+
+
+def problem_response(meaning: str) -> dict[str, Any]:
+    return {"description": meaning, "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 
 
 def add_problem_handlers(app: FastAPI) -> None:

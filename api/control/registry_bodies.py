@@ -70,25 +70,20 @@ class PresentedKey(_Body):
     key: SecretStr
 
 
-class AccountPage(TypedDict):
-    """`cursor` is the one of the next page; empty on the last."""
+class _Page(TypedDict):
+    cursor: Annotated[str, Field(description="The cursor of the next page; empty on the last.")]
 
+
+class AccountPage(_Page):
     accounts: list[AccountView]
-    cursor: str
 
 
-class KeyPage(TypedDict):
-    """`cursor` is the one of the next page; empty on the last."""
-
+class KeyPage(_Page):
     keys: list[KeyView]
-    cursor: str
 
 
-class AuditPage(TypedDict):
-    """`cursor` is the one of the next page; empty on the last."""
-
+class AuditPage(_Page):
     entries: list[AuditEntryView]
-    cursor: str
 
 
 class DeletedAccount(TypedDict):

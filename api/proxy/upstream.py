@@ -9,7 +9,7 @@ from functools import partial
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
-from limiter.api.proxy.proxy_errors import ConnectTimedOut, Unreachable
+from limiter.api.proxy.proxy_errors import Unreachable
 from limiter.api.proxy.upstream_connection import Connection
 
 _PORTS = {"http": 80, "https": 443}
@@ -91,7 +91,7 @@ class Upstream:
             async with asyncio.timeout(self._connect_timeout):
                 return await self._open()
         except TimeoutError:
-            raise ConnectTimedOut("Upstream did not accept the connection in time.") from None
+            raise Unreachable("Upstream did not accept the connection in time.", status=504, error="connection_timeout") from None
         except socket.gaierror:
             raise Unreachable("Upstream's name cannot be resolved.", error="dns_error") from None
         except ssl.SSLError:

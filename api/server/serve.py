@@ -13,13 +13,11 @@ import socket
 from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 import uvloop
 from starlette.types import ASGIApp
 
-from limiter.aio import AsyncLimiter
 from limiter.api.command_errors import Misused
 from limiter.api.config.loader import load
 from limiter.api.control.admin import admin_app
@@ -34,7 +32,6 @@ from limiter.api.server import logs
 from limiter.api.server.backend import Backend, open_backend
 from limiter.api.server.embedded import default_folder
 from limiter.api.server.listening import Listening, bind, config_for, http_url
-from limiter.api.server.reload import Watched
 from limiter.api.server.sample import Sample, sample
 from limiter.api.server.serve_options import ServeOptions
 from limiter.api.server.worker import Worker, WorkerOptions
@@ -43,15 +40,8 @@ from limiter.api.server.workers import Workers
 _log = structlog.get_logger("limiter.serve")
 
 
-class DataPlane(Protocol):
-    """A Worker in this process, or Workers in several."""
-
-    watched: Watched
-    limiter: AsyncLimiter
-
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
-    def reload(self) -> None: ...
+# The front, in this process or in several.
+DataPlane = Worker | Workers
 
 
 def serve(options: ServeOptions, admin_token: str | None) -> None:

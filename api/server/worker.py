@@ -58,12 +58,11 @@ WORKER_OPTIONS = TypeAdapter(WorkerOptions)
 
 
 class Worker:
-    """A running front."""
-
     def __init__(self, options: WorkerOptions, rules: Rules, listener: socket.socket) -> None:
         self.watched = Watched(options.config, rules, on_swap=_swapped, on_refusal=_refused)
         self.limiter = AsyncLimiter(options.redis, prefix=options.prefix, deadline=rules.deadline)
-        self._proxy = Proxy(options.upstream, trusts=self._trusts) if options.upstream else None
+        # Reads `watched.rules` for each request, as a reload replaces them.
+        self._proxy = Proxy(options.upstream, trusts=lambda ip: ip in self.watched.rules.trusted_proxies) if options.upstream else None
         self._redis = connected(options.redis)
         registry = Registry(self._redis, prefix=options.prefix, key_format=KeyFormat.from_environment(options.key_prefix))
         # Shared by the directories of all files that this worker reads, so that keys stay in memory through a reload.
@@ -97,10 +96,6 @@ class Worker:
 
     def reload(self) -> None:
         self.watched.reload()
-
-    def _trusts(self, ip: str) -> bool:
-        # Reads the current rules, as a reload replaces them.
-        return self.watched.rules.trusts(ip)
 
 
 def _swapped(old: Rules, new: Rules) -> None:

@@ -7,7 +7,6 @@ so only this machine and the trusted proxies may call, and never on behalf of so
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -20,8 +19,7 @@ from limiter.api.front import RulesNow
 from limiter.api.rules import Rules
 from limiter.api.v1.bodies import BatchRequest, GroupRequest, SingleRequest, parse_request, render_decision
 from limiter.charge import Charge
-from limiter.decision import Decision
-from limiter.errors import BackendError, InvalidPolicy
+from limiter.errors import InvalidPolicy
 from limiter.policy import Policy
 from limiter.protocol.group import Group, Operation, grouped
 
@@ -72,18 +70,11 @@ class Decisions:
     async def _decide(self, body: SingleRequest | GroupRequest | BatchRequest, operation: Operation, rules: Rules) -> Answer:
         prefix = self._limiter.settings.prefix
         if not isinstance(body, BatchRequest):
-            (decision,) = await self._decisions([_group(body, "", operation, rules, prefix)], rules)
+            decision = await self._limiter.decide(_group(body, "", operation, rules, prefix), rules.deadline)
             return Answer(200, _JSON, json.dumps(render_decision(decision, rules.reset)).encode())
         groups = [_group(request, f"requests[{place}]: ", operation, rules, prefix) for place, request in enumerate(body.requests)]
-        decisions = [render_decision(decision, rules.reset) for decision in await self._decisions(groups, rules)]
+        decisions = [render_decision(decision, rules.reset) for decision in await self._limiter.decide_many(groups, rules.deadline)]
         return Answer(200, _JSON, json.dumps({"decisions": decisions}).encode())
-
-    async def _decisions(self, groups: Sequence[Group], rules: Rules) -> list[Decision]:
-        try:
-            return await self._limiter.decide_many(groups, rules.deadline)
-        except BackendError:
-            # Only a policy without a failure mode raises, and every policy of a configuration has one.
-            return [Decision(False, group.charges, degraded="Redis did not decide; refused") for group in groups]
 
 
 def _may_call(scope: Scope, headers: dict[bytes, bytes], rules: Rules) -> bool:
