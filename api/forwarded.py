@@ -90,7 +90,7 @@ def _original_target(method: str, below: str, headers: Headers) -> tuple[str, st
     for uri_name, method_name in _FAMILIES:
         uri = headers.get(uri_name)
         if uri is not None:
-            targets.append((_method(headers.get(method_name), method), _path_of(uri)))
+            targets.append((_method(headers.get(method_name), method), uri.decode("latin-1").partition("?")[0]))
     if len(targets) > 1 and len({path for _, path in targets}) > 1:
         raise ConflictingPaths
     if targets:
@@ -100,11 +100,6 @@ def _original_target(method: str, below: str, headers: Headers) -> tuple[str, st
 
 def _method(header: bytes | None, own: str) -> str:
     return header.decode("latin-1").strip().upper() if header else own
-
-
-def _path_of(uri: bytes) -> str:
-    """`/a%20b?c=d` becomes `/a%20b`."""
-    return uri.decode("latin-1").partition("?")[0]
 
 
 def _hop(text: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from limiter import Limiter, LimitState, Policy
+from limiter import Limiter, Policy
 from limiter.api.cli.options import Config, Json, redis_url, spread
 from limiter.api.command_errors import CannotStart, Misused
 from limiter.api.config.loader import load
@@ -57,7 +57,8 @@ def usage(of: Counters, *, as_json: Json = False) -> None:
         typer.echo(json.dumps([render_limit(state) for state in decision.limits]))
         return
     for state in decision.limits:
-        typer.echo(_line(state))
+        left = f"{state.name}: {state.remaining:,} of {state.capacity:,} left"
+        typer.echo(f"{left}, full again in {whole_seconds(state.reset_us)} s" if state.used else left)
 
 
 @counts.command()
@@ -68,8 +69,3 @@ def reset(of: Counters, *, as_json: Json = False) -> None:
         limiter.reset(policy, of.subject, account=of.account)
     done = json.dumps({"reset": {"policy": of.policy, "subject": of.subject}})
     typer.echo(done if as_json else f"policy {of.policy} was reset for {of.subject}")
-
-
-def _line(state: LimitState) -> str:
-    left = f"{state.name}: {state.remaining:,} of {state.capacity:,} left"
-    return f"{left}, full again in {whole_seconds(state.reset_us)} s" if state.used else left

@@ -54,13 +54,14 @@ class RegistryOptions:
         key_format = KeyFormat.from_environment(self.key_prefix or (rules.key_prefix if rules else "ff"))
         prefix = self.prefix or (rules.prefix if rules else "lim")
         catalog = rules.catalog if rules else Catalog()
+        actor = f"cli:{os.environ.get('SUDO_USER') or os.environ.get('USER') or os.getuid()}"
         try:
             connecting = connected(redis_url(self.redis, rules, self.data))
         except ValueError:
             # The value is not shown: it may contain a password.
             fail("--redis must be a Redis URL such as redis://localhost:6379/0, rediss://host or unix:///path", MISUSED)
         async with connecting as client:
-            yield Registry(client, prefix=prefix, key_format=key_format, catalog=lambda: catalog, actor=_actor())
+            yield Registry(client, prefix=prefix, key_format=key_format, catalog=lambda: catalog, actor=actor)
 
 
 def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
@@ -90,7 +91,3 @@ def _fail(error: LimiterError, where: RegistryOptions) -> NoReturn:
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), FAILED)
     hint = "" if where.redis or code != FAILED else "; is `limiter serve` running? To use another Redis, set --redis"
     fail(f"{str(error).removesuffix('.')}{hint}", code)
-
-
-def _actor() -> str:
-    return f"cli:{os.environ.get('SUDO_USER') or os.environ.get('USER') or os.getuid()}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from limiter.api.control.problem_handlers import Problem, problem_response
@@ -13,7 +12,6 @@ from limiter.api.rules import Rules
 from limiter.api.v1.bodies import BatchRequest, DecisionBody, DecisionsBody, GroupRequest, SingleRequest
 
 _REF = "#/components/schemas/{model}"
-_MODELS: tuple[type[BaseModel], ...] = (SingleRequest, GroupRequest, BatchRequest, DecisionBody, DecisionsBody, Problem)
 
 # Members that some problems have in addition.
 _PROBLEM_MEMBERS = {
@@ -51,7 +49,8 @@ _DENIALS = {
 
 def front_document(rules: Rules, server: str, version: str) -> dict[str, Any]:
     """The document for these rules: it lists the names of their policies."""
-    _, schemas = models_json_schema([(model, "validation") for model in _MODELS], ref_template=_REF)
+    models = (SingleRequest, GroupRequest, BatchRequest, DecisionBody, DecisionsBody, Problem)
+    _, schemas = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     definitions = schemas["$defs"]
     definitions["Problem"]["properties"] |= _PROBLEM_MEMBERS
     for definition in definitions.values():

@@ -55,11 +55,11 @@ async def _describe(url: str) -> tuple[str, str]:
     """Its version and its maxmemory-policy; both are empty if it does not answer."""
     try:
         async with connected(url) as client:
-            server, memory = await client.info("server"), await client.info("memory")
+            info = await client.info()
     except (redis.RedisError, OSError) as error:
         _log.warning("Redis does not answer: the failure modes of the policies apply", reason=str(error))
         return "", ""
-    return str(server.get("redis_version", "")), str(memory.get("maxmemory_policy", ""))
+    return str(info.get("redis_version", "")), str(info.get("maxmemory_policy", ""))
 
 
 def without_credentials(url: str) -> str:

@@ -23,7 +23,6 @@ from limiter.api.front import Application
 
 # Longer than gateways keep idle connections (60 s by default): if the server closed one first, a request could be lost.
 KEEP_ALIVE_S = 75
-_BACKLOG = 2048
 # How long clients with open connections get to send one more request, whose response closes the connection.
 _DRAIN_S = 1.0
 
@@ -33,7 +32,7 @@ def bind(host: str, port: int, option: str) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
-        listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+        listener = socket.create_server(address[:2], family=family, backlog=2048)
     except socket.gaierror as error:
         raise Misused(f"{host!r} is not an address of this machine: {error.strerror}") from None
     except (OSError, OverflowError) as error:

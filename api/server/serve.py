@@ -83,16 +83,7 @@ async def _serve(options: ServeOptions, admin_token: str | None) -> None:
 
 
 def _data_plane(options: ServeOptions, path: Path, backend: Backend, rules: Rules, listener: socket.socket) -> DataPlane:
-    worker_options = WorkerOptions(
-        config=path,
-        redis=backend.url,
-        prefix=rules.prefix,
-        key_prefix=rules.key_prefix,
-        upstream=options.upstream,
-        tls_cert=options.tls_cert,
-        tls_key=options.tls_key,
-        access_log=options.access_log,
-    )
+    worker_options = WorkerOptions(options, config=path, redis=backend.url, prefix=rules.prefix, key_prefix=rules.key_prefix)
     if options.workers == 1:
         return Worker(worker_options, rules, listener)
     return Workers(worker_options, rules, listener, options.workers)

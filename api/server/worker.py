@@ -33,6 +33,7 @@ from limiter.api.server.access import logged
 from limiter.api.server.listening import Listening, config_for
 from limiter.api.server.protocol import FrontProtocol
 from limiter.api.server.reload import Watched
+from limiter.api.server.serve_options import ServeOptions
 from limiter.api.v1.decisions import Decisions
 
 STOP_S = 10.0
@@ -42,27 +43,26 @@ _log = structlog.get_logger("limiter.front")
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """The options of a front. `WORKER_OPTIONS` passes them to another process."""
+    """The options of a front. All its workers share the file, the Redis and the prefixes that were in force at the start."""
 
+    serve: ServeOptions
     config: Path
     redis: str
     prefix: str
     key_prefix: str
-    upstream: str | None = None
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    access_log: bool = False
 
 
+# Passes the options to another process.
 WORKER_OPTIONS = TypeAdapter(WorkerOptions)
 
 
 class Worker:
     def __init__(self, options: WorkerOptions, rules: Rules, listener: socket.socket) -> None:
+        serve = options.serve
         self.watched = Watched(options.config, rules, on_swap=_swapped, on_refusal=_refused)
         self.limiter = AsyncLimiter(options.redis, prefix=options.prefix, deadline=rules.deadline)
         # Reads `watched.rules` for each request, as a reload replaces them.
-        self._proxy = Proxy(options.upstream, trusts=lambda ip: ip in self.watched.rules.trusted_proxies) if options.upstream else None
+        self._proxy = Proxy(serve.upstream, trusts=lambda ip: ip in self.watched.rules.trusted_proxies) if serve.upstream else None
         self._redis = connected(options.redis)
         registry = Registry(self._redis, prefix=options.prefix, key_format=KeyFormat.from_environment(options.key_prefix))
         # Shared by the directories of all files that this worker reads, so that keys stay in memory through a reload.
@@ -74,8 +74,8 @@ class Worker:
             decisions=Decisions(self.watched, self.limiter),
             proxy=self._proxy,
         )
-        app: Application = logged(self._front) if options.access_log else self._front
-        self._server = Listening(config_for(app, cert=options.tls_cert, key=options.tls_key, http=FrontProtocol), listener)
+        app: Application = logged(self._front) if serve.access_log else self._front
+        self._server = Listening(config_for(app, cert=serve.tls_cert, key=serve.tls_key, http=FrontProtocol), listener)
         self._running: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -109,7 +109,6 @@ def _refused(error: ConfigError) -> None:
 
 
 def main() -> None:
-    """Runs a worker process."""
     logs.set_up(worker=int(sys.argv[2]))
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -122,7 +121,8 @@ def main() -> None:
 async def _work(fd: int) -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    commands = await _commands()
+    commands = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     options = WORKER_OPTIONS.validate_json(await commands.readline())
     worker = Worker(options, load(options.config), socket.socket(fileno=fd))
     await worker.start()
@@ -140,12 +140,6 @@ async def _follow(commands: asyncio.StreamReader, worker: Worker, stopping: asyn
         if command == b"reload\n":
             worker.reload()
     stopping.set()
-
-
-async def _commands() -> asyncio.StreamReader:
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    return reader
 
 
 if __name__ == "__main__":

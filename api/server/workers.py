@@ -47,11 +47,18 @@ class Workers:
             task.cancel()
         # While any process has the socket open, the kernel accepts connections that no worker would serve.
         self._listener.close()
+        workers = self._running.values()
+        for worker in workers:
+            if worker.stdin is not None:
+                worker.stdin.close()
+        ended = asyncio.gather(*(worker.wait() for worker in workers))
         try:
-            await asyncio.gather(*(_stop(worker) for worker in self._running.values()))
+            await asyncio.wait([ended], timeout=STOP_S + 2)
         finally:
-            for worker in self._running.values():
-                _kill(worker)
+            for worker in workers:
+                with suppress(ProcessLookupError):
+                    worker.kill()
+        await ended
         await self.limiter.close()
 
     async def _begin(self, number: int) -> None:
@@ -90,21 +97,6 @@ async def _start(listener: socket.socket, number: int) -> Process:
 def _send(worker: Process, line: bytes) -> None:
     if worker.stdin is not None and not worker.stdin.is_closing():
         worker.stdin.write(line + b"\n")
-
-
-async def _stop(worker: Process) -> None:
-    if worker.returncode is None and worker.stdin is not None:
-        worker.stdin.close()
-    try:
-        await asyncio.wait_for(worker.wait(), STOP_S + 2)
-    except TimeoutError:
-        _kill(worker)
-        await worker.wait()
-
-
-def _kill(worker: Process) -> None:
-    with suppress(ProcessLookupError):
-        worker.kill()
 
 
 def _ignore(*_: object) -> None:

@@ -133,7 +133,6 @@ def render_decision(decision: Decision, reset: Reset) -> dict[str, Any]:
 
 
 def render_limit(state: LimitState) -> dict[str, Any]:
-    """As LimitBody."""
     return {
         "name": state.name,
         "policy": state.charge.policy.name,

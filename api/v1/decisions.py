@@ -42,8 +42,6 @@ class _Rejected(Exception):
 
 
 class Decisions:
-    """An ASGI application."""
-
     def __init__(self, watched: RulesNow, limiter: AsyncLimiter) -> None:
         self._watched, self._limiter = watched, limiter
 
