@@ -1,7 +1,7 @@
 """A uvicorn server on a socket that is already bound, with a shutdown that loses no request.
 
 `stop` refuses new connections, serves those that the kernel has already accepted, gives idle clients a moment to send one more
-request (whose response closes the connection), and then waits for the requests in flight until its deadline.
+request (the response closes the connection), and then waits for the requests in flight until its deadline.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from limiter.api.front import Application
 
 # Longer than gateways keep idle connections (60 s by default): if the server closed one first, a request could be lost.
 KEEP_ALIVE_S = 75
-# How long clients with open connections get to send one more request, whose response closes the connection.
+# How long clients with open connections get to send one more request. Its response closes the connection.
 _DRAIN_S = 1.0
 
 

@@ -78,7 +78,7 @@ class DecisionBody(BaseModel):
     """`headers` are for the caller's own response, if it wants to pass the numbers on."""
 
     allowed: bool
-    retry_after: float | None = Field(description="0 if allowed; null where waiting will not help, or nobody knows.")
+    retry_after: float | None = Field(description="0 if allowed; null if waiting does not help or the wait is unknown.")
     reason: str
     binding: str | None = Field(description="The name of the limit that matters.")
     degraded: Literal["open", "closed"] | None = Field(description="Redis did not decide; this is by the policy's failure mode.")

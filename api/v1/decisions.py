@@ -1,7 +1,7 @@
 """The decision API: `POST /v1/take`, `/v1/peek` and `/v1/refund`, for gateways in any language.
 
 A decision is data: the status is 200 whether it allows the request or denies it. A caller can spend and refund the limits of any subject,
-so only this machine and the trusted proxies may call, and never on behalf of somebody else.
+so only this machine and the trusted proxies may call, and only for themselves: a call that they forward is refused.
 """
 
 from __future__ import annotations
