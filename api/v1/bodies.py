@@ -10,9 +10,6 @@ from limiter.decision import Decision, LimitState
 from limiter.errors import shown
 from limiter.headers import Reset
 
-MOST_REQUESTS = 1000
-_MOST_CHARGES = 16
-
 # The same rule as in `limiter.charge`, stated here for the OpenAPI document.
 Subject = Annotated[
     str,
@@ -54,14 +51,14 @@ class SingleRequest(ChargeBody):
 class GroupRequest(_Strict):
     """A request with several charges: all of them are made, or none is."""
 
-    charges: Annotated[list[ChargeBody], Field(min_length=1, max_length=_MOST_CHARGES)]
+    charges: Annotated[list[ChargeBody], Field(min_length=1, max_length=16)]
     account: Account = None
 
 
 class BatchRequest(_Strict):
     """Independent requests. Each gets its own decision."""
 
-    requests: Annotated[list[SingleRequest | GroupRequest], Field(min_length=1, max_length=MOST_REQUESTS)]
+    requests: Annotated[list[SingleRequest | GroupRequest], Field(min_length=1, max_length=1000)]
 
 
 class LimitBody(BaseModel):
