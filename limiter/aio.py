@@ -13,7 +13,7 @@ from limiter.decorator import AccountOf, AsyncDecorator, CostOf, Price, SubjectO
 from limiter.driver import drive_async
 from limiter.errors import BackendTimeout, LimiterError
 from limiter.policy import Policy
-from limiter.protocol.call import Clock, Outcome, Verdict
+from limiter.protocol.call import MOST_GROUPS, Clock, Outcome, Verdict
 from limiter.protocol.conversation import Conversation, converse, erase
 from limiter.protocol.group import Group
 from limiter.protocol.server_clock import ServerClock
@@ -52,7 +52,13 @@ class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[Lim
         return self.verdict(group, deadline)  # type: ignore[return-value]
 
     async def decide_many(self, groups: Sequence[Group], deadline: float | None = None) -> list[Decision]:
-        return cast("list[Decision]", await asyncio.gather(*[self._submit(group, deadline) for group in groups]))
+        batcher = self._batcher_on(asyncio.get_running_loop())
+        deadline_at = self.settings.deadline_at(deadline)
+        decisions: list[Verdict] = []
+        for start in range(0, len(groups), MOST_GROUPS):
+            # One after the other: Redis may carry out two calls on two connections in either order.
+            decisions += await batcher.submit_many(groups[start : start + MOST_GROUPS], deadline_at)
+        return cast("list[Decision]", decisions)
 
     async def verdict(self, group: Group, deadline: float | None = None) -> Verdict:
         """Like `decide`, but for a group with a guard, the verdict may be that its generation is stale."""
