@@ -10,18 +10,17 @@ import redis.asyncio
 
 from limiter.decision import Decision, LimitState
 from limiter.decorator import AccountOf, AsyncDecorator, CostOf, Price, SubjectOf, limit_async
-from limiter.driver import drive_async
 from limiter.errors import BackendTimeout, LimiterError
 from limiter.policy import Policy
 from limiter.protocol.call import MOST_GROUPS, Clock, Outcome, Verdict
 from limiter.protocol.conversation import Conversation, converse, erase
+from limiter.protocol.driver import drive_async
 from limiter.protocol.group import Group
 from limiter.protocol.server_clock import ServerClock
-from limiter.settings import Settings
 from limiter.transport.async_link import AsyncLink
 from limiter.transport.batching import Batcher, Recipient
 from limiter.transport.connections import async_factory
-from limiter.verbs import Step, Steps, Verbs
+from limiter.verbs import Settings, Step, Steps, Verbs
 
 T = TypeVar("T")
 Async = Coroutine[Any, Any, T]

@@ -12,18 +12,17 @@ import redis
 
 from limiter.decision import Decision, LimitState
 from limiter.decorator import AccountOf, CostOf, Decorator, Price, SubjectOf, limit
-from limiter.driver import drive
 from limiter.errors import BackendError
 from limiter.policy import Policy
 from limiter.protocol.call import MOST_GROUPS, Clock
 from limiter.protocol.conversation import Conversation, converse, erase
+from limiter.protocol.driver import drive
 from limiter.protocol.group import Group
 from limiter.protocol.server_clock import ServerClock
-from limiter.settings import Settings
 from limiter.transport.connections import sync_factory
 from limiter.transport.failure import undecided
 from limiter.transport.link import Link
-from limiter.verbs import Step, Steps, Verbs
+from limiter.verbs import Settings, Step, Steps, Verbs
 
 T = TypeVar("T")
 

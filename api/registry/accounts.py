@@ -82,10 +82,8 @@ class Accounts:
         return await self._alter(account, action, lambda old: replace(old, state=state))
 
     async def _alter(self, account: str, action: str, alter: Callable[[Account], Account]) -> Account:
-        validation.account_id(account)
-
         async def attempt() -> Account | None:
-            reading = await self._store.read(account)
+            reading = await self._store.read(validation.account_id(account))
             old = reading.account
             new = alter(old)
             write = Write(ACCOUNT, reading.records[ACCOUNT], encode(new))

@@ -16,9 +16,9 @@ from typing import Any, TypeVar, cast
 import hiredis
 import redis
 
-from limiter.driver import drive
 from limiter.errors import BackendError, BackendTimeout
 from limiter.protocol.conversation import Conversation
+from limiter.protocol.driver import drive
 from limiter.protocol.resp import NO_REPLY, reader
 from limiter.transport.connections import introduction, provider_of
 
