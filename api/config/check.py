@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from limiter.api.config.context import CheckContext
-from limiter.api.config.fields import REQUIRED
+from limiter.api.config.fields import REQUIRED, must_be
 from limiter.api.config.forms import FileForm
 from limiter.api.config.mistakes import ConfigError, Mistake, shortened, suggestion
 from limiter.api.config.tree import Node, Parse, Step, dotted
@@ -56,7 +56,7 @@ def _mistake(file: str, tree: Node, error: Any, fields: tuple[str, ...]) -> Mist
     steps, node = _place(tree, error["loc"])
     if error["type"] == "extra_forbidden":
         return Mistake(file, node.line, dotted(steps), _unknown(str(steps[-1]), fields))
-    message = _message(error)
+    message = _message(error, node)
     if message.startswith(REQUIRED):
         return Mistake(file, node.line, dotted((*steps, error["loc"][-1])), message)
     # The library's messages begin with the name of the field.
@@ -66,9 +66,11 @@ def _mistake(file: str, tree: Node, error: Any, fields: tuple[str, ...]) -> Mist
     return Mistake(file, node.line, dotted(steps), shortened(message))
 
 
-def _message(error: Any) -> str:
+def _message(error: Any, node: Node) -> str:
     if error["type"] == "missing":
         return REQUIRED
+    if error["type"] == "literal_error":
+        return str(must_be(error["ctx"]["expected"].replace("'", ""), node.value))
     return str(error["ctx"]["error"]) if error["type"] == "value_error" else str(error["msg"])
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, ValidationInfo, model_validator
 from redis.connection import parse_url
@@ -23,7 +23,6 @@ from limiter.limits import Limit
 from limiter.limits.checks import MOST_UNITS, checked_name
 from limiter.limits.durations import microseconds
 from limiter.limits.text import parse_limit
-from limiter.policy import Failure
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -73,16 +72,6 @@ def mapped(value: object) -> object:
     if not isinstance(value, dict):
         raise must_be("a mapping from names to their definitions", value)
     return value
-
-
-def choice(*options: str) -> BeforeValidator:
-    def chosen(value: object) -> str:
-        written = text(value)
-        if written not in options:
-            raise must_be(" or ".join(options), written)
-        return written
-
-    return BeforeValidator(chosen)
 
 
 def url_alone(value: object) -> object:
@@ -244,4 +233,3 @@ PolicyKey = Annotated[str, BeforeValidator(_named("policy"))]
 TierKey = Annotated[str, BeforeValidator(_named("tier"))]
 KeyName = Annotated[str, BeforeValidator(_named("name"))]
 AccountName = Annotated[str, BeforeValidator(_account)]
-FailureMode = Annotated[Failure, choice(*get_args(Failure))]
