@@ -1,7 +1,5 @@
 """The rules in force, compiled from the configuration file: everything that the data plane needs, and immutable."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType

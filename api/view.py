@@ -3,8 +3,6 @@
 A reload makes a new View, so nothing that is cached here outlives its file, and each request follows exactly one file.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """`AsyncLimiter`: the library for asyncio. Its verbs are in `verbs.py`; `transport/batching.py` merges the calls of its callers."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, Self, TypeVar, cast

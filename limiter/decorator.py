@@ -4,8 +4,6 @@ Whether the function is plain or async, a wrapper does the same: it charges, mak
 is charged when its first item is asked for, because its body starts there.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager, suppress

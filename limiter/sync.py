@@ -1,7 +1,5 @@
 """`Limiter`: the library for threads. Its verbs are in `verbs.py`, its conversations with Redis in `protocol/conversation.py`."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections import deque

@@ -3,8 +3,6 @@
 A verb is one group to decide, or a generator of steps that a driver carries out: see `protocol/driver.py`.
 """
 
-from __future__ import annotations
-
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Sequence

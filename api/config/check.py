@@ -1,7 +1,5 @@
 """Checks a tree against the forms: the result is a FileForm, or every mistake with its line."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pydantic import ValidationError

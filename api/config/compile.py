@@ -1,7 +1,5 @@
 """Compiles a checked form to rules: names of policies and tiers become the objects themselves."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TypeVar

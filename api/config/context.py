@@ -1,7 +1,5 @@
 """The context of one check: what the file defines, and what the checker has met so far."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from pydantic import ValidationInfo

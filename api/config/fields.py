@@ -3,8 +3,6 @@
 Scalars arrive as the text in the file, so text becomes a number, a truth value or a date only in a field of that type.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The fields of the file, with their types and defaults. Names of policies and tiers are checked against the `CheckContext`."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator

@@ -1,7 +1,5 @@
 """A limit in the file: text such as `100/minute`, or a mapping with the fields of its kind."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Annotated, ClassVar, Self
 

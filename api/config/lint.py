@@ -1,7 +1,5 @@
 """Warnings about a valid file: what it says is allowed, but probably not what its author means."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from limiter.api.config.forms import FileForm

@@ -3,8 +3,6 @@
 text -> tree of nodes with their lines -> FileForm, or every mistake at once -> Rules, with warnings
 """
 
-from __future__ import annotations
-
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path

@@ -5,8 +5,6 @@ looked up again. A refusal never rests on memory: the key is looked up first, so
 its next request. Keys that do not exist are not remembered.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import OrderedDict
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Changes to accounts. Each is one script call, which raises the account's generation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Unpack

@@ -1,7 +1,5 @@
 """What each change makes of a record: pure functions of the record and of Redis's time."""
 
-from __future__ import annotations
-
 import math
 import secrets
 from collections.abc import Callable, Iterable

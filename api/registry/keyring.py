@@ -5,8 +5,6 @@ after twice that time, a pointer that leads to no key may be claimed again. So n
 interrupted does not block the key for good.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Unpack

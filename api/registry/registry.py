@@ -5,8 +5,6 @@ list of accounts, is written before the record and deleted after it. If a proces
 finds nothing, and the next import or account of the same name takes its place.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any

@@ -11,8 +11,6 @@
 The names of one account share a slot of a Redis Cluster; the names that lead to accounts do not.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Validation of the values that records are made of. Each function returns the value, or raises InvalidRecord."""
 
-from __future__ import annotations
-
 import ipaddress
 import math
 import re

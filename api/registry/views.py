@@ -1,7 +1,5 @@
 """Accounts, keys and audit entries as JSON, the same from the command line and over HTTP. Never a digest; a raw key only when issued."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any, cast
 

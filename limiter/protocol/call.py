@@ -3,8 +3,6 @@
 `Call` packs groups into one EVALSHA, `Call.decode` unpacks the integers of the reply. The header of `take.lua` describes both formats.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import lru_cache

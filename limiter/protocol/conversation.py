@@ -4,8 +4,6 @@ A command is sent again in two cases only, and in both nothing was charged: Redi
 quota sent do not include Redis's time.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Generator, Sequence
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """One connection for an event loop. Unlike `link.py`, it leaves deadlines to the caller."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any, Self, TypeVar
 

@@ -8,8 +8,6 @@ connection, because its reply would arrive among those of later calls.
 Groups that are submitted together travel in one call, so they are decided in their order.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import deque

@@ -4,8 +4,6 @@ redis-py opens the connection (TLS, passwords, unix sockets, Sentinel). Commands
 the deadline bounds *every* wait.
 """
 
-from __future__ import annotations
-
 import select
 import socket
 import ssl
