@@ -11,8 +11,6 @@ from limiter.api.routes.matching import Route, Routes
 from limiter.headers import Reset
 from limiter.policy import Policy
 
-__all__ = ["FileAccount", "FileKey", "Route", "Rules", "Tier"]
-
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 

@@ -4,11 +4,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from limiter.api.config.context import CheckContext
-from limiter.api.config.fields import REQUIRED, must_be
+from limiter.api.config.fields import REQUIRED, CheckContext, must_be
 from limiter.api.config.forms import FileForm
 from limiter.api.config.mistakes import ConfigError, Mistake, shortened, suggestion
-from limiter.api.config.tree import Node, Parse, Step, dotted
+from limiter.api.config.tree import Node, Parse, dotted
 
 _MAX_MISTAKES = 1000
 _NOT_FIELDS = {
@@ -51,7 +50,7 @@ def _names(node: Node | None) -> frozenset[str]:
 
 
 def _mistake(file: str, tree: Node, error: Any, fields: tuple[str, ...]) -> Mistake:
-    steps, node = _place(tree, error["loc"])
+    steps, node = tree.nearest(error["loc"])
     if error["type"] == "extra_forbidden":
         return Mistake(file, node.line, dotted(steps), _unknown(str(steps[-1]), fields))
     message = _message(error, node)
@@ -74,13 +73,3 @@ def _message(error: Any, node: Node) -> str:
 
 def _unknown(name: str, fields: tuple[str, ...]) -> str:
     return _NOT_FIELDS.get(name) or f"unknown field: {suggestion(name, fields)}"
-
-
-def _place(tree: Node, loc: tuple[Any, ...]) -> tuple[tuple[Step, ...], Node]:
-    """The steps of a location that exist in the tree. A location also has steps that only the checker knows."""
-    steps: tuple[Step, ...] = ()
-    node = tree
-    for step in loc:
-        if inner := node.child(step):
-            steps, node = (*steps, step), inner
-    return steps, node

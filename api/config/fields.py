@@ -5,6 +5,7 @@ Scalars arrive as the text in the file, so text becomes a number, a truth value 
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
@@ -12,7 +13,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, Val
 from redis.connection import parse_url
 
 from limiter.addresses import Network, parse_network
-from limiter.api.config.context import context_of
 from limiter.api.config.mistakes import shown
 from limiter.api.config.tree import Plain
 from limiter.api.registry import KeyFormat, validation
@@ -191,6 +191,32 @@ def _named(what: str) -> Callable[[object], str]:
 
 def _account(value: object) -> str:
     return validation.account_id(text(value))
+
+
+@dataclass(slots=True)
+class CheckContext:
+    """The first three fields are read from the file before it is checked.
+
+    `fields` maps the id of a checked mapping to the names of its known fields; `met` holds the values that must be unique.
+    """
+
+    policies: frozenset[str] = frozenset()
+    tiers: frozenset[str] = frozenset()
+    tiered_accounts: frozenset[str] = frozenset()
+    fields: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    met: set[tuple[str, str]] = field(default_factory=set)
+
+    def is_new(self, what: str, value: str) -> bool:
+        """Whether the value has not been met before; it has been from now on."""
+        new = (what, value) not in self.met
+        self.met.add((what, value))
+        return new
+
+
+def context_of(info: ValidationInfo) -> CheckContext:
+    context = info.context
+    assert isinstance(context, CheckContext)  # noqa: S101 - `checked` is the only caller, and passes one
+    return context
 
 
 class Form(BaseModel):

@@ -4,7 +4,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from limiter.api.config.context import context_of
 from limiter.api.config.fields import (
     REQUIRED,
     AccountName,
@@ -29,6 +28,7 @@ from limiter.api.config.fields import (
     Text,
     TierKey,
     Units,
+    context_of,
     one_or_many,
     url_alone,
 )

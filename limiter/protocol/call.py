@@ -11,7 +11,7 @@ from struct import Struct, unpack
 from limiter.decision import Decision
 from limiter.errors import BackendError, shown
 from limiter.lua import SHA, SOURCE
-from limiter.protocol.group import Group, Operation
+from limiter.protocol.group import Group
 from limiter.protocol.resp import pack
 from limiter.protocol.server_clock import ServerClock
 
@@ -115,6 +115,3 @@ def call_for(groups: Sequence[Group], guess: ServerClock, injected: Clock | None
 @lru_cache(maxsize=4096)
 def _call_alone(group: Group) -> Call:
     return Call([group], 0)
-
-
-__all__ = ["MOST_GROUPS", "Call", "Clock", "Operation", "Outcome", "Stale", "Verdict", "call_for"]
