@@ -27,7 +27,6 @@ class Tier:
     scopes: frozenset[str] | None = None
 
     def allowed(self, scopes: Iterable[str]) -> frozenset[str]:
-        """Those of a key's scopes that it may use."""
         return frozenset(scopes) if self.scopes is None else self.scopes.intersection(scopes)
 
 

@@ -34,7 +34,6 @@ class View:
         self._identity_at = lru_cache(_MAX_ADDRESSES)(_anonymous)
 
     def anonymous(self, address: str, policy: Policy) -> Identity:
-        """A caller that is known by address alone."""
         return self._identity_at(subject_of(address), policy)
 
     def plan(self, identity: Identity, route: Route) -> Plan:

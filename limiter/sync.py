@@ -104,7 +104,6 @@ class Limiter(Verbs[Decision, list[Decision], tuple[LimitState, ...], None]):
         return result
 
     def _link(self, deadline_at: float) -> Link:
-        """Return an idle connection, or a new one."""
         if self._pid != os.getpid():
             # After a fork, the idle connections belong to the parent.
             self._idle, self._pid = deque(), os.getpid()

@@ -32,7 +32,6 @@ def checked(parse: Parse, tree: Node) -> FileForm:
 
 
 def _fields(data: Any, loc: tuple[Any, ...], context: CheckContext) -> tuple[str, ...]:
-    """The known fields of the mapping that holds the mistake."""
     for step in loc[:-1]:
         if isinstance(data, dict | list) and (step in data if isinstance(data, dict) else isinstance(step, int)):
             data = data[step]

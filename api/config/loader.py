@@ -65,7 +65,6 @@ def digest_of(content: bytes) -> str:
 
 
 def starting_file() -> str:
-    """The file that `limiter init` writes."""
     return files("limiter.api.config").joinpath("starting.yaml").read_text("utf-8")
 
 

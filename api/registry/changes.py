@@ -101,7 +101,6 @@ def _check_not_revoked(key: Key) -> None:
 
 
 def _validated(record: Account | Key, change: AccountChange | KeyChange, catalog: Catalog) -> dict[str, Any]:
-    """The fields that the change contains, with their new values."""
     values = {name: _VALIDATE[name](value) for name, value in change.items()}
     validation.either(values.get("policy", record.policy), values.get("limits", record.limits))
     catalog.check(values.get("tier"), values.get("policy"), values.get("scopes", ()))

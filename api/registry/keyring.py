@@ -44,7 +44,6 @@ class Keyring:
         return await self._add(account, environment, digest, "", "import", change)
 
     async def find(self, raw: str) -> Key:
-        """The record of a raw key."""
         pointed = await self._store.pointer(self._format.digest(raw))
         account, _, key_id = pointed.partition(" ")
         if not pointed:

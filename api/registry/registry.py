@@ -60,7 +60,6 @@ class Registry:
         self.audit = Audit(client, self.names)
 
     async def now_us(self) -> int:
-        """Redis's time."""
         return await self.store.now_us()
 
     async def look_up(self, digest: str) -> Lookup | None:

@@ -177,7 +177,6 @@ class Store:
 
 
 def script_source(name: str) -> str:
-    """The text of `lua/registry_<name>.lua`."""
     return files("limiter.lua").joinpath(f"registry_{name}.lua").read_text("utf-8")
 
 

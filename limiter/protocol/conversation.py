@@ -38,7 +38,6 @@ def converse(groups: Sequence[Group], guess: ServerClock, injected: Clock | None
 
 
 def erase(group: Group) -> Conversation[None]:
-    """Delete the states of a group."""
     accepted((yield pack(b"DEL", *group.keys)))
 
 

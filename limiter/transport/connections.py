@@ -30,7 +30,6 @@ _OURS = {
 
 
 def introduction(connection: Any, credentials: tuple[str, ...]) -> Conversation[None]:
-    """Authenticate and select the database."""
     if credentials:
         accepted((yield pack("AUTH", *credentials)))
     if connection.db:
