@@ -66,11 +66,7 @@ class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[Lim
         self._batcher_on(asyncio.get_running_loop()).submit(group, deadline_at, recipient)
 
     def limited(self, policy: Policy, subject: SubjectOf, cost: CostOf = 1, *, account: AccountOf = None) -> AsyncDecorator:
-        """Decorate an async function or async generator function: `enforce` before each call. See `limiter.decorator`.
-
-        `@limiter.limited(policy, "reports")`, or with callables that get the arguments of the call:
-        `@limiter.limited(policy, lambda user: user.id, cost=lambda user: user.weight)`.
-        """
+        """Decorate an async function or async generator function, as `Limiter.limited` does other functions."""
         price = Price(policy, subject, cost, account)
         return lambda function: limit_async(function, self.enforce, price)
 

@@ -1,6 +1,7 @@
 """The verbs of a limiter, each once for both clients: `Limiter` returns their results, `AsyncLimiter` coroutines.
 
 A verb is one group to decide, or a generator of steps that a driver carries out: see `protocol/driver.py`.
+`decide` of a client (`sync.py`, `aio.py`) opens a connection for the group, or shares one, and sends the call of `protocol/call.py`.
 """
 
 import time
