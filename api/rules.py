@@ -1,7 +1,5 @@
 """The rules in force, compiled from the configuration file: everything that the data plane needs, and immutable."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -26,7 +24,6 @@ class Tier:
     scopes: frozenset[str] | None = None
 
     def allowed(self, scopes: Iterable[str]) -> frozenset[str]:
-        """Those of a key's scopes that it may use."""
         return frozenset(scopes) if self.scopes is None else self.scopes.intersection(scopes)
 
 

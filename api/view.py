@@ -3,8 +3,6 @@
 A reload makes a new View, so nothing that is cached here outlives its file, and each request follows exactly one file.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -36,7 +34,6 @@ class View:
         self._identity_at = lru_cache(_MAX_ADDRESSES)(_anonymous)
 
     def anonymous(self, address: str, policy: Policy) -> Identity:
-        """A caller that is known by address alone."""
         return self._identity_at(subject_of(address), policy)
 
     def plan(self, identity: Identity, route: Route) -> Plan:

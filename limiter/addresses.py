@@ -3,8 +3,6 @@
 An IPv4 address written as IPv6 (`::ffff:203.0.113.7`) is that IPv4 address everywhere.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network

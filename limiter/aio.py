@@ -1,7 +1,5 @@
 """`AsyncLimiter`: the library for asyncio. Its verbs are in `verbs.py`; `transport/batching.py` merges the calls of its callers."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, Self, TypeVar, cast
@@ -10,18 +8,17 @@ import redis.asyncio
 
 from limiter.decision import Decision, LimitState
 from limiter.decorator import AccountOf, AsyncDecorator, CostOf, Price, SubjectOf, limit_async
-from limiter.driver import drive_async
 from limiter.errors import BackendTimeout, LimiterError
 from limiter.policy import Policy
-from limiter.protocol.call import Clock, Outcome, Verdict
+from limiter.protocol.call import MOST_GROUPS, Clock, Outcome, Verdict
 from limiter.protocol.conversation import Conversation, converse, erase
+from limiter.protocol.driver import drive_async
 from limiter.protocol.group import Group
 from limiter.protocol.server_clock import ServerClock
-from limiter.settings import Settings
 from limiter.transport.async_link import AsyncLink
 from limiter.transport.batching import Batcher, Recipient
 from limiter.transport.connections import async_factory
-from limiter.verbs import Step, Steps, Verbs
+from limiter.verbs import Settings, Step, Steps, Verbs
 
 T = TypeVar("T")
 Async = Coroutine[Any, Any, T]
@@ -52,7 +49,13 @@ class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[Lim
         return self.verdict(group, deadline)  # type: ignore[return-value]
 
     async def decide_many(self, groups: Sequence[Group], deadline: float | None = None) -> list[Decision]:
-        return cast("list[Decision]", await asyncio.gather(*[self._submit(group, deadline) for group in groups]))
+        batcher = self._batcher_on(asyncio.get_running_loop())
+        deadline_at = self.settings.deadline_at(deadline)
+        decisions: list[Verdict] = []
+        for start in range(0, len(groups), MOST_GROUPS):
+            # One after the other: Redis may carry out two calls on two connections in either order.
+            decisions += await batcher.submit_many(groups[start : start + MOST_GROUPS], deadline_at)
+        return cast("list[Decision]", decisions)
 
     async def verdict(self, group: Group, deadline: float | None = None) -> Verdict:
         """Like `decide`, but for a group with a guard, the verdict may be that its generation is stale."""

@@ -1,7 +1,5 @@
 """A charge: units to take from the limits of a policy, for a subject."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 

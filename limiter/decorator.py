@@ -4,8 +4,6 @@ Whether the function is plain or async, a wrapper does the same: it charges, mak
 is charged when its first item is asked for, because its body starts there.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
@@ -83,19 +81,15 @@ def _deciding(decision: Decision) -> Iterator[None]:
 
 
 def limit(function: F, enforce: Callable[[Charge], Decision], price: Price) -> F:
-    """Wrap a function or a generator function."""
     if not _is_routine(function) or _is_async(function):
-        accepted = "a function or a generator function"
-        raise InvalidPolicy(f"limited must decorate {accepted}, not {_described(function)}; an AsyncLimiter decorates async functions")
+        raise _misplaced(function, "a function or a generator function", "an AsyncLimiter decorates async functions")
     wrap = _generator if inspect.isgeneratorfunction(function) else _function
     return cast("F", wraps(function)(wrap(function, lambda args, kwargs: enforce(price.charge(*args, **kwargs)))))
 
 
 def limit_async(function: A, enforce: Callable[[Charge], Awaitable[Decision]], price: Price) -> A:
-    """Wrap an async function or an async generator function."""
     if not _is_routine(function) or not _is_async(function):
-        accepted = "an async function or an async generator function"
-        raise InvalidPolicy(f"limited must decorate {accepted}, not {_described(function)}; a Limiter decorates other functions")
+        raise _misplaced(function, "an async function or an async generator function", "a Limiter decorates other functions")
     wrap = _async_generator if inspect.isasyncgenfunction(function) else _coroutine_function
     return cast("A", wraps(function)(wrap(function, lambda args, kwargs: enforce(price.charge(*args, **kwargs)))))
 
@@ -109,9 +103,9 @@ def _is_async(function: object) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
 
 
-def _described(function: object) -> str:
+def _misplaced(function: object, accepted: str, remedy: str) -> InvalidPolicy:
     kind = "async function" if _is_async(function) else "class" if isinstance(function, type) else type(function).__name__
-    return f"{kind} {getattr(function, '__name__', shown(function))}"
+    return InvalidPolicy(f"limited must decorate {accepted}, not {kind} {getattr(function, '__name__', shown(function))}; {remedy}")
 
 
 def _function(function: Callable[..., Any], admit: Admit[Decision]) -> Callable[..., Any]:

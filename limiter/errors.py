@@ -7,8 +7,6 @@ LimiterError
     └── BackendTimeout                no answer within the deadline; the charge was made once or not at all
 """
 
-from __future__ import annotations
-
 _MOST_SHOWN = 60
 
 

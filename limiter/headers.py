@@ -1,7 +1,5 @@
 """A decision as response headers (draft-ietf-httpapi-ratelimit-headers, and the older X-RateLimit-*)."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """RFC 9457 problem details, the body of every refusal. The types come from draft-ietf-httpapi-ratelimit-headers."""
 
-from __future__ import annotations
-
 import json
 from http import HTTPStatus
 

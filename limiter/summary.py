@@ -4,8 +4,6 @@ Redis answers three numbers for each limit: units used, microseconds to wait, an
 renders a decision (`Decision`, the headers, the sidecar, the CLI) gets its figures from `summarize`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """`Limiter`: the library for threads. Its verbs are in `verbs.py`, its conversations with Redis in `protocol/conversation.py`."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections import deque
@@ -12,18 +10,17 @@ import redis
 
 from limiter.decision import Decision, LimitState
 from limiter.decorator import AccountOf, CostOf, Decorator, Price, SubjectOf, limit
-from limiter.driver import drive
 from limiter.errors import BackendError
 from limiter.policy import Policy
 from limiter.protocol.call import MOST_GROUPS, Clock
 from limiter.protocol.conversation import Conversation, converse, erase
+from limiter.protocol.driver import drive
 from limiter.protocol.group import Group
 from limiter.protocol.server_clock import ServerClock
-from limiter.settings import Settings
 from limiter.transport.connections import sync_factory
 from limiter.transport.failure import undecided
 from limiter.transport.link import Link
-from limiter.verbs import Step, Steps, Verbs
+from limiter.verbs import Settings, Step, Steps, Verbs
 
 T = TypeVar("T")
 
@@ -107,7 +104,6 @@ class Limiter(Verbs[Decision, list[Decision], tuple[LimitState, ...], None]):
         return result
 
     def _link(self, deadline_at: float) -> Link:
-        """Return an idle connection, or a new one."""
         if self._pid != os.getpid():
             # After a fork, the idle connections belong to the parent.
             self._idle, self._pid = deque(), os.getpid()

@@ -1,20 +1,22 @@
 """The verbs of a limiter, each once for both clients: `Limiter` returns their results, `AsyncLimiter` coroutines.
 
-A verb is one group to decide, or a generator of steps that a driver carries out: see `driver.py`.
+A verb is one group to decide, or a generator of steps that a driver carries out: see `protocol/driver.py`.
+`decide` of a client (`sync.py`, `aio.py`) opens a connection for the group, or shares one, and sends the call of `protocol/call.py`.
 """
-
-from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from limiter.charge import Charge, Subject
-from limiter.decision import Decision, LimitState
+from limiter.decision import Decision, LimitExceeded, LimitState
+from limiter.errors import InvalidPolicy, shown
+from limiter.limits.checks import checked_name
 from limiter.policy import Policy
+from limiter.protocol.call import Clock
 from limiter.protocol.group import Group, Operation, grouped
-from limiter.settings import Settings, checked_seconds, pause, raised
 
 # A Decision, a list of them, the states of limits, and None; or a coroutine of each.
 One = TypeVar("One")
@@ -29,6 +31,32 @@ Whom = str | Subject | None
 # A group is decided, and its decision is sent back; a number is seconds to sleep.
 Step = Group | float
 Steps = Generator[Step, Any, T]
+
+# As long as poll(2) can wait.
+_MOST_SECONDS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`deadline` is in seconds. `clock`, for tests, returns microseconds that replace Redis's time."""
+
+    prefix: str
+    deadline: float
+    clock: Clock | None
+
+    def __post_init__(self) -> None:
+        checked_name(self.prefix, "prefix")
+        _checked_seconds(self.deadline, "deadline")
+
+    def deadline_at(self, deadline: float | None) -> float:
+        """The end of a deadline on the monotonic clock."""
+        return time.monotonic() + (self.deadline if deadline is None else _checked_seconds(deadline, "deadline"))
+
+
+def _checked_seconds(value: object, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST_SECONDS:
+        raise InvalidPolicy(f"{what} must be seconds above 0 and up to {_MOST_SECONDS:,}, not {shown(value)}")
+    return value
 
 
 class Verbs(ABC, Generic[One, Many, States, Done]):
@@ -93,7 +121,7 @@ class Verbs(ABC, Generic[One, Many, States, Done]):
 
     def wait(self, what: What, subject: Whom = None, cost: int = 1, *, timeout: float, account: str | None = None) -> One:
         """Like `take`, but sleep until admitted. Return the denial at once if that would take more than `timeout` seconds."""
-        seconds = checked_seconds(timeout, "timeout")
+        seconds = _checked_seconds(timeout, "timeout")
         decision: One = self._follow(_retried(self._group(what, subject, cost, account), seconds))
         return decision
 
@@ -108,14 +136,16 @@ def _inspected(group: Group) -> Steps[tuple[LimitState, ...]]:
 
 def _enforced(group: Group) -> Steps[Decision]:
     decision: Decision = yield group
-    return raised(decision)
+    if not decision.allowed:
+        raise LimitExceeded(decision)
+    return decision
 
 
 def _retried(group: Group, timeout: float) -> Steps[Decision]:
     until = time.monotonic() + timeout
     while True:
         decision: Decision = yield group
-        seconds = pause(decision, until)
-        if seconds is None:
+        seconds = decision.retry_after
+        if decision.allowed or seconds is None or time.monotonic() + seconds > until:
             return decision
         yield seconds

@@ -23,7 +23,7 @@ _NAME = re.compile(r'"[^"]*"|--.*|\b[A-Z][A-Z_]*\b')
 
 
 def read(name: str) -> str:
-    return files(__package__).joinpath(f"{name}.lua").read_text("utf-8")
+    return files("limiter.lua").joinpath(f"{name}.lua").read_text("utf-8")
 
 
 def constants(text: str) -> dict[str, str]:

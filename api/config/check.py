@@ -1,16 +1,13 @@
 """Checks a tree against the forms: the result is a FileForm, or every mistake with its line."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pydantic import ValidationError
 
-from limiter.api.config.context import CheckContext
-from limiter.api.config.fields import REQUIRED
+from limiter.api.config.fields import REQUIRED, CheckContext, must_be
 from limiter.api.config.forms import FileForm
 from limiter.api.config.mistakes import ConfigError, Mistake, shortened, suggestion
-from limiter.api.config.tree import Node, Parse, Step, dotted
+from limiter.api.config.tree import Node, Parse, dotted
 
 _MAX_MISTAKES = 1000
 _NOT_FIELDS = {
@@ -35,7 +32,6 @@ def checked(parse: Parse, tree: Node) -> FileForm:
 
 
 def _fields(data: Any, loc: tuple[Any, ...], context: CheckContext) -> tuple[str, ...]:
-    """The known fields of the mapping that holds the mistake."""
     for step in loc[:-1]:
         if isinstance(data, dict | list) and (step in data if isinstance(data, dict) else isinstance(step, int)):
             data = data[step]
@@ -53,10 +49,10 @@ def _names(node: Node | None) -> frozenset[str]:
 
 
 def _mistake(file: str, tree: Node, error: Any, fields: tuple[str, ...]) -> Mistake:
-    steps, node = _place(tree, error["loc"])
+    steps, node = tree.nearest(error["loc"])
     if error["type"] == "extra_forbidden":
         return Mistake(file, node.line, dotted(steps), _unknown(str(steps[-1]), fields))
-    message = _message(error)
+    message = _message(error, node)
     if message.startswith(REQUIRED):
         return Mistake(file, node.line, dotted((*steps, error["loc"][-1])), message)
     # The library's messages begin with the name of the field.
@@ -66,21 +62,13 @@ def _mistake(file: str, tree: Node, error: Any, fields: tuple[str, ...]) -> Mist
     return Mistake(file, node.line, dotted(steps), shortened(message))
 
 
-def _message(error: Any) -> str:
+def _message(error: Any, node: Node) -> str:
     if error["type"] == "missing":
         return REQUIRED
+    if error["type"] == "literal_error":
+        return str(must_be(error["ctx"]["expected"].replace("'", ""), node.value))
     return str(error["ctx"]["error"]) if error["type"] == "value_error" else str(error["msg"])
 
 
 def _unknown(name: str, fields: tuple[str, ...]) -> str:
     return _NOT_FIELDS.get(name) or f"unknown field: {suggestion(name, fields)}"
-
-
-def _place(tree: Node, loc: tuple[Any, ...]) -> tuple[tuple[Step, ...], Node]:
-    """The steps of a location that exist in the tree. A location also has steps that only the checker knows."""
-    steps: tuple[Step, ...] = ()
-    node = tree
-    for step in loc:
-        if inner := node.child(step):
-            steps, node = (*steps, step), inner
-    return steps, node

@@ -1,10 +1,8 @@
 """Compiles a checked form to rules: names of policies and tiers become the objects themselves."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeVar
 
 from limiter.addresses import Networks
 from limiter.api.config.forms import AccountForm, FileForm, KeyForm, RouteForm, TierForm
@@ -12,29 +10,23 @@ from limiter.api.routes.matching import Route, Routes
 from limiter.api.rules import FileAccount, FileKey, Rules, Tier
 from limiter.policy import Policy
 
-
-@dataclass(frozen=True, slots=True)
-class _Names:
-    policies: Mapping[str, Policy]
-    tiers: Mapping[str, Tier]
-    accounts: Mapping[str, FileAccount]
-
-    def policy(self, name: str | None) -> Policy | None:
-        return None if name is None else self.policies[name]
+T = TypeVar("T")
 
 
 def compiled(form: FileForm, digest: str, warnings: tuple[str, ...]) -> Rules:
-    names = _names(form)
+    policies = {name: each.built(name, form.failure) for name, each in form.policies.items()}
+    tiers = {name: _tier(name, each, policies) for name, each in form.tiers.items()}
+    accounts = {name: _account(name, each, policies, tiers) for name, each in form.accounts.items()}
     return Rules(
-        policies=names.policies,
-        tiers=names.tiers,
-        accounts=names.accounts,
+        policies=MappingProxyType(policies),
+        tiers=MappingProxyType(tiers),
+        accounts=MappingProxyType(accounts),
         order=form.identify.order,
-        anonymous=names.policy(form.identify.anonymous),
-        guard=names.policy(form.identify.guard),
+        anonymous=_named(form.identify.anonymous, policies),
+        guard=_named(form.identify.guard, policies),
         trusted_proxies=Networks(form.identify.trusted_proxies),
-        routes=_routes(form.routes, names),
-        keys=MappingProxyType({key.digest: key for key in (_key(each, names) for each in form.keys)}),
+        routes=_routes(form.routes, policies),
+        keys=MappingProxyType({key.digest: key for key in (_key(each, policies, tiers, accounts) for each in form.keys)}),
         reset=form.headers.reset,
         retry_after_ms=form.headers.retry_after_ms,
         should_retry=form.headers.should_retry,
@@ -51,21 +43,17 @@ def compiled(form: FileForm, digest: str, warnings: tuple[str, ...]) -> Rules:
     )
 
 
-def _names(form: FileForm) -> _Names:
-    policies = {name: each.built(name, form.failure) for name, each in form.policies.items()}
-    tiers = {name: _tier(name, each, policies) for name, each in form.tiers.items()}
-    accounts = {name: _account(name, each, policies, tiers) for name, each in form.accounts.items()}
-    return _Names(MappingProxyType(policies), MappingProxyType(tiers), MappingProxyType(accounts))
+def _named(name: str | None, definitions: Mapping[str, T]) -> T | None:
+    return None if name is None else definitions[name]
 
 
 def _tier(name: str, form: TierForm, policies: Mapping[str, Policy]) -> Tier:
-    account = policies[form.account] if form.account is not None else None
-    return Tier(name, policies[form.key], account, None if form.scopes is None else frozenset(form.scopes))
+    scopes = None if form.scopes is None else frozenset(form.scopes)
+    return Tier(name, policies[form.key], _named(form.account, policies), scopes)
 
 
 def _account(name: str, form: AccountForm, policies: Mapping[str, Policy], tiers: Mapping[str, Tier]) -> FileAccount:
-    tier = tiers[form.tier] if form.tier is not None else None
-    return FileAccount(name, tier, form.state, policies[form.policy] if form.policy is not None else None)
+    return FileAccount(name, _named(form.tier, tiers), form.state, _named(form.policy, policies))
 
 
 def _scopes(form: FileForm) -> frozenset[str]:
@@ -73,9 +61,9 @@ def _scopes(form: FileForm) -> frozenset[str]:
     return frozenset(of_routes.union(*(each.scopes or () for each in form.tiers.values()), *(each.scopes for each in form.keys)))
 
 
-def _key(form: KeyForm, names: _Names) -> FileKey:
+def _key(form: KeyForm, policies: Mapping[str, Policy], tiers: Mapping[str, Tier], accounts: Mapping[str, FileAccount]) -> FileKey:
     account = form.account or form.name
-    tier = names.tiers[form.tier] if form.tier is not None else names.accounts[account].tier
+    tier = _named(form.tier, tiers) or accounts[account].tier
     assert tier is not None  # noqa: S101 - its form refuses a key without a tier
     digest, peppered = form.digest
     return FileKey(
@@ -86,15 +74,15 @@ def _key(form: KeyForm, names: _Names) -> FileKey:
         scopes=frozenset(form.scopes),
         addresses=form.addresses,
         expires=form.expires,
-        policy=names.policy(form.policy),
+        policy=_named(form.policy, policies),
         state=form.state,
         peppered=peppered,
     )
 
 
-def _routes(forms: tuple[RouteForm, ...], names: _Names) -> Routes:
+def _routes(forms: tuple[RouteForm, ...], policies: Mapping[str, Policy]) -> Routes:
     routes = Routes()
     for form in forms:
-        route = Route(form.cost, names.policy(form.policy), form.exempt, form.scope, form.path.written)
+        route = Route(form.cost, _named(form.policy, policies), form.exempt, form.scope, form.path.written)
         routes.add(form.path.segments, form.methods, route)
     return routes

@@ -3,18 +3,16 @@
 Scalars arrive as the text in the file, so text becomes a number, a truth value or a date only in a field of that type.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainValidator, ValidationInfo, model_validator
 from redis.connection import parse_url
 
 from limiter.addresses import Network, parse_network
-from limiter.api.config.context import context_of
 from limiter.api.config.mistakes import shown
 from limiter.api.config.tree import Plain
 from limiter.api.registry import KeyFormat, validation
@@ -23,7 +21,6 @@ from limiter.limits import Limit
 from limiter.limits.checks import MOST_UNITS, checked_name
 from limiter.limits.durations import microseconds
 from limiter.limits.text import parse_limit
-from limiter.policy import Failure
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -75,16 +72,6 @@ def mapped(value: object) -> object:
     return value
 
 
-def choice(*options: str) -> BeforeValidator:
-    def chosen(value: object) -> str:
-        written = text(value)
-        if written not in options:
-            raise must_be(" or ".join(options), written)
-        return written
-
-    return BeforeValidator(chosen)
-
-
 def url_alone(value: object) -> object:
     """`redis: redis://localhost` is short for a mapping with only a URL."""
     return {"url": value} if isinstance(value, str) else value
@@ -127,8 +114,7 @@ def _deadline(value: object) -> float:
     return us / 1_000_000
 
 
-def _moment(value: object) -> float:
-    written = text(value)
+def _moment(written: str) -> float:
     try:
         moment = datetime.fromisoformat(written if len(written) > len("2026-12-31") else f"{written}T00:00:00Z")
     except ValueError:
@@ -141,20 +127,12 @@ def _moment(value: object) -> float:
         raise must_be("a time from year 1 to 9999 in UTC", written) from None
 
 
-def _digest(value: object) -> tuple[str, bool]:
+def _digest(written: str) -> tuple[str, bool]:
     """The digest in hexadecimal, and whether it is an HMAC. Errors do not show the value: it may be a key, put here by mistake."""
-    match = _DIGEST.fullmatch(text(value))
+    match = _DIGEST.fullmatch(written)
     if not match:
         raise InvalidValue("must be 'sha256:' and the 64 hexadecimal digits of the key's SHA-256, never the key itself")
     return match[2].lower(), match[1] == "hmac-sha256"
-
-
-def _network(value: object) -> Network:
-    return parse_network(validation.addresses([text(value)])[0])
-
-
-def _limit_text(value: object) -> Limit:
-    return possible(lambda: parse_limit(text(value)))
 
 
 def possible(build: Callable[[], T]) -> T:
@@ -165,32 +143,21 @@ def possible(build: Callable[[], T]) -> T:
         raise InvalidValue("must not contain a number that large: use a smaller one") from None
 
 
-def _scope(value: object) -> str:
-    return validation.scopes([text(value)])[0]
-
-
-def _key_prefix(value: object) -> str:
-    return KeyFormat(text(value)).prefix
-
-
-def _method(value: object) -> str:
-    method = text(value)
+def _method(method: str) -> str:
     if not _METHOD.fullmatch(method):
         raise must_be("a method in capitals such as POST", method)
     return method
 
 
-def _pattern(value: object) -> Pattern:
-    written = text(value)
+def _pattern(written: str) -> Pattern:
     try:
         return parse_pattern(written)
     except ValueError as error:
         raise InvalidValue(f"must be a path pattern, not {shown(written)}: {error}") from None
 
 
-def _redis_url(value: object) -> str:
+def _redis_url(url: str) -> str:
     """Errors do not show the value: it may contain a password."""
-    url = text(value)
     try:
         parse_url(url)  # type: ignore[no-untyped-call]
     except (ValueError, TypeError, AttributeError):
@@ -198,12 +165,30 @@ def _redis_url(value: object) -> str:
     return url
 
 
-def _named(what: str) -> Callable[[object], str]:
-    return lambda value: checked_name(text(value), what)
+@dataclass(slots=True)
+class CheckContext:
+    """The first three fields are read from the file before it is checked.
+
+    `fields` maps the id of a checked mapping to the names of its known fields; `met` holds the values that must be unique.
+    """
+
+    policies: frozenset[str] = frozenset()
+    tiers: frozenset[str] = frozenset()
+    tiered_accounts: frozenset[str] = frozenset()
+    fields: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    met: set[tuple[str, str]] = field(default_factory=set)
+
+    def is_new(self, what: str, value: str) -> bool:
+        """Whether the value has not been met before; it has been from now on."""
+        new = (what, value) not in self.met
+        self.met.add((what, value))
+        return new
 
 
-def _account(value: object) -> str:
-    return validation.account_id(text(value))
+def context_of(info: ValidationInfo) -> CheckContext:
+    context = info.context
+    assert isinstance(context, CheckContext)  # noqa: S101 - `checked` is the only caller, and passes one
+    return context
 
 
 class Form(BaseModel):
@@ -221,27 +206,34 @@ class Form(BaseModel):
         return {name: inner for name, inner in value.items() if inner is not None or name not in cls.model_fields}
 
 
+def _from_text(convert: Callable[[str], object]) -> PlainValidator:
+    return PlainValidator(lambda value: convert(text(value)))
+
+
+def _name(what: str) -> PlainValidator:
+    return _from_text(lambda name: checked_name(name, what))
+
+
 Text = Annotated[str, BeforeValidator(text)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Length = Annotated[float | str, BeforeValidator(_length)]
 Deadline = Annotated[float, BeforeValidator(_deadline)]
-Moment = Annotated[float, BeforeValidator(_moment)]
-Digest = Annotated[tuple[str, bool], BeforeValidator(_digest)]
-NetworkField = Annotated[Network, PlainValidator(_network)]
-LimitText = Annotated[Limit, PlainValidator(_limit_text)]
-Scope = Annotated[str, BeforeValidator(_scope)]
-PathPattern = Annotated[Pattern, PlainValidator(_pattern)]
+Moment = Annotated[float, _from_text(_moment)]
+Digest = Annotated[tuple[str, bool], _from_text(_digest)]
+NetworkField = Annotated[Network, _from_text(lambda network: parse_network(validation.addresses([network])[0]))]
+LimitText = Annotated[Limit, _from_text(lambda limit: possible(lambda: parse_limit(limit)))]
+Scope = Annotated[str, _from_text(lambda scope: validation.scopes([scope])[0])]
+PathPattern = Annotated[Pattern, _from_text(_pattern)]
 Units = Annotated[int, BeforeValidator(_units)]
 DenyStatus = Annotated[Literal[429, 403], BeforeValidator(_status)]
 ListOf = Annotated[tuple[T, ...], BeforeValidator(listed)]
 MapOf = Annotated[dict[K, T], BeforeValidator(mapped)]
-KeyPrefix = Annotated[str, BeforeValidator(_key_prefix)]
-Method = Annotated[str, BeforeValidator(_method)]
-RedisUrl = Annotated[str, BeforeValidator(_redis_url)]
-Prefix = Annotated[str, BeforeValidator(_named("prefix"))]
-PolicyKey = Annotated[str, BeforeValidator(_named("policy"))]
-TierKey = Annotated[str, BeforeValidator(_named("tier"))]
-KeyName = Annotated[str, BeforeValidator(_named("name"))]
-AccountName = Annotated[str, BeforeValidator(_account)]
-FailureMode = Annotated[Failure, choice(*get_args(Failure))]
+KeyPrefix = Annotated[str, _from_text(lambda prefix: KeyFormat(prefix).prefix)]
+Method = Annotated[str, _from_text(_method)]
+RedisUrl = Annotated[str, _from_text(_redis_url)]
+Prefix = Annotated[str, _name("prefix")]
+PolicyKey = Annotated[str, _name("policy")]
+TierKey = Annotated[str, _name("tier")]
+KeyName = Annotated[str, _name("name")]
+AccountName = Annotated[str, _from_text(validation.account_id)]

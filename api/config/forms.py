@@ -1,19 +1,15 @@
 """The fields of the file, with their types and defaults. Names of policies and tiers are checked against the `CheckContext`."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from limiter.api.config.context import context_of
 from limiter.api.config.fields import (
     REQUIRED,
     AccountName,
     Deadline,
     DenyStatus,
     Digest,
-    FailureMode,
     Flag,
     Form,
     InvalidValue,
@@ -32,12 +28,14 @@ from limiter.api.config.fields import (
     Text,
     TierKey,
     Units,
-    choice,
+    context_of,
     one_or_many,
     url_alone,
 )
 from limiter.api.config.limit_forms import PolicyForm
 from limiter.api.config.mistakes import shown, suggestion
+from limiter.api.registry.key_format import Environment
+from limiter.policy import Failure
 
 
 def _defined(name: str, names: frozenset[str], what: str) -> str:
@@ -70,10 +68,6 @@ def _not_empty(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-Credential = Annotated[Literal["bearer", "x-api-key"], choice("bearer", "x-api-key")]
-Environment = Annotated[Literal["live", "test"], choice("live", "test")]
-
-
 class TierForm(Form):
     key: PolicyName
     account: PolicyName | None = None
@@ -81,7 +75,7 @@ class TierForm(Form):
 
 
 class IdentifyForm(Form):
-    order: Annotated[ListOf[Credential], AfterValidator(_distinct)] = ("bearer", "x-api-key")
+    order: Annotated[ListOf[Literal["bearer", "x-api-key"]], AfterValidator(_distinct)] = ("bearer", "x-api-key")
     anonymous: PolicyName | None = None
     guard: PolicyName | None = None
     trusted_proxies: ListOf[NetworkField] = ()
@@ -89,7 +83,7 @@ class IdentifyForm(Form):
 
 class AccountForm(Form):
     tier: TierName | None = None
-    state: Annotated[Literal["active", "suspended"], choice("active", "suspended")] = "active"
+    state: Literal["active", "suspended"] = "active"
     policy: PolicyName | None = None
 
 
@@ -101,7 +95,7 @@ class KeyForm(Form):
     scopes: ListOf[Scope] = ()
     addresses: ListOf[NetworkField] = ()
     expires: Moment | None = None
-    state: Annotated[Literal["active", "revoked"], choice("active", "revoked")] = "active"
+    state: Literal["active", "revoked"] = "active"
     policy: PolicyName | None = None
 
     @field_validator("name")
@@ -159,7 +153,7 @@ class RedisForm(Form):
 
 
 class HeadersForm(Form):
-    reset: Annotated[Literal["delta", "epoch"], choice("delta", "epoch")] = "delta"
+    reset: Literal["delta", "epoch"] = "delta"
     retry_after_ms: Flag = False
     should_retry: Flag = False
 
@@ -179,7 +173,7 @@ class FileForm(Form):
     identify: IdentifyForm = IdentifyForm.model_construct()
     routes: ListOf[RouteForm] = ()
     redis: Annotated[RedisForm, BeforeValidator(url_alone)] = RedisForm.model_construct()
-    failure: FailureMode = "open"
+    failure: Failure = "open"
     keys: ListOf[KeyForm] = ()
     accounts: MapOf[AccountName, AccountForm] = Field(default_factory=dict)
     headers: HeadersForm = HeadersForm.model_construct()

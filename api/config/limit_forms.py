@@ -1,12 +1,11 @@
 """A limit in the file: text such as `100/minute`, or a mapping with the fields of its kind."""
 
-from __future__ import annotations
-
-from typing import Annotated, Self
+from collections.abc import Callable
+from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, Discriminator, Tag, model_validator
 
-from limiter.api.config.fields import FailureMode, Flag, Form, InvalidValue, Length, LimitText, ListOf, Text, Whole, possible
+from limiter.api.config.fields import Flag, Form, InvalidValue, Length, LimitText, ListOf, Text, Whole, possible
 from limiter.limits import Limit, Quota, SlidingWindow, TokenBucket
 from limiter.policy import Failure, Policy
 
@@ -14,8 +13,10 @@ from limiter.policy import Failure, Policy
 class LimitForm(Form):
     """A limit as a mapping. Building the limit checks the values."""
 
+    kind: ClassVar[Callable[..., Limit]]
+
     def built(self) -> Limit:
-        raise NotImplementedError
+        return self.kind(**dict(self))
 
     @model_validator(mode="after")
     def _builds(self) -> Self:
@@ -24,36 +25,33 @@ class LimitForm(Form):
 
 
 class SlidingWindowForm(LimitForm):
+    kind = SlidingWindow
+
     capacity: Whole
     window: Length
     name: Text = ""
     shadow: Flag = False
 
-    def built(self) -> Limit:
-        return SlidingWindow(self.capacity, self.window, self.name, shadow=self.shadow)
-
 
 class TokenBucketForm(LimitForm):
+    kind = TokenBucket
+
     capacity: Whole
     refill: Whole
     per: Length = "second"
     name: Text = "burst"
     shadow: Flag = False
 
-    def built(self) -> Limit:
-        return TokenBucket(self.capacity, self.refill, self.per, self.name, shadow=self.shadow)
-
 
 class QuotaForm(LimitForm):
+    kind = Quota
+
     capacity: Whole
     period: Text
     timezone: Text = "UTC"
     anchor: Whole = 1
     name: Text = ""
     shadow: Flag = False
-
-    def built(self) -> Limit:
-        return Quota(self.capacity, self.period, self.timezone, self.anchor, self.name, shadow=self.shadow)
 
 
 class KindForm(Form):
@@ -94,7 +92,7 @@ def _together(limits: tuple[Limit | KindForm, ...]) -> tuple[Limit | KindForm, .
 
 class PolicyForm(Form):
     limits: Annotated[ListOf[OneLimit], AfterValidator(_together)]
-    failure: FailureMode | None = None
+    failure: Failure | None = None
 
     def built(self, name: str, failure: Failure) -> Policy:
         return Policy(name, _built(self.limits), failure=self.failure or failure)

@@ -1,7 +1,5 @@
 """Warnings about a valid file: what it says is allowed, but probably not what its author means."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from limiter.api.config.forms import FileForm
@@ -14,13 +12,7 @@ Warnings = Iterator[tuple[tuple[Step, ...], str]]
 
 def warnings_about(form: FileForm, file: str, tree: Node) -> tuple[str, ...]:
     found = (*_unreachable_routes(form), *_impossible_costs(form), *_unused_policies(form), *_no_callers(form), *_trust(form))
-    return tuple(str(mistake) for mistake in sorted(Mistake(file, _line(tree, path), dotted(path), text) for path, text in found))
-
-
-def _line(tree: Node, path: tuple[Step, ...]) -> int:
-    for step in path:
-        tree = tree.child(step) or tree
-    return tree.line
+    return tuple(str(mistake) for mistake in sorted(Mistake(file, tree.nearest(path)[1].line, dotted(path), text) for path, text in found))
 
 
 def _unreachable_routes(form: FileForm) -> Warnings:

@@ -3,8 +3,6 @@
 text -> tree of nodes with their lines -> FileForm, or every mistake at once -> Rules, with warnings
 """
 
-from __future__ import annotations
-
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
@@ -67,7 +65,6 @@ def digest_of(content: bytes) -> str:
 
 
 def starting_file() -> str:
-    """The file that `limiter init` writes."""
     return files("limiter.api.config").joinpath("starting.yaml").read_text("utf-8")
 
 

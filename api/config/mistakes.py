@@ -1,7 +1,5 @@
 """Mistakes in a configuration file, one per line: `limiter.yaml:7: policies.free.limits: is required`."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches

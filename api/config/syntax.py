@@ -1,7 +1,5 @@
 """YAML syntax errors, explained to the person who wrote the file."""
 
-from __future__ import annotations
-
 import re
 
 import yaml

@@ -6,6 +6,7 @@ merge keys are refused, so a tree is never larger than its file. The tree is bui
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -52,6 +53,15 @@ class Node:
         if isinstance(self.value, list) and isinstance(step, int) and step < len(self.value):
             return self.value[step]
         return None
+
+    def nearest(self, path: Iterable[object]) -> tuple[tuple[Step, ...], Node]:
+        """The steps of the path that exist, and the node where they lead. A mistake's path also has steps that only its checker knows."""
+        steps: tuple[Step, ...] = ()
+        node = self
+        for step in path:
+            if isinstance(step, Step) and (inner := node.child(step)):
+                steps, node = (*steps, step), inner
+        return steps, node
 
 
 def dotted(path: tuple[Step, ...]) -> str:

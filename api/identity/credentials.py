@@ -1,7 +1,5 @@
 """The credential of a request, from its headers."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

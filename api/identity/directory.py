@@ -1,7 +1,5 @@
 """Finds the identity behind a credential, on every request."""
 
-from __future__ import annotations
-
 import hmac
 import os
 import time

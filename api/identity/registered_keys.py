@@ -5,8 +5,6 @@ looked up again. A refusal never rests on memory: the key is looked up first, so
 its next request. Keys that do not exist are not remembered.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import OrderedDict
 from contextlib import suppress
@@ -36,7 +34,6 @@ class RegisteredKeys:
         return self._remembered.get(sha256)
 
     def use(self, identity: Identity) -> None:
-        """Notes that a remembered key is used now."""
         self._remembered.move_to_end(identity.sha256)
         if identity.source is not None:
             self.activity.used(identity.source.key)
@@ -68,7 +65,6 @@ class RegisteredKeys:
         return found
 
     async def flush(self) -> None:
-        """Writes the last uses and the refusals to the registry."""
         asked_at = self._clock.ticks_us()
         server_us = await self.activity.write_uses()
         if server_us is not None:

@@ -1,7 +1,5 @@
 """Translates keys, of the configuration file and of the registry, into identities under the rules of one file."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import TypeVar
 

@@ -4,17 +4,15 @@ Read in this order: `records` (what is stored), `key_format` (what a key looks l
 with `lua/registry_change.lua` at its heart), and `registry` (what can be done). `limiter.api.identity` asks it for the key of a request.
 """
 
-from limiter.api.registry.activity import Activity
 from limiter.api.registry.audit import Audit, AuditEntry
 from limiter.api.registry.key_format import KeyFormat
-from limiter.api.registry.records import Account, Issued, Key, Page
+from limiter.api.registry.records import Account, Issued, Key
 from limiter.api.registry.registry import Lookup, Registry, connected
-from limiter.api.registry.registry_errors import Conflict, InvalidRecord, RegistryError, UnknownAccount, UnknownKey
+from limiter.api.registry.registry_errors import Conflict, InvalidRecord, UnknownAccount, UnknownKey
 from limiter.api.registry.validation import Catalog
 
 __all__ = [
     "Account",
-    "Activity",
     "Audit",
     "AuditEntry",
     "Catalog",
@@ -24,9 +22,7 @@ __all__ = [
     "Key",
     "KeyFormat",
     "Lookup",
-    "Page",
     "Registry",
-    "RegistryError",
     "UnknownAccount",
     "UnknownKey",
     "connected",

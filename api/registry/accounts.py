@@ -1,7 +1,5 @@
 """Changes to accounts. Each is one script call, which raises the account's generation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Unpack
@@ -9,7 +7,7 @@ from typing import Unpack
 from limiter.api.registry import changes, validation
 from limiter.api.registry.audit import difference
 from limiter.api.registry.changes import AccountChange
-from limiter.api.registry.records import Account, Key, Page, State, decode_account, encode
+from limiter.api.registry.records import Account, Key, Page, decode_account, encode
 from limiter.api.registry.registry_errors import Conflict
 from limiter.api.registry.store import ACCOUNT, Store, Write, backend, text
 from limiter.api.registry.validation import Catalog
@@ -25,7 +23,6 @@ class Accounts:
         self._store, self._catalog, self._actor = store, catalog, actor
 
     async def create(self, account: str, **change: Unpack[AccountChange]) -> Account:
-        """`create("acme", tier="pro")`."""
         reading = await self._store.read(validation.account_id(account))
         blank = Account(account, created_us=reading.now_us)
         new = changes.changed_account(blank, change, self._catalog())
@@ -57,10 +54,10 @@ class Accounts:
         return await self._alter(account, "set", lambda old: changes.changed_account(old, change, self._catalog()))
 
     async def suspend(self, account: str) -> Account:
-        return await self._set_state(account, "suspend", "suspended")
+        return await self._alter(account, "suspend", lambda old: replace(old, state="suspended"))
 
     async def activate(self, account: str) -> Account:
-        return await self._set_state(account, "activate", "active")
+        return await self._alter(account, "activate", lambda old: replace(old, state="active"))
 
     async def delete(self, account: str, *, with_keys: bool = False) -> None:
         """Raises Conflict if the account has keys, even revoked ones, unless `with_keys`: then the keys are deleted too."""
@@ -78,14 +75,9 @@ class Accounts:
 
         await self._clean_up(account, await self._store.retry(account, attempt))
 
-    async def _set_state(self, account: str, action: str, state: State) -> Account:
-        return await self._alter(account, action, lambda old: replace(old, state=state))
-
     async def _alter(self, account: str, action: str, alter: Callable[[Account], Account]) -> Account:
-        validation.account_id(account)
-
         async def attempt() -> Account | None:
-            reading = await self._store.read(account)
+            reading = await self._store.read(validation.account_id(account))
             old = reading.account
             new = alter(old)
             write = Write(ACCOUNT, reading.records[ACCOUNT], encode(new))
@@ -107,7 +99,6 @@ class Accounts:
             await self._store.client.zadd(self._store.names.accounts, {account: 0})
 
     async def _clean_up(self, account: str, keys: tuple[Key, ...]) -> None:
-        """Deletes what led to a deleted account and its keys."""
         for key in keys:
             await self._store.release(key)
         client, names = self._store.client, self._store.names

@@ -4,8 +4,6 @@ Both are gathered in memory and written every few seconds. Refusals are counted 
 or an address for each attempt fills the lines, and the rest is counted on one more.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 

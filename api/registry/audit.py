@@ -1,7 +1,5 @@
 """The audit: two bounded streams, of changes and of refused requests, so that a flood of refusals does not displace changes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any

@@ -1,12 +1,11 @@
 """What each change makes of a record: pure functions of the record and of Redis's time."""
 
-from __future__ import annotations
-
 import math
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TypedDict
+from functools import partial
+from typing import Any, TypedDict
 
 from limiter.api.registry import validation
 from limiter.api.registry.records import Account, Key
@@ -46,10 +45,7 @@ def created_at_us(key_id: str) -> int:
 
 
 def changed_account(account: Account, change: AccountChange, catalog: Catalog) -> Account:
-    tier = validation.plain_name(change["tier"], "tier") if "tier" in change else account.tier
-    policy, limits = _limited(account, change)
-    catalog.check(tier if "tier" in change else None, policy if "policy" in change else None)
-    return replace(account, tier=tier, policy=policy, limits=limits)
+    return replace(account, **_validated(account, change, catalog))
 
 
 def new_key(account: str, environment: str, change: KeyChange, catalog: Catalog, now_us: int) -> Key:
@@ -62,18 +58,10 @@ def new_key(account: str, environment: str, change: KeyChange, catalog: Catalog,
 
 def changed_key(key: Key, change: KeyChange, catalog: Catalog, now_us: int) -> Key:
     _check_not_revoked(key)
-    policy, limits = _limited(key, change)
-    scopes = validation.scopes(change["scopes"]) if "scopes" in change else key.scopes
-    catalog.check(policy=policy if "policy" in change else None, scopes=scopes if "scopes" in change else ())
-    return replace(
-        key,
-        name=validation.key_name(change["name"]) if "name" in change else key.name,
-        scopes=scopes,
-        addresses=validation.addresses(change["addresses"]) if "addresses" in change else key.addresses,
-        policy=policy,
-        limits=limits,
-        expires_us=_expiry(now_us, change["lifetime"]) if "lifetime" in change else key.expires_us,
-    )
+    values = _validated(key, change, catalog)
+    if "lifetime" in values:
+        values["expires_us"] = _expiry(now_us, values.pop("lifetime"))
+    return replace(key, **values)
 
 
 def rotated(old: Key, overlap: float, now_us: int) -> tuple[Key, Key]:
@@ -112,18 +100,25 @@ def _check_not_revoked(key: Key) -> None:
         raise Conflict(f"key {key.id!r} of account {key.account!r} is revoked permanently: issue a new key")
 
 
-def _limited(record: Account | Key, change: AccountChange | KeyChange) -> tuple[str | None, tuple[str, ...]]:
-    """The record's policy and limits after the change."""
-    policy, limits = record.policy, record.limits
-    if "policy" in change:
-        policy = validation.plain_name(change["policy"], "policy") if change["policy"] else None
-    if "limits" in change:
-        limits = validation.limits(change["limits"])
-    validation.either(policy, limits)
-    return policy, limits
+def _validated(record: Account | Key, change: AccountChange | KeyChange, catalog: Catalog) -> dict[str, Any]:
+    values = {name: _VALIDATE[name](value) for name, value in change.items()}
+    validation.either(values.get("policy", record.policy), values.get("limits", record.limits))
+    catalog.check(values.get("tier"), values.get("policy"), values.get("scopes", ()))
+    return values
 
 
 def _expiry(now_us: int, lifetime: float | None) -> int | None:
     if lifetime is None or lifetime == math.inf:
         return None
     return now_us + int(validation.seconds(lifetime, "lifetime") * 1_000_000)
+
+
+_VALIDATE: dict[str, Callable[[Any], Any]] = {
+    "tier": partial(validation.plain_name, what="tier"),
+    "policy": lambda policy: validation.plain_name(policy, "policy") if policy else None,
+    "limits": validation.limits,
+    "name": validation.key_name,
+    "scopes": validation.scopes,
+    "addresses": validation.addresses,
+    "lifetime": lambda lifetime: lifetime,
+}

@@ -7,8 +7,6 @@ The digest of a key is its SHA-256 or, with a pepper, the HMAC-SHA-256 of that S
 it, and nobody can test guesses against a stolen copy of Redis without the pepper.
 """
 
-from __future__ import annotations
-
 import base64
 import hmac
 import os

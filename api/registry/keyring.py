@@ -5,8 +5,6 @@ after twice that time, a pointer that leads to no key may be claimed again. So n
 interrupted does not block the key for good.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Unpack
@@ -46,7 +44,6 @@ class Keyring:
         return await self._add(account, environment, digest, "", "import", change)
 
     async def find(self, raw: str) -> Key:
-        """The record of a raw key."""
         pointed = await self._store.pointer(self._format.digest(raw))
         account, _, key_id = pointed.partition(" ")
         if not pointed:

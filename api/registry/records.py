@@ -1,7 +1,5 @@
 """The records of the registry, accounts and their keys, and their text form in Redis. Times are Redis's, in microseconds."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field, fields
 from typing import Any, Generic, Literal, TypeVar

@@ -5,8 +5,6 @@ list of accounts, is written before the record and deleted after it. If a proces
 finds nothing, and the next import or account of the same name takes its place.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,7 +60,6 @@ class Registry:
         self.audit = Audit(client, self.names)
 
     async def now_us(self) -> int:
-        """Redis's time."""
         return await self.store.now_us()
 
     async def look_up(self, digest: str) -> Lookup | None:

@@ -11,12 +11,11 @@
 The names of one account share a slot of a Redis Cluster; the names that lead to accounts do not.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import chain
 from typing import Any, TypeVar
 
 import redis
@@ -33,9 +32,10 @@ _ATTEMPTS = 10
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
 class Names:
-    prefix: str = "lim"
+    def __init__(self, prefix: str = "lim") -> None:
+        self.prefix = prefix
+        self.accounts, self.audit, self.refused = f"{prefix}:accounts", f"{prefix}:audit", f"{prefix}:refused"
 
     def generation(self, account: str) -> str:
         return f"{self.prefix}:{{{account}}}:gen"
@@ -51,18 +51,6 @@ class Names:
 
     def pointer(self, digest: str) -> str:
         return f"{self.prefix}:key:{digest}"
-
-    @property
-    def accounts(self) -> str:
-        return f"{self.prefix}:accounts"
-
-    @property
-    def audit(self) -> str:
-        return f"{self.prefix}:audit"
-
-    @property
-    def refused(self) -> str:
-        return f"{self.prefix}:refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +120,16 @@ class Store:
 
     async def change(self, account: str, writes: Sequence[Write], entry: Mapping[str, str], until_us: int | None = None) -> bool:
         """Writes the records and the audit entry; False if a record has changed since it was read, or `until_us` has passed."""
-        stated = [part for pair in entry.items() for part in pair]
-        arguments = [part for write in writes for part in (write.field, write.before, write.after)]
+        records = [part for write in writes for part in (write.field, write.before, write.after)]
         until = "" if until_us is None else until_us
         with backend():
-            args = [self.now, until, self._audited, len(writes), *arguments, *stated]
+            args = [self.now, until, self._audited, len(writes), *records, *chain(*entry.items())]
             return int(await self._change(keys=self.keys_of(account), args=args)) > 0
 
     async def delete(self, account: str, record: str, most_keys: int, entry: Mapping[str, str]) -> int:
         """The generation at the end; 0 if the record has changed since it was read, -1 if the account has more keys."""
-        stated = [part for pair in entry.items() for part in pair]
         with backend():
-            args = [self.now, record, most_keys, self._audited, *stated]
+            args = [self.now, record, most_keys, self._audited, *chain(*entry.items())]
             return int(await self._delete(keys=self.keys_of(account), args=args))
 
     async def retry(self, account: str, attempt: Callable[[], Awaitable[T | None]]) -> T:
@@ -191,7 +177,6 @@ class Store:
 
 
 def script_source(name: str) -> str:
-    """The text of `lua/registry_<name>.lua`."""
     return files("limiter.lua").joinpath(f"registry_{name}.lua").read_text("utf-8")
 
 

@@ -1,7 +1,5 @@
 """Validation of the values that records are made of. Each function returns the value, or raises InvalidRecord."""
 
-from __future__ import annotations
-
 import ipaddress
 import math
 import re
@@ -36,18 +34,11 @@ class Catalog:
     scopes: frozenset[str] | None = None
 
     def check(self, tier: str | None = None, policy: str | None = None, scopes: tuple[str, ...] = ()) -> None:
-        if tier is not None:
-            _among(tier, self.tiers, "tier")
-        if policy is not None:
-            _among(policy, self.policies, "policy")
-        for scope in scopes:
-            _among(scope, self.scopes, "scope")
-
-
-def _among(name: str, defined: frozenset[str] | None, what: str) -> None:
-    if defined is not None and name not in defined:
-        names = ", ".join(sorted(defined)) or "none so far"
-        raise InvalidRecord(f"{what} must be one that the configuration defines ({names}), not {name!r}")
+        of_scopes = [("scope", scope, self.scopes) for scope in scopes]
+        for what, name, defined in (("tier", tier, self.tiers), ("policy", policy, self.policies), *of_scopes):
+            if name is not None and defined is not None and name not in defined:
+                names = ", ".join(sorted(defined)) or "none so far"
+                raise InvalidRecord(f"{what} must be one that the configuration defines ({names}), not {name!r}")
 
 
 def account_id(value: str) -> str:

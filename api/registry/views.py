@@ -1,9 +1,9 @@
 """Accounts, keys and audit entries as JSON, the same from the command line and over HTTP. Never a digest; a raw key only when issued."""
 
-from __future__ import annotations
-
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 # pydantic, which builds the OpenAPI document from these, requires this TypedDict before Python 3.12.
 from typing_extensions import TypedDict
@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 from limiter.api.registry import Account, AuditEntry, Issued, Key
 
 View = dict[str, Any]
+V = TypeVar("V", bound=Mapping[str, object])
 
 
 class AccountView(TypedDict):
@@ -65,35 +66,13 @@ class AuditEntryView(TypedDict, total=False):
 
 
 def account_view(account: Account) -> AccountView:
-    return {
-        "id": account.id,
-        "tier": account.tier,
-        "state": account.state,
-        "policy": account.policy,
-        "limits": list(account.limits),
-        "created": moment(account.created_us),
-    }
+    return _view(AccountView, asdict(account) | {"created": moment(account.created_us)})
 
 
 def key_view(key: Key, now_us: int) -> KeyView:
-    return {
-        "id": key.id,
-        "account": key.account,
-        "key_prefix": key.shown,
-        "name": key.name,
-        "environment": key.environment,
-        "state": key.state(now_us),
-        "scopes": list(key.scopes),
-        "addresses": list(key.addresses),
-        "policy": key.policy,
-        "limits": list(key.limits),
-        "created": moment(key.created_us),
-        "expires": moment(key.expires_us),
-        "revoked": moment(key.revoked_us),
-        "last_used": moment(key.last_used_us),
-        "rotated_to": key.rotated_to,
-        "subject": key.subject,
-    }
+    times = {"created": key.created_us, "expires": key.expires_us, "revoked": key.revoked_us, "last_used": key.last_used_us}
+    derived = {"key_prefix": key.shown, "state": key.state(now_us), "subject": key.subject}
+    return _view(KeyView, asdict(key) | derived | {name: moment(us) for name, us in times.items()})
 
 
 def issued_view(issued: Issued) -> IssuedKeyView:
@@ -101,17 +80,13 @@ def issued_view(issued: Issued) -> IssuedKeyView:
 
 
 def entry_view(entry: AuditEntry) -> AuditEntryView:
-    view: AuditEntryView = {
-        "at": moment(entry.at_us) or "",
-        "action": entry.action,
-        "account": entry.account,
-        "key": entry.key,
-        "actor": entry.actor,
-        "address": entry.address,
-        "detail": entry.detail,
-        "count": entry.count,
-    }
+    view = _view(AuditEntryView, asdict(entry) | {"at": moment(entry.at_us)})
     return cast("AuditEntryView", {name: value for name, value in view.items() if value})
+
+
+def _view(view: Callable[..., V], values: View) -> V:
+    """The fields of the view alone: the record also has its digest, and times in microseconds."""
+    return view(**{name: list(value) if isinstance(value := values[name], tuple) else value for name in view.__annotations__})
 
 
 def moment(us: int | None) -> str | None:

@@ -4,8 +4,6 @@ Every server reads `%63onvert` as `convert`, but servers differ about `%2F`, `\\
 several readings. Each is a list of segments without empty ones. Any other path has one reading.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from itertools import product

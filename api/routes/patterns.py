@@ -1,7 +1,5 @@
 """The path pattern of a route, as in the configuration: `/files/{id}/**`."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Checks of values that all kinds of limit share."""
 
-from __future__ import annotations
-
 import re
 
 from limiter.errors import InvalidPolicy, shown

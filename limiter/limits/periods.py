@@ -73,24 +73,24 @@ def _anchored(year: int, month: int, anchor: int) -> datetime:
     return last if anchor > last.day else first.replace(day=anchor)
 
 
+# Usual seconds, starts, the last anchor, and which anchors are accepted.
+_PERIODS: dict[str, tuple[int, Callable[[datetime, int, int], datetime], int, str]] = {
+    "hour": (3600, _hour, 1, "1 for an hour, which has no other anchor"),
+    "day": (86400, _day, 1, "1 for a day, which has no other anchor"),
+    "week": (7 * 86400, _week, 7, "a weekday from 1 (Monday) to 7"),
+    "month": (30 * 86400, _month, 31, "a day of the month from 1 to 31"),
+}
+
+
 def named_period(period: object, timezone: object, anchor: object) -> Period:
     """The period of a quota. Raises InvalidPolicy if the arguments do not describe one."""
     zone = _zone(timezone)
-    if period == "hour":
-        return Period(zone, 3600, _hour, _checked_anchor(anchor, 1, "1 for an hour, which has no other anchor"))
-    if period == "day":
-        return Period(zone, 86400, _day, _checked_anchor(anchor, 1, "1 for a day, which has no other anchor"))
-    if period == "week":
-        return Period(zone, 7 * 86400, _week, _checked_anchor(anchor, 7, "a weekday from 1 (Monday) to 7"))
-    if period == "month":
-        return Period(zone, 30 * 86400, _month, _checked_anchor(anchor, 31, "a day of the month from 1 to 31"))
-    raise InvalidPolicy(f"period must be hour, day, week or month, not {shown(period)}")
-
-
-def _checked_anchor(anchor: object, most: int, accepted: str) -> int:
-    if isinstance(anchor, bool) or not isinstance(anchor, int) or not 1 <= anchor <= most:
+    if not isinstance(period, str) or period not in _PERIODS:
+        raise InvalidPolicy(f"period must be hour, day, week or month, not {shown(period)}")
+    seconds, nth_start, last_anchor, accepted = _PERIODS[period]
+    if isinstance(anchor, bool) or not isinstance(anchor, int) or not 1 <= anchor <= last_anchor:
         raise InvalidPolicy(f"anchor must be {accepted}, not {shown(anchor)}")
-    return anchor
+    return Period(zone, seconds, nth_start, anchor)
 
 
 def _zone(timezone: object) -> ZoneInfo:

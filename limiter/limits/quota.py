@@ -1,7 +1,5 @@
 """A quota for a calendar period. `lua/quota.lua` decides."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 

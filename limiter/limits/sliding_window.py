@@ -1,7 +1,5 @@
 """A sliding window. `lua/sliding_window.lua` decides."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 

@@ -1,7 +1,5 @@
 """A token bucket. `lua/token_bucket.lua` decides."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from math import gcd
 from typing import ClassVar

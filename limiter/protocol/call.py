@@ -3,8 +3,6 @@
 `Call` packs groups into one EVALSHA, `Call.decode` unpacks the integers of the reply. The header of `take.lua` describes both formats.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import lru_cache
@@ -13,7 +11,7 @@ from struct import Struct, unpack
 from limiter.decision import Decision
 from limiter.errors import BackendError, shown
 from limiter.lua import SHA, SOURCE
-from limiter.protocol.group import Group, Operation
+from limiter.protocol.group import Group
 from limiter.protocol.resp import pack
 from limiter.protocol.server_clock import ServerClock
 
@@ -117,6 +115,3 @@ def call_for(groups: Sequence[Group], guess: ServerClock, injected: Clock | None
 @lru_cache(maxsize=4096)
 def _call_alone(group: Group) -> Call:
     return Call([group], 0)
-
-
-__all__ = ["MOST_GROUPS", "Call", "Clock", "Operation", "Outcome", "Stale", "Verdict", "call_for"]

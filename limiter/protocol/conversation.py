@@ -4,8 +4,6 @@ A command is sent again in two cases only, and in both nothing was charged: Redi
 quota sent do not include Redis's time.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Generator, Sequence
 from typing import Any, TypeVar
@@ -40,7 +38,6 @@ def converse(groups: Sequence[Group], guess: ServerClock, injected: Clock | None
 
 
 def erase(group: Group) -> Conversation[None]:
-    """Delete the states of a group."""
     accepted((yield pack(b"DEL", *group.keys)))
 
 

@@ -1,7 +1,5 @@
 """A group: charges that are made together or not at all, and the Redis keys of their states."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum

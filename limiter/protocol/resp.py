@@ -8,7 +8,6 @@ NO_REPLY = object()
 
 
 def pack(*words: bytes | str) -> bytes:
-    """A command as bytes."""
     return cast("bytes", hiredis.pack_command(cast("Any", words)))
 
 

@@ -4,8 +4,6 @@ A quota sends calendar periods that contain the estimate, and Redis picks among 
 says that time, from which the estimate is corrected. The sidecar uses the estimate to see whether a key has expired.
 """
 
-from __future__ import annotations
-
 import time
 
 

@@ -1,7 +1,5 @@
 """One connection for an event loop. Unlike `link.py`, it leaves deadlines to the caller."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any, Self, TypeVar
 
@@ -9,9 +7,9 @@ import hiredis
 import redis
 import redis.asyncio
 
-from limiter.driver import drive_async
 from limiter.errors import BackendError
 from limiter.protocol.conversation import Conversation
+from limiter.protocol.driver import drive_async
 from limiter.protocol.resp import NO_REPLY, reader
 from limiter.transport.connections import introduction, provider_of
 

@@ -4,9 +4,9 @@ At most two calls are in flight, each on its own connection: Redis works on one 
 callers return. Under load a batch grows, up to MOST_GROUPS. Each caller has its own deadline, and one timer serves all of them. A caller
 that is cancelled or out of time leaves without effect on the others. A call in flight that nobody waits for is abandoned together with its
 connection, because its reply would arrive among those of later calls.
-"""
 
-from __future__ import annotations
+Groups that are submitted together travel in one call, so they are decided in their order.
+"""
 
 import asyncio
 import time
@@ -36,6 +36,29 @@ class Recipient(Protocol):
     def done(self) -> bool: ...
     def set_result(self, verdict: Verdict, /) -> None: ...
     def set_exception(self, error: BackendError, /) -> None: ...
+
+
+class _Verdicts:
+    """The recipient of groups that are submitted together. Their verdicts arrive in order; the first error is that of all."""
+
+    __slots__ = ("_found", "_left", "future")
+
+    def __init__(self, count: int, future: asyncio.Future[list[Verdict]]) -> None:
+        self._found: list[Verdict] = []
+        self._left = count
+        self.future = future
+
+    def done(self) -> bool:
+        return self.future.done()
+
+    def set_result(self, verdict: Verdict) -> None:
+        self._found.append(verdict)
+        self._left -= 1
+        if not self._left:
+            self.future.set_result(self._found)
+
+    def set_exception(self, error: BackendError) -> None:
+        self.future.set_exception(error)
 
 
 # What the caller asks, its deadline (monotonic), and its recipient. A plain tuple, because every decision creates one.
@@ -127,6 +150,13 @@ class Batcher:
         if self._timer is None or deadline_at < self._timer_at:
             self._set_timer(deadline_at)
 
+    async def submit_many(self, groups: Sequence[Group], deadline_at: float) -> list[Verdict]:
+        """Submit 1 to MOST_GROUPS groups together."""
+        recipient = _Verdicts(len(groups), self.loop.create_future())
+        for group in groups:
+            self.submit(group, deadline_at, recipient)
+        return await recipient.future
+
     async def close(self) -> None:
         if self._timer:
             self._timer.cancel()
@@ -172,7 +202,19 @@ class Batcher:
             waiter = self._waiting.popleft()
             if not waiter[2].done():
                 batch.append(waiter)
+        if batch and self._waiting and self._waiting[0][2] is batch[-1][2]:
+            self._keep_together(batch)
         return batch
+
+    def _keep_together(self, batch: list[Waiter]) -> None:
+        """The batch ends among groups that were submitted together: leave them for the next one, or take all if there are no others."""
+        recipient = batch[-1][2]
+        if batch[0][2] is recipient:
+            while self._waiting and self._waiting[0][2] is recipient:
+                batch.append(self._waiting.popleft())
+        else:
+            while batch[-1][2] is recipient:
+                self._waiting.appendleft(batch.pop())
 
     def _set_timer(self, at: float) -> None:
         if self._timer:

@@ -4,8 +4,6 @@ Two things differ from redis-py's defaults. Nothing is retried, because a comman
 opens the socket (TLS, unix paths, Sentinel); the handshake is ours, as `introduction`, so that the caller's deadline covers it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +30,6 @@ _OURS = {
 
 
 def introduction(connection: Any, credentials: tuple[str, ...]) -> Conversation[None]:
-    """Authenticate and select the database."""
     if credentials:
         accepted((yield pack("AUTH", *credentials)))
     if connection.db:

@@ -4,8 +4,6 @@ redis-py opens the connection (TLS, passwords, unix sockets, Sentinel). Commands
 the deadline bounds *every* wait.
 """
 
-from __future__ import annotations
-
 import select
 import socket
 import ssl
@@ -16,9 +14,9 @@ from typing import Any, TypeVar, cast
 import hiredis
 import redis
 
-from limiter.driver import drive
 from limiter.errors import BackendError, BackendTimeout
 from limiter.protocol.conversation import Conversation
+from limiter.protocol.driver import drive
 from limiter.protocol.resp import NO_REPLY, reader
 from limiter.transport.connections import introduction, provider_of
 

@@ -137,6 +137,35 @@ def test_take_many_is_one_call(server, prefix, calls):
     assert calls() == 1
 
 
+def test_the_calls_of_one_take_many_follow_each_other(relay, prefix):
+    """Redis may carry out two calls on two connections in either order."""
+
+    async def scenario():
+        async with warm(relay.url, prefix) as limiter:
+            begun = len(relay.sent)
+            released = relay.hold()
+            many = await in_flight(relay, limiter.take_many([Charge(POLICY, "many")] * 300))
+            await in_flight(relay, limiter.take(POLICY, "other"))
+            assert [b":many:" in call for call in relay.sent[begun:].split(b"EVALSHA")[1:]] == [True, False]
+            released.set()
+            return await many
+
+    assert [decision.limits[0].used for decision in asyncio.run(scenario())] == list(range(1, 301))
+
+
+@pytest.mark.parametrize(("others", "requests"), [(0, 128), (60, 100), (120, 128)])
+def test_128_requests_of_one_take_many_share_a_call_whatever_else_waits(relay, prefix, others, requests):
+    async def scenario():
+        async with warm(relay.url, prefix) as limiter:
+            begun = len(relay.sent)
+            takes = [limiter.take(POLICY, "other") for _ in range(others)]
+            *_, many = await asyncio.gather(*takes, limiter.take_many([Charge(POLICY, "many")] * requests))
+            assert [decision.limits[0].used for decision in many] == list(range(1, requests + 1))
+            return relay.sent[begun:].split(b"EVALSHA")[1:]
+
+    assert [b":many:" in call for call in asyncio.run(scenario())].count(True) == 1
+
+
 def test_a_lone_caller_is_not_delayed(server, prefix, calls):
     """Each take is sent at once, so there are as many calls as decisions."""
 

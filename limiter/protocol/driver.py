@@ -1,7 +1,5 @@
 """One protocol, two drivers: a generator yields steps and is sent their results; a driver performs the steps, or awaits them."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
