@@ -23,7 +23,6 @@ to a task, which runs the same steps as `Front.__call__`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
@@ -108,7 +107,7 @@ class Front:
         outcome = resolve(view, scope, original)
         if isinstance(outcome, Charged):
             place = _Place(self, scope, outcome, receiver)
-            self._limiter.verdict_to(place, outcome.plan.group, time.monotonic() + view.rules.deadline)
+            self._limiter.verdict_to(place, outcome.plan.group, view.rules.deadline)
         else:
             receiver.deliver_later(self.authorize(view, scope))
         return True

@@ -50,20 +50,20 @@ class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[Lim
 
     async def decide_many(self, groups: Sequence[Group], deadline: float | None = None) -> list[Decision]:
         batcher = self._batcher_on(asyncio.get_running_loop())
-        deadline_at = self.settings.deadline_at(deadline)
+        seconds = self.settings.deadline_of(deadline)
         decisions: list[Verdict] = []
         for start in range(0, len(groups), MOST_GROUPS):
             # One after the other: Redis may carry out two calls on two connections in either order.
-            decisions += await batcher.submit_many(groups[start : start + MOST_GROUPS], deadline_at)
+            decisions += await batcher.submit_many(groups[start : start + MOST_GROUPS], seconds)
         return cast("list[Decision]", decisions)
 
     async def verdict(self, group: Group, deadline: float | None = None) -> Verdict:
         """Like `decide`, but for a group with a guard, the verdict may be that its generation is stale."""
         return await self._submit(group, deadline)
 
-    def verdict_to(self, recipient: Recipient, group: Group, deadline_at: float) -> None:
+    def verdict_to(self, recipient: Recipient, group: Group, deadline: float) -> None:
         """Like `verdict`, but deliver to a callback instead of a Future, which saves a loop iteration."""
-        self._batcher_on(asyncio.get_running_loop()).submit(group, deadline_at, recipient)
+        self._batcher_on(asyncio.get_running_loop()).submit(group, deadline, recipient)
 
     def limited(self, policy: Policy, subject: SubjectOf, cost: CostOf = 1, *, account: AccountOf = None) -> AsyncDecorator:
         """Decorate an async function or an async generator function: call `enforce` before each call of it.
@@ -105,7 +105,7 @@ class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[Lim
     def _submit(self, group: Group, deadline: float | None) -> asyncio.Future[Verdict]:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Verdict] = loop.create_future()
-        self._batcher_on(loop).submit(group, self.settings.deadline_at(deadline), future)
+        self._batcher_on(loop).submit(group, self.settings.deadline_of(deadline), future)
         return future
 
     def _batcher_on(self, loop: asyncio.AbstractEventLoop) -> Batcher:

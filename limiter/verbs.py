@@ -48,9 +48,12 @@ class Settings:
         checked_name(self.prefix, "prefix")
         _checked_seconds(self.deadline, "deadline")
 
+    def deadline_of(self, deadline: float | None) -> float:
+        return self.deadline if deadline is None else _checked_seconds(deadline, "deadline")
+
     def deadline_at(self, deadline: float | None) -> float:
         """The end of a deadline on the monotonic clock."""
-        return time.monotonic() + (self.deadline if deadline is None else _checked_seconds(deadline, "deadline"))
+        return time.monotonic() + self.deadline_of(deadline)
 
 
 def _checked_seconds(value: object, what: str) -> float:

@@ -1,9 +1,11 @@
 """Batching: while Redis decides one call, callers gather for the next. Without load, nothing is delayed.
 
 At most two calls are in flight, each on its own connection: Redis works on one while the results of the other are delivered and its
-callers return. Under load a batch grows, up to MOST_GROUPS. Each caller has its own deadline, and one timer serves all of them. A caller
-that is cancelled or out of time leaves without effect on the others. A call in flight that nobody waits for is abandoned together with its
-connection, because its reply would arrive among those of later calls.
+callers return. Under load a batch grows, up to MOST_GROUPS. A caller that is cancelled or out of time leaves without effect on the others.
+A call in flight that nobody waits for is abandoned together with its connection, because its reply would arrive among those of later calls.
+
+One timer serves the deadlines of all callers. A deadline measures how long Redis is silent. Time in our own queue while Redis answers, and
+time in which the event loop is blocked, do not count: overload must not look like an outage, in which a policy may admit uncounted.
 
 Groups that are submitted together travel in one call, so they are decided in their order.
 """
@@ -11,7 +13,7 @@ Groups that are submitted together travel in one call, so they are decided in th
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Protocol
 
 from limiter.errors import BackendError, BackendTimeout
@@ -22,6 +24,9 @@ from limiter.transport.async_link import AsyncLink
 from limiter.transport.failure import undecided
 
 _LANES = 2
+_NO_TIMER = float("inf")
+# While callers wait, a timer runs at least this often. How late it is says how long the event loop was blocked.
+_TICK = 0.01
 
 # Fewer groups than this are decided sooner in one call than in two.
 _WORTH_SHARING = 32
@@ -61,12 +66,16 @@ class _Verdicts:
         self.future.set_exception(error)
 
 
-# What the caller asks, its deadline (monotonic), and its recipient. A plain tuple, because every decision creates one.
-Waiter = tuple[Group, float, Recipient]
+# What the caller asks, when (monotonic), how many seconds Redis has to answer, and the recipient. A plain tuple, because every decision
+# creates one.
+Waiter = tuple[Group, float, float, Recipient]
+
+# After a block of the event loop, a reply that has arrived is delivered within this many iterations: one reads it, one wakes the task.
+_ITERATIONS_TO_DELIVER = 3
 
 
 def _fail(waiter: Waiter, error: BackendError) -> None:
-    group, _, recipient = waiter
+    group, _, _, recipient = waiter
     if recipient.done():
         return
     try:
@@ -79,7 +88,7 @@ def _fail(waiter: Waiter, error: BackendError) -> None:
 class Lane:
     """A connection, and the batch in flight on it."""
 
-    __slots__ = ("_link", "_open_link", "_timeout", "in_flight", "task")
+    __slots__ = ("_link", "_open_link", "_timeout", "in_flight", "silent_since", "task")
 
     def __init__(self, open_link: Callable[[], Awaitable[AsyncLink]]) -> None:
         self._open_link = open_link
@@ -87,9 +96,13 @@ class Lane:
         self._timeout = asyncio.timeout(None)
         self.task: asyncio.Task[None] | None = None
         self.in_flight: list[Waiter] = []
+        # Since when Redis owes this lane an answer. A call that was abandoned leaves it as it is.
+        self.silent_since: float | None = None
 
-    async def carry(self, batch: list[Waiter], conversation: Conversation[list[Outcome]]) -> None:
+    async def carry(self, batch: list[Waiter], conversation: Conversation[list[Outcome]], now: float) -> None:
         self.in_flight = batch
+        if self.silent_since is None:
+            self.silent_since = now
         try:
             async with asyncio.timeout(None) as self._timeout:
                 link = await self._ready_link()
@@ -97,6 +110,7 @@ class Lane:
         except TimeoutError:
             # Only `abandon` sets a timeout: the whole batch is done.
             await self.drop_link()
+            return
         except Exception as error:  # noqa: BLE001 - after any failure, every caller must get an answer
             await self.drop_link()
             failure = error if isinstance(error, BackendError) else BackendError(f"the exchange with Redis failed: {error!r}")
@@ -106,9 +120,10 @@ class Lane:
             for waiter, outcome in zip(batch, outcomes, strict=True):
                 if isinstance(outcome, BackendError):
                     _fail(waiter, outcome)
-                elif not waiter[2].done():
-                    waiter[2].set_result(outcome)
+                elif not waiter[3].done():
+                    waiter[3].set_result(outcome)
         self.in_flight = []
+        self.silent_since = None
 
     def abandon(self, now: float) -> None:
         """End a call that nobody waits for. It ends some loop iterations later, so an empty batch keeps it from being abandoned twice."""
@@ -141,20 +156,22 @@ class Batcher:
         self._starting = False
         self._waiting: deque[Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._timer_at = _NO_TIMER
+        self._blocked = 0.0
 
-    def submit(self, group: Group, deadline_at: float, recipient: Recipient) -> None:
-        self._waiting.append((group, deadline_at, recipient))
+    def submit(self, group: Group, deadline: float, recipient: Recipient) -> None:
+        now = self._now()
+        self._waiting.append((group, now, deadline, recipient))
         if not self._starting:
             self._start()
-        if self._timer is None or deadline_at < self._timer_at:
-            self._set_timer(deadline_at)
+        if now + deadline < self._timer_at:
+            self._set_timer(now + min(deadline, _TICK))
 
-    async def submit_many(self, groups: Sequence[Group], deadline_at: float) -> list[Verdict]:
+    async def submit_many(self, groups: Sequence[Group], deadline: float) -> list[Verdict]:
         """Submit 1 to MOST_GROUPS groups together."""
         recipient = _Verdicts(len(groups), self.loop.create_future())
         for group in groups:
-            self.submit(group, deadline_at, recipient)
+            self.submit(group, deadline, recipient)
         return await recipient.future
 
     async def close(self) -> None:
@@ -188,9 +205,9 @@ class Batcher:
             while batch := self._next_batch(lane):
                 if self._waiting:
                     self._start()
-                await lane.carry(batch, self._converse([group for group, _, _ in batch]))
+                await lane.carry(batch, self._converse([waiter[0] for waiter in batch]), self._now())
         finally:
-            lane.task, lane.in_flight = None, []
+            lane.task, lane.in_flight, lane.silent_since = None, [], None
 
     def _next_batch(self, lane: Lane) -> list[Waiter]:
         most = MOST_GROUPS
@@ -200,38 +217,66 @@ class Batcher:
         batch: list[Waiter] = []
         while self._waiting and len(batch) < most:
             waiter = self._waiting.popleft()
-            if not waiter[2].done():
+            if not waiter[3].done():
                 batch.append(waiter)
-        if batch and self._waiting and self._waiting[0][2] is batch[-1][2]:
+        if batch and self._waiting and self._waiting[0][3] is batch[-1][3]:
             self._keep_together(batch)
         return batch
 
     def _keep_together(self, batch: list[Waiter]) -> None:
         """The batch ends among groups that were submitted together: leave them for the next one, or take all if there are no others."""
-        recipient = batch[-1][2]
-        if batch[0][2] is recipient:
-            while self._waiting and self._waiting[0][2] is recipient:
+        recipient = batch[-1][3]
+        if batch[0][3] is recipient:
+            while self._waiting and self._waiting[0][3] is recipient:
                 batch.append(self._waiting.popleft())
         else:
-            while batch[-1][2] is recipient:
+            while batch[-1][3] is recipient:
                 self._waiting.appendleft(batch.pop())
 
     def _set_timer(self, at: float) -> None:
         if self._timer:
             self._timer.cancel()
         self._timer_at = at
-        self._timer = self.loop.call_later(max(0.0, at - time.monotonic()), self._on_time)
+        self._timer = self.loop.call_later(max(0.0, at - self._now()), self._on_time)
+
+    def _now(self) -> float:
+        """The monotonic clock without the time in which the event loop was blocked, which is not Redis's fault."""
+        return time.monotonic() - self._blocked
 
     def _on_time(self) -> None:
-        now = time.monotonic()
-        self._timer = None
-        callers = self._callers()
-        for waiter in callers:
-            if waiter[1] <= now:
+        """Replies that have arrived during a block of the loop are delivered before any caller is given up."""
+        self._blocked += max(0.0, self._now() - self._timer_at)
+        self._timer, self._timer_at = None, 0.0
+        self._after(_ITERATIONS_TO_DELIVER, self._expire, self._now())
+
+    def _after(self, iterations: int, callback: Callable[[float], None], now: float) -> None:
+        if iterations:
+            self.loop.call_soon(self._after, iterations - 1, callback, now)
+        else:
+            callback(now)
+
+    def _expire(self, now: float) -> None:
+        """Give up the callers that Redis has kept waiting for longer than their deadlines."""
+        due = []
+        for waiter, silent_since in self._owed():
+            _, since, deadline, recipient = waiter
+            at = max(since, now if silent_since is None else silent_since) + deadline
+            if at <= now:
                 _fail(waiter, BackendTimeout("Redis did not answer within the deadline"))
-        self._waiting = deque(waiter for waiter in self._waiting if not waiter[2].done())
+            if not recipient.done():
+                due.append(at)
+        self._waiting = deque(waiter for waiter in self._waiting if not waiter[3].done())
         for lane in self._lanes:
-            if lane.in_flight and all(recipient.done() for _, _, recipient in lane.in_flight):
+            if lane.in_flight and all(recipient.done() for _, _, _, recipient in lane.in_flight):
                 lane.abandon(self.loop.time())
-        if open_deadlines := [deadline_at for _, deadline_at, recipient in callers if not recipient.done()]:
-            self._set_timer(min(open_deadlines))
+        self._timer_at = _NO_TIMER
+        if due:
+            self._set_timer(min(*due, now + _TICK))
+
+    def _owed(self) -> Iterator[tuple[Waiter, float | None]]:
+        """Each caller, and since when Redis has been silent towards it: None while a lane is free to take it."""
+        for lane in self._lanes:
+            yield from ((waiter, lane.silent_since) for waiter in lane.in_flight)
+        silences = [lane.silent_since for lane in self._lanes]
+        latest = None if None in silences else max(silence for silence in silences if silence is not None)
+        yield from ((waiter, latest) for waiter in self._waiting)

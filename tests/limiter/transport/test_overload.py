@@ -1,0 +1,82 @@
+"""Overload is not an outage: a deadline measures Redis, and neither our queue nor a blocked event loop."""
+
+import asyncio
+import time
+
+import pytest
+
+from limiter import AsyncLimiter, Policy
+from limiter.errors import BackendTimeout
+
+OPEN = Policy("open", ["5/minute"], failure="open")
+STRICT = Policy("strict", ["1000000/minute"])
+
+
+def block(seconds: float) -> None:
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        pass
+
+
+@pytest.mark.parametrize("when", ["before the call is sent", "while Redis answers"])
+def test_a_blocked_loop_is_not_a_silent_redis(server, prefix, when):
+    async def takes():
+        async with AsyncLimiter(server.url, prefix=prefix) as limiter:
+            await limiter.peek(STRICT, "warm-up")
+            taking = asyncio.ensure_future(limiter.take(STRICT, "key"))
+            for _ in range(0 if when == "before the call is sent" else 2):
+                await asyncio.sleep(0)
+            block(0.2)
+            return await taking
+
+    decision = asyncio.run(takes())
+    assert (decision.allowed, decision.degraded) == (True, "")
+
+
+def test_a_limit_holds_while_callbacks_keep_blocking_the_loop(server, prefix):
+    async def takes():
+        async with AsyncLimiter(server.url, prefix=prefix) as limiter:
+
+            async def blocking():
+                for _ in range(5):
+                    block(0.1)
+                    await asyncio.sleep(0)
+
+            decisions, _ = await asyncio.gather(asyncio.gather(*(limiter.take(OPEN, "key") for _ in range(500))), blocking())
+            return decisions
+
+    decisions = asyncio.run(takes())
+    assert [decision.degraded for decision in decisions if decision.degraded] == []
+    assert sum(decision.allowed for decision in decisions) == 5
+
+
+def test_more_takes_than_the_loop_can_make_within_a_deadline_are_all_decided(server, prefix):
+    async def takes():
+        async with AsyncLimiter(server.url, prefix=prefix) as limiter:
+            return await asyncio.gather(*(limiter.take(STRICT, f"key-{n % 100}") for n in range(20_000)))
+
+    assert all(decision.allowed for decision in asyncio.run(takes()))
+
+
+def test_a_silent_redis_still_ends_every_call_within_its_deadline(relay, prefix):
+    """Callers come while the first calls hang: each is given up about 50 ms after it came, not after those before it."""
+
+    async def takes():
+        async with AsyncLimiter(relay.url, prefix=prefix) as limiter:
+            await limiter.peek(STRICT, "warm-up")
+            relay.hold()
+            waited = []
+
+            async def one(n):
+                await asyncio.sleep(n / 500)
+                began = asyncio.get_running_loop().time()
+                with pytest.raises(BackendTimeout):
+                    await limiter.take(STRICT, f"key-{n}")
+                waited.append(asyncio.get_running_loop().time() - began)
+
+            await asyncio.gather(*(one(n) for n in range(100)))
+            return waited
+
+    waited = sorted(asyncio.run(takes()))
+    assert waited[0] > 0.045
+    assert waited[94] < 0.15
