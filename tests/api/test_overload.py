@@ -6,7 +6,6 @@ from collections import Counter
 from urllib.parse import urlsplit
 
 import pytest
-
 from support.sidecar import digest, sidecar
 
 CONNECTIONS, EACH = 400, 12
