@@ -1,24 +1,27 @@
-"""The data plane: a raw ASGI application for every request, and a fast path beside it for nearly all requests to `/authorize`.
+"""The data plane: a raw ASGI application for every request, with a fast path for most requests to `/authorize`.
+
+Paths are relative to this folder.
 
     server/protocol.py             reads the request off the connection
       |-- Front.begin              the fast path: a callback instead of a task, and no ASGI messages
       `-- Front.__call__           every other request; `/v1/` goes on to v1/decisions.py
             |
-    resolve                        the gates, in order: original request, TLS, route, credential, identity, plan
+    resolve.py                     the gates, in order: original request, TLS, route, credential, identity, plan
             |-- Answer ------------------------------------------------------------------------------> send
             |-- LookUp             the key is not in memory: Directory.look_up, then settle
-            `-- Charged
+            `-- Charged            what to charge; with a refusal (401, 403): an attempt of its address, or nothing
                   |
-    AsyncLimiter.verdict           Redis decides, in one call with the other requests that wait
+    AsyncLimiter.verdict           Redis decides, in one call with the other requests that wait; if it does not answer within the
+                                   deadline, the failure modes of the policies decide
                   |-- Stale        the key or its account has changed: forget the identity, and resolve again
                   `-- Decision
                         |
-    Charged.answer                 200 or 429 with the numbers; 401 or 403 for a request that is refused -> send
+    Charged.answer                 200 or 429 with the numbers, 503 if a policy fails closed; 401 or 403 with a refusal -> send
 
 With a proxy, every path belongs to the upstream. A request is passed on if its answer is 200, and the response gets the numbers.
 
-Both paths call `resolve` before the verdict and `Front.end` after it. `Front.begin` hands whatever has to wait for more than the verdict
-to a task, which runs the same steps as `Front.__call__`.
+Both paths call `resolve` before the verdict and `Front.end` after it. `resolve` has no side effects, so `Front.begin` leaves the rarer
+outcomes, `Answer` and `LookUp`, to a task that resolves the request again and runs the same steps as `Front.__call__`.
 """
 
 from __future__ import annotations
@@ -61,7 +64,7 @@ class Proxying(Protocol):
 
 
 class Receiver(Protocol):
-    """The connection of a request on the fast path. Exactly one of these is called, once."""
+    """The connection of a request on the fast path. Exactly one of these methods is called, exactly once."""
 
     def deliver(self, answer: Answer) -> None: ...
     def deliver_later(self, answering: Coroutine[Any, Any, Answer]) -> None: ...
@@ -69,7 +72,7 @@ class Receiver(Protocol):
 
 
 class Front:
-    """`directory_of` makes the directory for the rules of a file. `decisions` is the application below `/v1/`."""
+    """`directory_of` creates the directory for a set of rules. `decisions` is the application below `/v1/`."""
 
     def __init__(
         self,
@@ -126,7 +129,7 @@ class Front:
         return charged.answer(outcome)
 
     def _unavailable(self, error: BackendError) -> Answer:
-        """For failed lookups. Decisions follow the failure modes of their policies instead of raising."""
+        """503, for failed lookups. Decisions follow the failure modes of their policies; they raise only if Redis holds foreign data."""
         self._outages.note(str(error))
         return unavailable()
 
@@ -167,7 +170,10 @@ class Front:
 
 
 class _Place:
-    """Where the batcher puts the verdict of a request on the fast path. It raises nothing: others of the batch wait for their turn."""
+    """Where the batcher puts the verdict of a request on the fast path.
+
+    It must not raise, because other requests of the batch are still to be delivered.
+    """
 
     __slots__ = ("_charged", "_front", "_is_done", "_receiver", "_scope")
 
@@ -190,6 +196,7 @@ class _Place:
         except Exception as error:  # noqa: BLE001 - the receiver logs it
             self._receiver.abort(error)
 
+    # Results and errors take the same way.
     set_exception = set_result
 
 
