@@ -1,12 +1,12 @@
-# Every command installs what it lacks first: Debian packages (as root on Debian), then Python packages in .venv.
+# Every command first installs what is missing: Debian packages (as root on Debian), then Python packages into .venv.
 #
-## make serve   a running sidecar on port 8080, with a Redis of its own   (ARGS="--port 9090")
-## make test    all tests                                                 (ARGS="-k quota -x")
-## make pythons the library's and the engine's tests on every Python from 3.11 on that pyenv has
-## make lint    ruff, mypy, pyright, import contracts, sizes and luacheck
-## make docs    the documentation site, in build/docs
-## make bench   the speed, beside bare Redis and other limiters           (ARGS=--short)
-## make load    a minute of Locust against a sidecar
+## make serve     run a sidecar on port 8080, with its own Redis      (ARGS="--port 9090")
+## make test      run all tests                                       (ARGS="-k quota -x")
+## make pythons   run the tests of the library and of the scripts on every Python from 3.11 that pyenv has
+## make lint      run ruff, mypy, pyright, luacheck, and check import contracts and sizes
+## make docs      build the documentation site in build/docs
+## make bench     measure the speed next to bare Redis and other limiters   (ARGS=--short)
+## make load      run Locust against a sidecar for a minute
 
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
@@ -14,10 +14,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# nginx and its like are in sbin, which is not on everybody's PATH.
+# nginx is installed in sbin, which is not on every PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin
 
-# Two at a time would meet at apt's lock.
+# Parallel jobs would compete for apt's lock.
 .NOTPARALLEL:
 
 # Other Pythons to test on: those of pyenv, from 3.11 on.
@@ -59,7 +59,7 @@ lint: has-luacheck $(VENV)/.dev
 clean:
 	rm -rf $(VENV) .venvs build dist *.egg-info
 
-# --- Installing. The stamps are renewed when pyproject.toml changes; `serve` alone needs, and waits for, less.
+# --- Installing. The stamp files are renewed when pyproject.toml changes. `serve` needs fewer packages than the rest.
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -83,7 +83,7 @@ has-redis:
 has-nginx:
 	$(call install-unless,command -v nginx,nginx,nginx-light)
 
-# To put a Redis of the tests on a clock of theirs.
+# Tests compile a library that lets them set the clock of a Redis.
 has-cc:
 	$(call install-unless,cc -include time.h -x c -fsyntax-only /dev/null,a C compiler,gcc libc6-dev)
 
@@ -93,7 +93,7 @@ has-openssl:
 has-curl:
 	$(call install-unless,command -v curl,curl,curl ca-certificates)
 
-# A browser opens the page of the admin API, and generated clients are compiled.
+# Tests open the documentation page of the admin API in a browser, and compile generated clients.
 has-chromium:
 	$(call install-unless,command -v chromium && command -v chromedriver,Chromium with its driver,chromium chromium-driver)
 

@@ -54,5 +54,5 @@ def head_of(headers: Iterable[Header]) -> bytes:
 
 
 def problem(status: int, detail: str, *, kind: str = "about:blank", headers: Iterable[Header] = (), **members: object) -> Answer:
-    """An answer whose body says what is wrong. `members` are the extra fields of the problem type."""
+    """An answer with a body that says what is wrong. `members` are the extra fields of the problem type."""
     return Answer(status, head_of([*headers, PROBLEM_TYPE, NO_STORE]), problem_body(status, detail, kind=kind, **members))

@@ -19,17 +19,8 @@ from starlette.types import Scope
 from limiter.addresses import normalize, parse_address
 
 PREFIX = "/authorize"
-HEADERS = frozenset(
-    {
-        b"x-original-method",
-        b"x-original-uri",
-        b"x-forwarded-method",
-        b"x-forwarded-uri",
-        b"x-forwarded-for",
-        b"x-forwarded-proto",
-    }
-)
 _FAMILIES = ((b"x-original-uri", b"x-original-method"), (b"x-forwarded-uri", b"x-forwarded-method"))
+HEADERS = frozenset({b"x-forwarded-for", b"x-forwarded-proto"}.union(*_FAMILIES))
 _AUTHORIZE, _BELOW = PREFIX.encode(), f"{PREFIX}/".encode()
 
 Trusts = Callable[[str], bool]
@@ -59,7 +50,7 @@ def original(scope: Scope, headers: Headers, trusts: Trusts) -> Original:
     """The request behind one to `/authorize`: a gateway asks for its client, any other peer for itself."""
     below = scope["raw_path"].decode("latin-1")[len(PREFIX) :]
     peer = peer_of(scope)
-    if not (peer and trusts(peer)):
+    if not trusts(peer):
         return Original(scope["method"], below or "/", peer, scope["scheme"])
     method, path = _original_target(scope["method"], below, headers)
     return Original(method, path, client_address(peer, headers, trusts), _scheme(scope, headers))
@@ -99,7 +90,7 @@ def _original_target(method: str, below: str, headers: Headers) -> tuple[str, st
     for uri_name, method_name in _FAMILIES:
         uri = headers.get(uri_name)
         if uri is not None:
-            targets.append((_method(headers.get(method_name), method), _path_of(uri)))
+            targets.append((_method(headers.get(method_name), method), uri.decode("latin-1").partition("?")[0]))
     if len(targets) > 1 and len({path for _, path in targets}) > 1:
         raise ConflictingPaths
     if targets:
@@ -109,11 +100,6 @@ def _original_target(method: str, below: str, headers: Headers) -> tuple[str, st
 
 def _method(header: bytes | None, own: str) -> str:
     return header.decode("latin-1").strip().upper() if header else own
-
-
-def _path_of(uri: bytes) -> str:
-    """`/a%20b?c=d` becomes `/a%20b`."""
-    return uri.decode("latin-1").partition("?")[0]
 
 
 def _hop(text: str) -> str | None:

@@ -15,7 +15,7 @@
                         |
     Charged.answer                 200 or 429 with the numbers; 401 or 403 for a request that is refused -> send
 
-With a proxy, every path belongs to the upstream. A request whose answer is 200 is passed on, and its response gets the numbers.
+With a proxy, every path belongs to the upstream. A request is passed on if its answer is 200, and the response gets the numbers.
 
 Both paths call `resolve` before the verdict and `Front.end` after it. `Front.begin` hands whatever has to wait for more than the verdict
 to a task, which runs the same steps as `Front.__call__`.
@@ -42,7 +42,7 @@ from limiter.errors import BackendError
 from limiter.protocol.call import Stale, Verdict
 
 _OK, _FORBIDDEN = 200, 403
-# An account that changes this often within one request is being changed by a program that has gone wrong.
+# Only a faulty program changes an account this often within one request.
 _MAX_TRIES = 5
 _CLOSE: Header = (b"connection", b"close")
 _NOT_FOUND = problem(404, f"Nothing is served at this path: use {PREFIX}, or POST to /v1/take, /v1/peek or /v1/refund.")
@@ -93,8 +93,6 @@ class Front:
             send = _closing(send)
         if self._proxy is not None:
             await self._pass_on(self._proxy, scope, receive, send)
-        elif scope["type"] != "http":
-            await send({"type": "websocket.close"})
         elif is_authorize(scope):
             await (await self.authorize(self._current_view(), scope)).send(scope, send)
         elif self._decisions is not None and (scope["path"] + "/").startswith("/v1/"):
@@ -129,7 +127,7 @@ class Front:
         return charged.answer(outcome)
 
     def _unavailable(self, error: BackendError) -> Answer:
-        """For failed look-ups. Decisions fail by the modes of their policies, so they hardly ever raise."""
+        """For failed lookups. Decisions follow the failure modes of their policies instead of raising."""
         self._outages.note(str(error))
         return unavailable()
 
@@ -137,10 +135,8 @@ class Front:
         answer = await self._answer(self._current_view(), scope, proxied)
         if answer.status == _OK:
             await proxy(scope, receive, send, answer.headers)
-        elif scope["type"] == "http":
-            await answer.send(scope, send)
         else:
-            await send({"type": "websocket.close"})
+            await answer.send(scope, send)
 
     async def _answer(self, view: View, scope: Scope, read: Reader) -> Answer:
         for _ in range(_MAX_TRIES):

@@ -9,11 +9,9 @@ from limiter.api.answers import Answer, Header, problem
 from limiter.api.identity import MISSING, Refusal
 from limiter.api.numbers import Numbers
 from limiter.decision import Decision
-from limiter.problems import ABNORMAL_USAGE
+from limiter.problems import ABNORMAL_USAGE, problem_body
 
 _UNAUTHORIZED = 401
-# The problem sets its own.
-_REPLACED = frozenset({b"content-type", b"cache-control"})
 
 
 def refused(refusal: Refusal, numbers: Iterable[Header] = ()) -> Answer:
@@ -41,6 +39,6 @@ def _challenge(refusal: Refusal) -> bytes:
 
 
 def _too_many_attempts(denial: Answer) -> Answer:
-    headers = [header for header in denial.headers if header[0] not in _REPLACED]
     violated = json.loads(denial.body)["violated-policies"]
-    return problem(429, "Too many failed attempts from this address.", kind=ABNORMAL_USAGE, headers=headers, violated_policies=violated)
+    detail = "Too many failed attempts from this address."
+    return denial._replace(body=problem_body(429, detail, kind=ABNORMAL_USAGE, violated_policies=violated))

@@ -49,7 +49,7 @@ class Charged(NamedTuple):
 
 
 class LookUp(NamedTuple):
-    """A request whose key is not in memory. Look it up in the directory, then `settle` the request."""
+    """A request with a key that is not in memory. Look it up in the directory, then `settle` the request."""
 
     credential: str
     route: Route
@@ -86,7 +86,7 @@ def settle(view: View, route: Route, address: str, found: Identity | Refusal) ->
 
 
 def _relevant(scope: Scope) -> dict[bytes, bytes]:
-    """The headers that `resolve` reads, in one pass. A repeated header is joined as RFC 9110 says, so two credentials are none."""
+    """The headers that `resolve` reads, in one pass. A repeated header is joined as RFC 9110 says, so two credentials are invalid."""
     found: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         if name in _HEADERS:

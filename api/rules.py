@@ -2,16 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 
 from limiter.addresses import Network, Networks
 from limiter.api.registry.validation import Catalog
 from limiter.api.routes.matching import Route, Routes
 from limiter.headers import Reset
 from limiter.policy import Policy
-
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +62,14 @@ class Rules:
     """The contents of a file, by name. `digest` identifies them; `warnings` are for people to read. `keys` are by digest."""
 
     policies: Mapping[str, Policy]
-    tiers: Mapping[str, Tier] = field(default_factory=lambda: _EMPTY)
+    tiers: Mapping[str, Tier] = field(default_factory=dict)
     order: tuple[str, ...] = ("bearer", "x-api-key")
     anonymous: Policy | None = None
     guard: Policy | None = None
     trusted_proxies: Networks = field(default_factory=Networks)
     routes: Routes = field(default_factory=Routes)
-    keys: Mapping[str, FileKey] = field(default_factory=lambda: _EMPTY)
-    accounts: Mapping[str, FileAccount] = field(default_factory=lambda: _EMPTY)
+    keys: Mapping[str, FileKey] = field(default_factory=dict)
+    accounts: Mapping[str, FileAccount] = field(default_factory=dict)
     reset: Reset = "delta"
     retry_after_ms: bool = False
     should_retry: bool = False

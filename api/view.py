@@ -38,7 +38,7 @@ class View:
 
     def plan(self, identity: Identity, route: Route) -> Plan:
         """Made once for each identity (0.1 us instead of 4), and dropped with it."""
-        # By cost and policy, of which a file has few. An odd spelling of a path may have a route of its own, and there is no end of those.
+        # By cost and policy, because a file has few of them. Routes are unbounded: each spelling of a path may have its own.
         key = (route.cost, id(route.policy))
         plan: Plan | None = identity.plans.get(key)
         if plan is None:

@@ -25,10 +25,10 @@ Async = Coroutine[Any, Any, T]
 
 
 class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[LimitState, ...]], Async[None]]):
-    """Takes limits from Redis for the callers of one event loop, many callers in one call.
+    """The client for asyncio: it serves one event loop, and shares calls to Redis among concurrent callers.
 
-    `AsyncLimiter("redis://localhost")`, or `AsyncLimiter(redis.asyncio.Redis(...))`: it opens its own connections, with the options of
-    that client. Every answer arrives within `deadline` seconds. `clock` is for tests.
+    `AsyncLimiter("redis://localhost")`, or `AsyncLimiter(redis.asyncio.Redis(...))`, which opens its own connections with the options of
+    that client. Every call returns within `deadline` seconds. `clock` is for tests.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[Lim
         self._batcher_on(asyncio.get_running_loop()).submit(group, deadline_at, recipient)
 
     def limited(self, policy: Policy, subject: SubjectOf, cost: CostOf = 1, *, account: AccountOf = None) -> AsyncDecorator:
-        """Decorate an async function or async generator function, as `Limiter.limited` does other functions."""
+        """Decorate an async function or an async generator function, as `Limiter.limited` does other functions."""
         price = Price(policy, subject, cost, account)
         return lambda function: limit_async(function, self.enforce, price)
 

@@ -89,7 +89,7 @@ class Decision(NamedTuple):
 
     @property
     def binding(self) -> LimitState | None:
-        """The limit that matters: for a denial, the one that blocks longest; otherwise the one with the least left."""
+        """The limit that matters most: for a denial, the one that blocks longest; otherwise the one with the least left."""
         numbers = self.numbers
         if not numbers:
             return None
@@ -125,7 +125,7 @@ class Decision(NamedTuple):
         charge = binding.charge
         limit = f"limit {binding.name!r} of policy {charge.policy.name!r}"
         if binding.retry_after is None:
-            return f"cost {charge.cost} is above the capacity {binding.capacity} of {limit}: it can never pass; ask for less at a time"
+            return f"cost {charge.cost} is above the capacity {binding.capacity} of {limit}: it can never pass; lower the cost"
         return f"{limit} has {binding.remaining} of {binding.capacity} left for {charge.subject!r}: retry in {binding.retry_after:.3f} s"
 
     def headers(self, reset: Reset = "delta") -> dict[str, str]:

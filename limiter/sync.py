@@ -26,10 +26,10 @@ T = TypeVar("T")
 
 
 class Limiter(Verbs[Decision, list[Decision], tuple[LimitState, ...], None]):
-    """Takes limits from Redis, from any number of threads and processes.
+    """The client for threads: any number of threads can use one Limiter.
 
-    `Limiter("redis://localhost")`, or `Limiter(redis.Redis(...))`: it opens its own connections, with the options of that client. Every
-    answer arrives within `deadline` seconds. `clock` is for tests.
+    `Limiter("redis://localhost")`, or `Limiter(redis.Redis(...))`, which opens its own connections with the options of that client. Every
+    call returns within `deadline` seconds. `clock` is for tests.
     """
 
     def __init__(self, source: str | redis.Redis, *, prefix: str = "lim", deadline: float = 0.05, clock: Clock | None = None) -> None:
@@ -50,7 +50,7 @@ class Limiter(Verbs[Decision, list[Decision], tuple[LimitState, ...], None]):
         return decisions
 
     def limited(self, policy: Policy, subject: SubjectOf, cost: CostOf = 1, *, account: AccountOf = None) -> Decorator:
-        """Decorate a function or generator function: `enforce` before each call. See `limiter.decorator`.
+        """Decorate a function or a generator function: call `enforce` before each call of it.
 
         `@limiter.limited(policy, "reports")`, or with callables that get the arguments of the call:
         `@limiter.limited(policy, lambda user: user.id, cost=lambda user: user.weight)`.

@@ -1,4 +1,4 @@
-"""`make bench`: measures speed beside bare Redis, a bare server and other limiters, each table in interleaved rounds of one run.
+"""`make bench`: compares speed with bare Redis, a bare server and other limiters, each table in interleaved rounds of one run.
 
 python loadtests/bench.py [--short] [--only library]
 

@@ -109,6 +109,18 @@ local function age(limit, state, horizon)
   return used, oldest
 end
 
+-- Gives back the oldest units: the bound then holds even if the refunded request was among the newest. Returns the units in use.
+local function refund(limit, state, horizon, charged)
+  if charged > 0 then
+    drop(limit, state, horizon, charged - 1)
+  else
+    clear(limit, state)
+    charged = 0
+  end
+  state[limit[AT]] = charged
+  return charged
+end
+
 -- A larger ring, rewritten from its oldest entry on.
 local function grow(state, offset, size, head)
   local rest = state[REST] or call("GETRANGE", state[KEY], state[POLICY].bytes .. "", "-1")
@@ -139,4 +151,4 @@ local function push(limit, state, time, total)
   write_header(limit, state, size, head, length + 1)
 end
 
-return { search = search, drop = drop, clear = clear, age = age, push = push }
+return { search = search, age = age, refund = refund, push = push }

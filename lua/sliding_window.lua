@@ -20,44 +20,35 @@ local function take(limit, state, now, cost)
 
   local reset = used > 0 and newest - horizon or 0
   local charged = used + cost
-  if cost > 0 then
-    -- Decide.
+  if cost <= 0 then
+    charged = cost < 0 and require("ring").refund(limit, state, horizon, charged) or used
+    return used, 0, reset, charged, charged > 0 and reset or 0
+  elseif charged > capacity then
     if cost > capacity then
       return used, NEVER, reset
-    elseif charged > capacity then
-      if charged > capacity + 1 then
-        -- The oldest entry alone may not free enough.
-        oldest = require("ring").search(limit, state, horizon, capacity - cost)
-      end
-      return used, oldest - horizon, reset
+    elseif charged > capacity + 1 then
+      -- The oldest entry alone may not free enough.
+      oldest = require("ring").search(limit, state, horizon, capacity - cost)
     end
-
-    -- Charge. On a clock that stepped back, entries stay in order and leave no sooner.
-    local time, total, entry_time = newest, state[at + TOTAL], nil
-    if now > newest then
-      time = now
-    end
-    if used == 0 then
-      state[at + OLDEST] = time
-    elseif time - newest > time % limit[SLICE] then
-      entry_time = newest
-    elseif oldest == newest then
-      state[at + OLDEST] = time
-    end
-    state[at] = charged
-    state[at + TOTAL] = total + cost
-    state[at + NEWEST] = time
-    return used, 0, reset, charged, time - horizon, entry_time, total
-  elseif charged <= 0 then
-    require("ring").clear(limit, state)
-    state[at] = 0
-    return used, 0, reset, 0, 0
-  elseif cost < 0 then
-    -- A refund gives back the oldest units: the bound then holds even if the refunded request was among the newest.
-    require("ring").drop(limit, state, horizon, charged - 1)
-    state[at] = charged
+    return used, oldest - horizon, reset
   end
-  return used, 0, reset, charged, newest - horizon
+
+  -- Charge. On a clock that stepped back, entries stay in order and leave no sooner.
+  local time, total, entry_time = newest, state[at + TOTAL], nil
+  if now > newest then
+    time = now
+  end
+  if used == 0 then
+    state[at + OLDEST] = time
+  elseif time - newest > time % limit[SLICE] then
+    entry_time = newest
+  elseif oldest == newest then
+    state[at + OLDEST] = time
+  end
+  state[at] = charged
+  state[at + TOTAL] = total + cost
+  state[at + NEWEST] = time
+  return used, 0, reset, charged, time - horizon, entry_time, total
 end
 
 return { take = take, format = FORMAT, fields = FIELDS, bytes = BYTES, entry_bytes = ENTRY_BYTES }

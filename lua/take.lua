@@ -1,21 +1,27 @@
 -- take: decides groups of charges. Either every limit of a group is charged or none is.
 --
 -- KEYS      one for each line of ARGV[3]: the state of a (policy, subject), or the generation of an account
--- ARGV[1]   the policies, packed: their number; then for each its shape, the number of its limits, their tags, the last byte of a state,
---           and its limits: kind, shadow (0 or 1), tag, capacity, a, b, c, d (the meaning of a to d is in the kind's file)
+-- ARGV[1]   the policies, packed: their number; then for each its shape, the number of its limits, the end of a state (the tags of the
+--           limits and a final byte), and its limits: kind, shadow (0 or 1), tag, capacity, a, b, c, d (the kind's file explains a to d)
 -- ARGV[2]   "", or the time in microseconds (tests)
--- ARGV[3]   the lines, packed: operation (+ 16 on the first line of a group), policy (from 0), cost
--- Reply     8-byte integers, packed: the time; then for each group its verdict and, if that is DENIED or ALLOWED, for every limit used,
---           wait_us (0: there is room, -1: there never is) and reset_us
+-- ARGV[3]   the lines, packed: operation (+ 16 on the first line of a group), policy (from 0), cost. A guard has no policy; its cost
+--           field holds the generation of the account that the caller knows.
+-- Reply     8-byte integers, packed: the time; then for each group its verdict and, if that is DENIED or ALLOWED, three numbers for each
+--           limit: used (units), wait_us (0: there is room, -1: there never is) and reset_us
 --
--- A denial writes nothing. A clock that steps back loosens no limit: each kind sees to that.
+-- A state is one string: a head (the shape, then the fields of each limit), the rings of the limits that keep one, and the end of a state.
+-- A tag identifies a limit by its kind and name, and a shape identifies the list of tags, so a state is read without a search unless the
+-- policy has changed (reshape.lua).
 --
--- A kind is a module with
---   take(limit, state, now, cost)   decides one limit; a negative cost gives back
---   format, fields, bytes           of its fields in a state: their format, their number and their size
+-- A denial writes nothing. If the clock goes backwards, no limit gets looser; each kind ensures this.
+--
+-- lua/__init__.py assembles the script: it replaces names in capitals by their values (constants.lua, and constants in this file) and provides
+-- `require` (require.lua). A kind is a module with
+--   take(limit, state, now, cost)   decides one limit; a negative cost is a refund
+--   format, fields, bytes           format, number and size of its fields in a state
 --   entry_bytes                     if it keeps a ring: the size of an entry (its last field then describes the ring)
 -- and `take` returns
---   used, wait, reset               before the charge; wait is 0 if the cost has room, or a time, NEVER or STALE if it does not
+--   used, wait, reset               before the charge; wait is 0 if there is room for the cost; otherwise a time, NEVER or STALE
 --   charged, charged_reset          used and reset after the charge, which the state table then holds; only if there is room
 --   entry_time, entry_total         the entry to push into the ring, if any
 
@@ -25,13 +31,13 @@ local PEEK <const>, REFUND <const>, GUARD <const> = 1, 2, 3
 local NEW_GROUP <const>, LINE_BYTES <const> = 16, 11
 local DENIED <const>, ALLOWED <const> = 0, 1
 local STALE_GENERATION <const>, STALE_BOUNDS <const>, UNREADABLE <const> = 2, 3, 4
--- Injected time need not follow the real clock, by which keys expire: keys live a day longer then.
+-- Keys expire by the real clock, which injected time may not follow. With injected time, keys live a day longer.
 local SPARE_MS <const> = 86400000
--- How many answers are packed at a time. Lua's stack holds 8,000; a group has at most 3,073.
+-- How many numbers are packed at a time. Lua's stack holds 8,000; a group has at most 3,073 (64 charges of 16 limits).
 local CHUNK <const> = 900
 
--- What is unusual below is measured in instructions of Redis: see docs/decisions/0011-what-the-lua-tricks-buy.md.
--- Tables are created in the size that a decision of three limits needs: growing them takes 9 % more in a lone decision.
+-- The unusual code below was justified by counting the CPU instructions of Redis: see docs/decisions/0011-what-the-lua-tricks-buy.md.
+-- Tables are created in the size that a decision of three limits needs: growing them costs 9 % more for a single decision.
 -- Numbers for Redis become strings by `.. ""`: Redis's own conversion takes 16 % more in a batch.
 
 -- Looking these functions up for each use takes 2 % more in a batch.
@@ -68,10 +74,10 @@ if ARGV[2] ~= "" then
   ahead_ms = real_ms + SPARE_MS - math.floor(now / 1000)
 end
 
--- Decide group by group, in one piece: a function for each step takes 3 % more.
+-- Decide each group. This is one long block because a function for each step costs 3 % more.
 
--- `answers` is the reply up to `last`: the numbers of the current group as if it were charged. `standing` holds used and reset of its
--- limits as they stand.
+-- answers[1..last] is the reply so far. The numbers of the current group are first those after the charge; `standing` keeps used and reset
+-- of its limits from before the charge.
 local answers, last = { now, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }, 1
 local standing = { 0, 0, 0, 0, 0, 0 }
 -- What a charge of the group has to write: pairs of state and lifetime; and fours of limit, state, time and total.
@@ -98,13 +104,14 @@ while line <= lines do
       local policy, limits, longest, state = policies[index], 0, 0, nil
       local head = attempt("GETRANGE", key, "0", policy.last_byte)
       if head.err then
-        -- The key holds something that is not a string, and keeps it.
+        -- The key does not hold a string. Leave it unchanged.
         verdict, cost = verdict > ALLOWED and verdict or UNREADABLE, 0
       else
         limits = policy.limits
         if #head == policy.bytes then
           state = { key, policy, false, decode(policy.format, head) }
         end
+        -- The key does not exist, or was written under another version of the policy.
         if not state or state[SHAPE] ~= policy.shape then
           state = require("reshape").read(key, policy, kinds)
         end
@@ -139,6 +146,7 @@ while line <= lines do
           longest = charged_reset
         end
       end
+      -- A refund to a key that does not exist writes nothing.
       if cost > 0 or cost < 0 and head ~= "" then
         states[changed + 1], states[changed + 2] = state, longest
         changed = changed + 2

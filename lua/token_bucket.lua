@@ -23,64 +23,59 @@ local function refilled_at(units, since, part, interval, extra, parts)
   return rest > 0 and time + 1 or time, time, rest
 end
 
-local function take(limit, state, now, cost)
-  local at, capacity, interval, extra, parts = limit[AT], limit[CAPACITY], limit[INTERVAL], limit[EXTRA], limit[PARTS]
-  local missing, since, part = state[at], state[at + SINCE], state[at + PART]
-  if part >= parts then
+-- How many units are back by `now`.
+local function units_back(since, part, now, interval, extra, parts)
+  local back = math.floor((now - since) / (interval + extra / parts))
+  if extra > 0 then
+    -- The division rounds, refilled_at does not: correct by a unit where they differ.
+    while back > 0 and refilled_at(back, since, part, interval, extra, parts) > now do
+      back = back - 1
+    end
+    while refilled_at(back + 1, since, part, interval, extra, parts) <= now do
+      back = back + 1
+    end
+  end
+  return back
+end
+
+-- The fields at `now`, and the time when the bucket is full.
+local function refill(missing, since, part, now, interval, extra, parts)
+  if missing == 0 then
+    -- A clock that stepped back must not make a full bucket look older than it is.
+    return 0, since > now and since or now, 0, now
+  elseif part >= parts then
     -- Written at another rate. Rounding up loses at most a microsecond.
     since, part = since + 1, 0
   end
 
-  -- Refill.
-  local full = now
-  if missing > 0 then
-    full = refilled_at(missing, since, part, interval, extra, parts)
+  local full = refilled_at(missing, since, part, interval, extra, parts)
+  if full <= now then
+    return 0, now, 0, now
+  elseif now - since >= interval then
+    -- At least one unit may be back. This is never so on a clock that stepped back.
+    local back = units_back(since, part, now, interval, extra, parts)
+    local _
+    missing, _, since, part = missing - back, refilled_at(back, since, part, interval, extra, parts)
   end
-  if missing == 0 then
-    -- A clock that stepped back must not make a full bucket look older than it is.
-    since, part = since > now and since or now, 0
-  elseif full <= now then
-    missing, since, part, full = 0, now, 0, now
-  else
-    -- Units that are back. Negative on a clock that stepped back.
-    local back = math.floor((now - since) / (interval + extra / parts))
-    if extra > 0 then
-      -- The division rounds, refilled_at does not: correct by a unit where they differ.
-      while back > 0 and refilled_at(back, since, part, interval, extra, parts) > now do
-        back = back - 1
-      end
-      while back >= 0 and refilled_at(back + 1, since, part, interval, extra, parts) <= now do
-        back = back + 1
-      end
-    end
-    if back > 0 then
-      local _
-      missing, _, since, part = missing - back, refilled_at(back, since, part, interval, extra, parts)
-    end
-  end
+  return missing, since, part, full
+end
 
-  -- Decide.
-  local reset = full - now
-  local charged, over = missing + cost, missing + cost - capacity
-  if cost > capacity then
-    return missing, NEVER, reset
-  elseif cost > 0 and over > 0 then
-    local time = refilled_at(over, since, part, interval, extra, parts)
-    return missing, time - now, reset
-  end
-
-  -- Charge.
-  local charged_reset = 0
-  if charged > 0 then
-    local time = refilled_at(charged, since, part, interval, extra, parts)
-    charged_reset = time - now
+local function take(limit, state, now, cost)
+  local at, capacity, interval, extra, parts = limit[AT], limit[CAPACITY], limit[INTERVAL], limit[EXTRA], limit[PARTS]
+  local missing, since, part, full = refill(state[at], state[at + SINCE], state[at + PART], now, interval, extra, parts)
+  local reset, charged = full - now, missing + cost
+  if charged > capacity and cost > 0 then
+    local wait = cost > capacity and NEVER or refilled_at(charged - capacity, since, part, interval, extra, parts) - now
+    return missing, wait, reset
+  elseif charged <= 0 then
+    charged, full = 0, now
   else
-    charged = 0
+    full = refilled_at(charged, since, part, interval, extra, parts)
   end
   state[at] = charged
   state[at + SINCE] = since
   state[at + PART] = part
-  return missing, 0, reset, charged, charged_reset
+  return missing, 0, reset, charged, full - now
 end
 
 return { take = take, format = FORMAT, fields = FIELDS, bytes = BYTES }

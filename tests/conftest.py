@@ -1,4 +1,4 @@
-"""One private Redis for the run, and a prefix of its own for every test."""
+"""A private Redis for the run, and a unique prefix for each test."""
 
 import uuid
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 
-from support.redis_server import RedisServer, redis_server
+from support.servers.redis_server import RedisServer, redis_server
 
-# A run may be slow on a busy machine; that says nothing about the code.
+# On a busy machine, a slow example does not mean a defect.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.load_profile("default")
 

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 import limiter
-from limiter.api.config.file import loads
+from limiter.api.config.loader import loads
 from support.pages import PAGES, ROOT, blocks, links, run
-from support.sidecar import TOKEN
+from support.servers.sidecar import TOKEN
 
 DOCS = [page for page in PAGES if page.is_relative_to(ROOT / "docs")]
 WITH_PYTHON = [page for page in DOCS if blocks(page.read_text(), "python")]

@@ -1,4 +1,4 @@
-"""What is published: one import package, whole, that leaves its user's own packages alone."""
+"""The published package is complete, and does not conflict with packages of its users."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FOLDERS = {"limiter": "limiter", "lua": "limiter/lua", "api": "limiter/api"}
 
-# A user's program, beside a package of theirs that is named as one of our folders is.
+# A user's program that also imports the user's own package `api`, which has the name of one of our folders.
 PROGRAM = """
 import json, sys
 import api, limiter.api
@@ -32,7 +32,7 @@ def run(*command, cwd):
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
-    """Built from the sdist, which is built from a copy that holds nothing else: so both are whole."""
+    """The wheel, built from the sdist, which is built from a copy of the sources without other files."""
     source = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
@@ -45,7 +45,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def clean_python(wheel, tmp_path_factory):
-    """An environment with the wheel and what it asks for, without the extras."""
+    """An environment with the wheel and its dependencies, without extras."""
     folder = tmp_path_factory.mktemp("clean")
     venv.create(folder)
     python = folder / "bin" / "python"
@@ -55,7 +55,7 @@ def clean_python(wheel, tmp_path_factory):
 
 @pytest.fixture
 def project(tmp_path):
-    """A user's own folder, with their program and their own `api`."""
+    """The folder of a user, with a program and a package named `api`."""
     (tmp_path / "api").mkdir()
     (tmp_path / "api" / "__init__.py").write_text("OWNER = 'the user'\n")
     (tmp_path / "program.py").write_text(PROGRAM)
@@ -68,7 +68,7 @@ def test_the_wheel_holds_one_package_and_its_metadata(wheel):
 
 
 def test_the_wheel_holds_every_file_of_the_three_folders(wheel):
-    """A template or a script that package-data forgets would be missed by users only."""
+    """A data file that package-data omits is missing only in an installation, not in a checkout."""
     files = {
         f"{packaged}/{path.relative_to(ROOT / folder).as_posix()}"
         for folder, packaged in FOLDERS.items()
@@ -80,19 +80,19 @@ def test_the_wheel_holds_every_file_of_the_three_folders(wheel):
 
 
 def test_the_installed_wheel_takes_a_limit_beside_a_users_own_api(clean_python, project, server):
-    told = json.loads(run(clean_python, "program.py", server.url, cwd=project))
-    assert told == [True, 99, "the user", False]
+    printed = json.loads(run(clean_python, "program.py", server.url, cwd=project))
+    assert printed == [True, 99, "the user", False]
 
 
 def test_the_library_needs_nothing_but_redis_py(clean_python, project):
     listed = "from importlib.metadata import distributions as d; print(*(each.name.lower() for each in d()))"
     installed = set(run(clean_python, "-c", listed, cwd=project).split())
-    # redis-py itself asks for async-timeout on Python before 3.11.3.
+    # redis-py itself requires async-timeout on Python before 3.11.3.
     assert installed - {"async-timeout"} == {"limitgate", "redis", "hiredis"}
 
 
 def test_importing_the_library_imports_nothing_of_the_sidecar(project):
-    """Asked of this environment, where the sidecar's needs are at hand; the user's `api` counts as well."""
+    """The environment of the tests has the dependencies of the sidecar. The user's `api` must not be imported either."""
     modules = set(run(sys.executable, "-c", "import limiter, sys; print(*sys.modules)", cwd=project).split())
     assert "limiter" in modules
     assert not modules & {"api", "limiter.api", "fastapi", "pydantic", "starlette", "typer", "uvicorn", "yaml"}

@@ -9,7 +9,7 @@ import pytest
 
 import limiter
 from support.pages import ROOT, blocks
-from support.sidecar import sidecar
+from support.servers.sidecar import sidecar
 
 README = (ROOT / "README.md").read_text()
 

@@ -18,7 +18,7 @@ accounts_app = typer.Typer(help="Manage accounts: each owns keys and has a tier.
 _COLUMNS = ("id", "tier", "state", "policy", "limits", "created")
 
 TierArgument = Annotated[str, typer.Argument(metavar="TIER", help="A tier of the configuration.")]
-Clear = Annotated[list[str], repeatable("--clear", "Remove what the account has of its own: policy, limits.")]
+Clear = Annotated[list[str], repeatable("--clear", "Remove a setting of the account: policy or limits.")]
 WithKeys = Annotated[bool, typer.Option("--with-keys", help="Delete the account's keys as well.")]
 
 

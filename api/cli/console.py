@@ -25,7 +25,6 @@ class Printed:
 
 
 def page(view: View, name: str, heads: tuple[str, ...]) -> Printed:
-    """One page of a list."""
     more = f"There are more: --cursor {view['cursor']}" if view["cursor"] else ""
     return Printed(view, heads, tuple(view[name]), more)
 
@@ -44,7 +43,6 @@ def show(printed: Printed, *, as_json: bool) -> None:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """Print the message to stderr and exit."""
     typer.echo(f"limiter: {message}", err=True)
     sys.exit(code)
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-from limiter import Limiter, LimitState, Policy
-from limiter.api.cli.options import Config, Data, Json, RedisUrl, redis_url
+from limiter import Limiter, Policy
+from limiter.api.cli.options import Config, Json, redis_url, spread
 from limiter.api.command_errors import CannotStart, Misused
 from limiter.api.config.loader import load
 from limiter.api.server.embedded import default_folder
+from limiter.api.server.serve_options import Data, RedisUrl
 from limiter.api.v1.bodies import render_limit
 from limiter.summary import whole_seconds
 
@@ -23,61 +24,48 @@ counts = typer.Typer()
 # A person waits longer than a request.
 _DEADLINE_S = 5.0
 
-PolicyName = Annotated[str, typer.Option("--policy", help="A policy of the configuration.")]
-Subject = Annotated[str, typer.Option(help="The subject: the name of a key, an account or an address.")]
-Account = Annotated[str | None, typer.Option(help="The account of the subject. Default: the subject itself.")]
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """The options that say which counters are meant."""
+
+    policy: Annotated[str, typer.Option("--policy", help="A policy of the configuration.")]
+    subject: Annotated[str, typer.Option(help="The subject: the name of a key, an account or an address.")]
+    account: Annotated[str | None, typer.Option(help="The account of the subject. Default: the subject itself.")] = None
+    config: Config = None
+    redis: RedisUrl = None
+    data: Data = None
+
+    @contextmanager
+    def limiter(self) -> Iterator[tuple[Limiter, Policy]]:
+        rules = load(self.config or (self.data or default_folder()) / "limiter.yaml")
+        if self.policy not in rules.policies:
+            raise Misused(f"--policy must be one of {', '.join(sorted(rules.policies))}, not {self.policy!r}")
+        with Limiter(redis_url(self.redis, rules, self.data), prefix=rules.prefix, deadline=_DEADLINE_S) as limiter:
+            yield limiter, rules.policies[self.policy]
 
 
 @counts.command()
-def usage(
-    policy: PolicyName,
-    subject: Subject,
-    account: Account = None,
-    config: Config = None,
-    redis: RedisUrl = None,
-    data: Data = None,
-    *,
-    as_json: Json = False,
-) -> None:
+@spread
+def usage(of: Counters, *, as_json: Json = False) -> None:
     """Show what is left of each limit of a policy. Without --config, limiter.yaml in the data folder is used."""
-    with _limiter(policy, config, redis, data) as (limiter, found):
-        decision = limiter.peek(found, subject, account=account)
+    with of.limiter() as (limiter, policy):
+        decision = limiter.peek(policy, of.subject, account=of.account)
     if decision.degraded:
         raise CannotStart(decision.degraded)
-    states = decision.limits
     if as_json:
-        typer.echo(json.dumps([render_limit(state) for state in states]))
+        typer.echo(json.dumps([render_limit(state) for state in decision.limits]))
         return
-    for state in states:
-        typer.echo(_line(state))
+    for state in decision.limits:
+        left = f"{state.name}: {state.remaining:,} of {state.capacity:,} left"
+        typer.echo(f"{left}, full again in {whole_seconds(state.reset_us)} s" if state.used else left)
 
 
 @counts.command()
-def reset(
-    policy: PolicyName,
-    subject: Subject,
-    account: Account = None,
-    config: Config = None,
-    redis: RedisUrl = None,
-    data: Data = None,
-    *,
-    as_json: Json = False,
-) -> None:
+@spread
+def reset(of: Counters, *, as_json: Json = False) -> None:
     """Reset the counts of a subject under a policy. Without --config, limiter.yaml in the data folder is used."""
-    with _limiter(policy, config, redis, data) as (limiter, found):
-        limiter.reset(found, subject, account=account)
-    typer.echo(json.dumps({"reset": {"policy": policy, "subject": subject}}) if as_json else f"policy {policy} was reset for {subject}")
-
-
-@contextmanager
-def _limiter(policy: str, config: Path | None, redis: str | None, data: Path | None) -> Iterator[tuple[Limiter, Policy]]:
-    rules = load(config or (data or default_folder()) / "limiter.yaml")
-    if policy not in rules.policies:
-        raise Misused(f"--policy must be one of {', '.join(sorted(rules.policies))}, not {policy!r}")
-    with Limiter(redis_url(redis, rules, data), prefix=rules.prefix, deadline=_DEADLINE_S) as limiter:
-        yield limiter, rules.policies[policy]
-
-
-def _line(state: LimitState) -> str:
-    left = f"{state.name}: {state.remaining:,} of {state.capacity:,} left"
-    return f"{left}, full again in {whole_seconds(state.reset_us)} s" if state.used else left
+    with of.limiter() as (limiter, policy):
+        limiter.reset(policy, of.subject, account=of.account)
+    done = json.dumps({"reset": {"policy": of.policy, "subject": of.subject}})
+    typer.echo(done if as_json else f"policy {of.policy} was reset for {of.subject}")

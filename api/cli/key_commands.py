@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -19,52 +21,56 @@ _COLUMNS = ("id", "key_prefix", "name", "environment", "state", "scopes", "addre
 _DETAILS = ("account", *_COLUMNS, "policy", "limits", "revoked", "rotated_to")
 
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id, from `limiter keys list`.")]
-Name = Annotated[str | None, typer.Option(help="A name for people to recognize the key by.")]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="The new name.")]
-Scopes = Annotated[list[str], repeatable("--scope", "A scope that the key has, such as asset:read.")]
-Addresses = Annotated[list[str], repeatable("--address", "An address or network that may use the key, such as 203.0.113.0/24.")]
 Environment = Annotated[str, typer.Option("--env", help="live or test.")]
-Expires = Annotated[
-    str | None, typer.Option(help="When the key expires: a duration from now such as 90d, or never. Default: never; for test keys, 7d.")
-]
 Digest = Annotated[str | None, typer.Option(help="SHA-256 of the key, in hexadecimal. Default: read the key from standard input.")]
-Clear = Annotated[list[str], repeatable("--clear", "Remove what the key has of its own: policy, limits, scopes, addresses.")]
+Clear = Annotated[list[str], repeatable("--clear", "Remove a setting of the key: policy, limits, scopes or addresses.")]
 Overlap = Annotated[str, typer.Option(help="How long the old key stays valid, such as 72h.")]
 OlderThan = Annotated[str, typer.Option(help="How long ago the keys were revoked or expired, such as 90d.")]
 
 
+@dataclass(frozen=True, slots=True)
+class KeyOptions:
+    """The options that set the fields of a key."""
+
+    scope: Annotated[list[str], repeatable("--scope", "A scope that the key has, such as asset:read.")]
+    address: Annotated[list[str], repeatable("--address", "An address or network that may use the key, such as 203.0.113.0/24.")]
+    limit: Limits
+    name: Annotated[str | None, typer.Option(help="A name for people to recognize the key by.")] = None
+    expires: Annotated[
+        str | None, typer.Option(help="When the key expires: a duration from now such as 90d, or never. Default: never; for test keys, 7d.")
+    ] = None
+    policy: PolicyName = None
+
+    def change(self, clear: Sequence[str] = ()) -> KeyChange:
+        change: KeyChange = {}
+        if self.name is not None:
+            change["name"] = self.name
+        if self.scope or "scopes" in clear:
+            change["scopes"] = self.scope
+        if self.address or "addresses" in clear:
+            change["addresses"] = self.address
+        if self.expires is not None:
+            change["lifetime"] = seconds(self.expires, "expiry")
+        if self.policy is not None or "policy" in clear:
+            change["policy"] = self.policy
+        if self.limit or "limits" in clear:
+            change["limits"] = self.limit
+        return change
+
+
 @command(keys_app, "issue")
-async def issue_key(
-    registry: Registry,
-    account: AccountId,
-    scope: Scopes,
-    address: Addresses,
-    limit: Limits,
-    env: Environment = "live",
-    name: Name = None,
-    expires: Expires = None,
-    policy: PolicyName = None,
-) -> Printed:
+async def issue_key(registry: Registry, account: AccountId, options: KeyOptions, env: Environment = "live") -> Printed:
     """Issue a key and print it. The key is not shown again."""
-    change = _change(name, scope, address, expires, policy, limit)
-    return _issued(await registry.keys.issue(account, env, **change))
+    return _issued(await registry.keys.issue(account, env, **options.change()))
 
 
 @command(keys_app, "import")
 async def import_key(
-    registry: Registry,
-    account: AccountId,
-    scope: Scopes,
-    address: Addresses,
-    limit: Limits,
-    digest: Digest = None,
-    env: Environment = "live",
-    name: Name = None,
-    expires: Expires = None,
-    policy: PolicyName = None,
+    registry: Registry, account: AccountId, options: KeyOptions, digest: Digest = None, env: Environment = "live"
 ) -> Printed:
     """Import a key that was made elsewhere, from standard input or by its digest."""
-    change = _change(name, scope, address, expires, policy, limit)
+    change = options.change()
     if digest is not None:
         return await _printed(registry, await registry.keys.adopt_digest(account, digest, env, **change))
     return await _printed(registry, await registry.keys.adopt(account, raw_key(), env, **change))
@@ -96,20 +102,9 @@ async def rename_key(registry: Registry, account: AccountId, key: KeyId, name: N
 
 
 @command(keys_app, "set")
-async def set_key(
-    registry: Registry,
-    account: AccountId,
-    key: KeyId,
-    scope: Scopes,
-    address: Addresses,
-    limit: Limits,
-    clear: Clear,
-    name: Name = None,
-    expires: Expires = None,
-    policy: PolicyName = None,
-) -> Printed:
+async def set_key(registry: Registry, account: AccountId, key: KeyId, options: KeyOptions, clear: Clear) -> Printed:
     """Change a key's name, scopes, addresses, expiry, policy or limits. The change applies from the next request on."""
-    change = _change(name, scope, address, expires, policy, limit, clear)
+    change = options.change(cleared(clear, {"scopes", "addresses", "policy", "limits"}))
     return await _printed(registry, await registry.keys.set(account, key, **change))
 
 
@@ -130,32 +125,6 @@ async def tidy_keys(registry: Registry, account: AccountId, older_than: OlderTha
     """Delete the records of keys that were revoked or expired long ago."""
     removed = await registry.keys.tidy(account, seconds(older_than, "age"))
     return Printed({"removed": removed}, ("removed",))
-
-
-def _change(
-    name: str | None,
-    scope: list[str],
-    address: list[str],
-    expires: str | None,
-    policy: str | None,
-    limit: list[str],
-    clear: list[str] | None = None,
-) -> KeyChange:
-    clear = cleared(clear or [], {"scopes", "addresses", "policy", "limits"})
-    change: KeyChange = {}
-    if name is not None:
-        change["name"] = name
-    if scope or "scopes" in clear:
-        change["scopes"] = scope
-    if address or "addresses" in clear:
-        change["addresses"] = address
-    if expires is not None:
-        change["lifetime"] = seconds(expires, "expiry")
-    if policy is not None or "policy" in clear:
-        change["policy"] = policy
-    if limit or "limits" in clear:
-        change["limits"] = limit
-    return change
 
 
 def _issued(issued: Issued) -> Printed:

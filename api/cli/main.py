@@ -18,10 +18,10 @@ from limiter.api.cli.audit_command import audit_app
 from limiter.api.cli.console import FAILED, MISUSED, fail
 from limiter.api.cli.count_commands import counts
 from limiter.api.cli.key_commands import keys_app
-from limiter.api.cli.options import Data, Json
+from limiter.api.cli.options import Json, spread
 from limiter.api.command_errors import CannotStart
 from limiter.api.config.loader import ConfigError, load, starting_file
-from limiter.api.server.embedded import default_folder
+from limiter.api.server.serve_options import ServeOptions
 from limiter.errors import LimiterError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="A Redis-backed rate limiter.")
@@ -30,59 +30,15 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(accounts_app, name="accounts")
 app.add_typer(audit_app)
 
-Config = Annotated[Path | None, typer.Option(help="The configuration file. Default: a sample in the data folder.")]
-RedisUrl = Annotated[
-    str | None,
-    typer.Option(envvar="LIMITER_REDIS_URL", help="URL of Redis. Default: the configuration's redis.url, or an embedded Redis."),
-]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Port of the front listener. 0 picks a free one.")]
-AdminPort = Annotated[int, typer.Option(min=0, max=65535, help="Port of the admin listener. 0 picks a free one.")]
-TokenFile = Annotated[
-    Path | None, typer.Option(help="File with the admin token. Default: LIMITER_ADMIN_TOKEN, or a new token that is printed at the start.")
-]
-Upstream = Annotated[str | None, typer.Option(help="URL of an API: the front is a reverse proxy to it. Default: no proxy.")]
-Workers = Annotated[int, typer.Option(min=1, max=256, help="Number of processes that serve the front.")]
-Certificate = Annotated[Path | None, typer.Option(help="Certificate chain in PEM, to terminate TLS at the front. Needs --tls-key.")]
-CertificateKey = Annotated[Path | None, typer.Option(help="Private key of the certificate in PEM.")]
-
 
 @app.command()
-def serve(
-    config: Config = None,
-    redis: RedisUrl = None,
-    host: Annotated[str, typer.Option(help="Address of the front listener.")] = "127.0.0.1",
-    port: Port = 8080,
-    admin_host: Annotated[str, typer.Option(help="Address of the admin listener.")] = "127.0.0.1",
-    admin_port: AdminPort = 8081,
-    admin_token_file: TokenFile = None,
-    upstream: Upstream = None,
-    workers: Workers = 1,
-    tls_cert: Certificate = None,
-    tls_key: CertificateKey = None,
-    data: Data = None,
-    access_log: Annotated[bool, typer.Option("--access-log", help="Log a line for every request.")] = False,
-) -> None:
+@spread
+def serve(options: ServeOptions) -> None:
     """Run the sidecar until it is interrupted."""
     # Imported here, so that the other commands start without loading a server.
-    from limiter.api.server import serve as serving  # noqa: PLC0415
+    from limiter.api.server.serve import serve as run_sidecar  # noqa: PLC0415
 
-    serving.serve(
-        serving.ServeOptions(
-            config=config,
-            redis=redis or None,
-            host=host,
-            port=port,
-            admin_host=admin_host,
-            admin_port=admin_port,
-            admin_token=_admin_token(admin_token_file),
-            upstream=upstream,
-            workers=workers,
-            tls_cert=tls_cert,
-            tls_key=tls_key,
-            data=data or default_folder(),
-            access_log=access_log,
-        )
-    )
+    run_sidecar(options, _admin_token(options.admin_token_file))
 
 
 @app.command()

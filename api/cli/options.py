@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -18,11 +21,6 @@ def repeatable(name: str, help_text: str) -> Any:
 
 
 Config = Annotated[Path | None, typer.Option(envvar="LIMITER_CONFIG", help="The sidecar's configuration file.")]
-RedisUrl = Annotated[
-    str | None,
-    typer.Option(envvar="LIMITER_REDIS_URL", help="URL of Redis. Default: the configuration's redis.url, or the sidecar's embedded Redis."),
-]
-Data = Annotated[Path | None, typer.Option(help="The sidecar's data folder. Default: $XDG_DATA_HOME/limiter or ~/.local/share/limiter.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 AccountId = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's id.")]
@@ -30,7 +28,7 @@ Tier = Annotated[str | None, typer.Option(help="A tier of the configuration.")]
 PolicyName = Annotated[str | None, typer.Option("--policy", help="A policy of the configuration, instead of the tier's.")]
 Limits = Annotated[list[str], repeatable("--limit", "A limit such as '100/minute', instead of the tier's policy.")]
 Cursor = Annotated[str, typer.Option(help="Continue a list: the cursor that the previous page printed.", show_default=False)]
-Count = Annotated[int, typer.Option(help="Entries on a page.")]
+Count = Annotated[int, typer.Option(help="Entries per page.")]
 
 
 def redis_url(option: str | None, rules: Rules | None, data: Path | None) -> str:
@@ -43,6 +41,30 @@ def seconds(text: str, what: str) -> float:
     if text == "never":
         return math.inf
     return 0.0 if text == "0" else microseconds(float(text) if text.replace(".", "", 1).isdigit() else text, what) / 1_000_000
+
+
+def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters with their annotations evaluated, as keywords."""
+    hints = get_type_hints(function, include_extras=True)
+    listed = inspect.signature(function).parameters.values()
+    return [each.replace(annotation=hints[each.name], kind=inspect.Parameter.KEYWORD_ONLY) for each in listed]
+
+
+def spread(function: Callable[..., None], parameters: Sequence[inspect.Parameter] = ()) -> Callable[..., None]:
+    """The function for typer, where a parameter that is a dataclass becomes one option for each field. Commands thus share options."""
+    parameters = parameters or parameters_of(function)
+    groups: dict[str, Any] = {each.name: each.annotation for each in parameters if is_dataclass(each.annotation)}
+
+    def run(**options: Any) -> None:
+        for name, group in groups.items():
+            options[name] = group(**{each.name: options.pop(each.name) for each in fields(group)})
+        function(**options)
+
+    listed = [option for each in parameters for option in (parameters_of(each.annotation) if each.name in groups else [each])]
+    vars(run)["__signature__"] = inspect.Signature(listed)
+    run.__annotations__ = {each.name: each.annotation for each in listed}
+    run.__name__, run.__doc__ = function.__name__, function.__doc__
+    return run
 
 
 def cleared(names: list[str], known: set[str]) -> list[str]:

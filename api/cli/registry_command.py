@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, NoReturn, get_type_hints
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from limiter.api.cli.console import CONFLICT, FAILED, MISUSED, UNKNOWN, Printed, fail, show
-from limiter.api.cli.options import Config, Data, Json, RedisUrl, redis_url
+from limiter.api.cli.options import Config, Json, parameters_of, redis_url, spread
 from limiter.api.config.loader import load
 from limiter.api.registry import Catalog, Conflict, InvalidRecord, KeyFormat, Registry, UnknownAccount, UnknownKey, connected
+from limiter.api.server.serve_options import Data, RedisUrl
 from limiter.errors import InvalidPolicy, LimiterError
 
 _CODES: dict[type[LimiterError], int] = {
@@ -26,16 +26,6 @@ _CODES: dict[type[LimiterError], int] = {
     Conflict: CONFLICT,
 }
 
-Prefix = Annotated[
-    str | None,
-    typer.Option(
-        envvar="LIMITER_PREFIX", help="Prefix of the deployment's keys in Redis. Default: the configuration's redis.prefix, or lim."
-    ),
-]
-KeyPrefix = Annotated[
-    str | None,
-    typer.Option(envvar="LIMITER_KEY_PREFIX", help="Prefix of new API keys. Default: the configuration's credentials.prefix, or ff."),
-]
 
 Command = Callable[..., Awaitable[Printed]]
 
@@ -47,8 +37,16 @@ class RegistryOptions:
     config: Config = None
     redis: RedisUrl = None
     data: Data = None
-    prefix: Prefix = None
-    key_prefix: KeyPrefix = None
+    prefix: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LIMITER_PREFIX", help="Prefix of the deployment's keys in Redis. Default: the configuration's redis.prefix, or lim."
+        ),
+    ] = None
+    key_prefix: Annotated[
+        str | None,
+        typer.Option(envvar="LIMITER_KEY_PREFIX", help="Prefix of new API keys. Default: the configuration's credentials.prefix, or ff."),
+    ] = None
 
     @asynccontextmanager
     async def registry(self) -> AsyncIterator[Registry]:
@@ -56,13 +54,14 @@ class RegistryOptions:
         key_format = KeyFormat.from_environment(self.key_prefix or (rules.key_prefix if rules else "ff"))
         prefix = self.prefix or (rules.prefix if rules else "lim")
         catalog = rules.catalog if rules else Catalog()
+        actor = f"cli:{os.environ.get('SUDO_USER') or os.environ.get('USER') or os.getuid()}"
         try:
             connecting = connected(redis_url(self.redis, rules, self.data))
         except ValueError:
             # The value is not shown: it may contain a password.
             fail("--redis must be a Redis URL such as redis://localhost:6379/0, rediss://host or unix:///path", MISUSED)
         async with connecting as client:
-            yield Registry(client, prefix=prefix, key_format=key_format, catalog=lambda: catalog, actor=_actor())
+            yield Registry(client, prefix=prefix, key_format=key_format, catalog=lambda: catalog, actor=actor)
 
 
 def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
@@ -73,37 +72,22 @@ def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
             async with where.registry() as registry:
                 return await function(registry, **own)
 
-        def run(*, as_json: bool, **options: Any) -> None:
-            where = RegistryOptions(**{each.name: options.pop(each.name) for each in shared})
+        def run(where: RegistryOptions, *, as_json: Json = False, **own: Any) -> None:
             try:
-                printed = asyncio.run(work(where, options))
+                printed = asyncio.run(work(where, own))
             except LimiterError as error:
                 _fail(error, where)
             show(printed, as_json=as_json)
 
-        shared = _parameters(RegistryOptions)
-        as_json = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, annotation=Json, default=False)
-        signature = inspect.Signature([*_parameters(function)[1:], *shared, as_json])
-        vars(run)["__signature__"] = signature
-        run.__annotations__ = {each.name: each.annotation for each in signature.parameters.values()}
-        app.command(name, help=function.__doc__)(run)
+        where, as_json, _ = parameters_of(run)
+        _, *own = parameters_of(function)
+        app.command(name, help=function.__doc__)(spread(run, [*own, where, as_json]))
         return function
 
     return decorate
-
-
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """The parameters with their annotations evaluated, as keywords."""
-    hints = get_type_hints(function, include_extras=True)
-    listed = inspect.signature(function).parameters.values()
-    return [each.replace(annotation=hints[each.name], kind=inspect.Parameter.KEYWORD_ONLY) for each in listed]
 
 
 def _fail(error: LimiterError, where: RegistryOptions) -> NoReturn:
     code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), FAILED)
     hint = "" if where.redis or code != FAILED else "; is `limiter serve` running? To use another Redis, set --redis"
     fail(f"{str(error).removesuffix('.')}{hint}", code)
-
-
-def _actor() -> str:
-    return f"cli:{os.environ.get('SUDO_USER') or os.environ.get('USER') or os.getuid()}"

@@ -58,7 +58,7 @@ TierName = Annotated[Text, AfterValidator(_tier_name)]
 
 def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(values)) < len(values):
-        raise InvalidValue("must not name the same one twice")
+        raise InvalidValue("must not contain the same name twice")
     return values
 
 

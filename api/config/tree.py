@@ -117,7 +117,7 @@ class Parse:
     def _on(self, event: Any) -> None:
         line = event.start_mark.line + 1
         if isinstance(event, yaml.DocumentStartEvent) and self._root is not None:
-            self._stop(line, "must hold one YAML document: a second one begins at this `---`")
+            self._stop(line, "must contain one YAML document: a second one begins at this `---`")
         if isinstance(event, yaml.CollectionEndEvent):
             self._open.pop()
         if isinstance(event, yaml.NodeEvent):
@@ -129,9 +129,9 @@ class Parse:
             alias = shown(f"*{event.anchor}")
             self._wrong(line, f"YAML aliases such as {alias} are not supported: write out the value, or quote text that begins with *")
         elif event.anchor:
-            self._wrong(line, f"YAML anchors such as {shown(f'&{event.anchor}')} are not supported: remove it")
+            self._wrong(line, f"YAML anchors such as {shown(f'&{event.anchor}')} are not supported: remove them")
         elif event.tag:
-            self._wrong(line, f"YAML tags such as {shown(event.tag)} are not supported: remove it")
+            self._wrong(line, f"YAML tags such as {shown(event.tag)} are not supported: remove them")
 
     def _node(self, event: Any, line: int) -> None:
         if isinstance(event, yaml.CollectionStartEvent):

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Response
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
-from limiter.aio import AsyncLimiter
 from limiter.api.control.admin_token import BEARER, TokenRequired
-from limiter.api.control.configuration_routes import configuration_router
-from limiter.api.control.counter_routes import counter_router
 from limiter.api.control.docs_page import DOCS, add_docs_page
-from limiter.api.control.health_routes import health_router
 from limiter.api.control.problem_handlers import Problem, add_problem_handlers
-from limiter.api.front import RulesNow
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
-    """What the control plane reads. `ready` returns why the sidecar is not ready, or None; `front` is the front listener's URL."""
-
-    watched: RulesNow
-    limiter: AsyncLimiter
-    ready: Callable[[], Awaitable[str | None]]
-    front: str
-    version: str
-
-
-def admin_app(control: Control, token: str, routers: Iterable[APIRouter] = ()) -> ASGIApp:
-    """The whole control plane; `routers` come from the other parts of the sidecar."""
-    health = health_router(control.ready)
-    guarded = [
-        configuration_router(control.watched, control.front, control.version),
-        counter_router(control.watched, control.limiter),
-        *routers,
-    ]
-    app = control_app(control.version, health, guarded)
+def admin_app(version: str, token: str, health: APIRouter, guarded: Iterable[APIRouter]) -> ASGIApp:
+    app = control_app(version, health, guarded)
     public = frozenset(route.path for route in health.routes if isinstance(route, APIRoute))
     return TokenRequired(app, token, public, DOCS)
 
@@ -47,7 +23,7 @@ def admin_app(control: Control, token: str, routers: Iterable[APIRouter] = ()) -
 def control_app(version: str, health: APIRouter, guarded: Iterable[APIRouter]) -> FastAPI:
     """The application without the token check. Its OpenAPI document declares that the `guarded` routers require the token."""
     app = _Documented(
-        title="limiter: control plane",
+        title="limiter: admin API",
         description="Health, configuration, counters, accounts and keys.",
         version=version,
         docs_url=None,

@@ -27,7 +27,7 @@ class TokenRequired:
         if scope["type"] != "http" or self._is_public(scope["path"]) or self._holds_token(scope):
             await self._app(scope, receive, send)
         else:
-            detail = "The control plane requires the admin token, as `Authorization: Bearer`."
+            detail = "The admin API requires the admin token, as `Authorization: Bearer`."
             await problem(401, detail, headers=(_CHALLENGE,)).send(scope, send)
 
     def _is_public(self, path: str) -> bool:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from limiter.api.control.problem_handlers import Problem
+from limiter.api.control.problem_handlers import Problem, problem_response
 from limiter.api.control.schema_defaults import describe_defaults
 from limiter.api.rules import Rules
 from limiter.api.v1.bodies import BatchRequest, DecisionBody, DecisionsBody, GroupRequest, SingleRequest
-from limiter.problems import CONTENT_TYPE
 
 _REF = "#/components/schemas/{model}"
-_MODELS: tuple[type[BaseModel], ...] = (SingleRequest, GroupRequest, BatchRequest, DecisionBody, DecisionsBody, Problem)
 
 # Members that some problems have in addition.
 _PROBLEM_MEMBERS = {
@@ -31,28 +28,29 @@ _SECURITY_SCHEMES = {
 _VERBS = {
     "take": ("Charge every limit or none", "Charges every limit of the policy if all of them allow it. A denial charges nothing."),
     "peek": ("Preview a take", "Returns what `take` would return now. Charges nothing."),
-    "refund": ("Give a cost back", "Gives the cost back, up to what is in use."),
+    "refund": ("Refund a cost", "Gives the cost back, up to what is in use."),
 }
 
 _DECISION_ERRORS = {
-    "400": "The body is malformed; `detail` says which field, and why.",
-    "403": "The caller is neither on this machine nor a trusted proxy.",
-    "404": "The configuration has no policy of this name.",
-    "413": "The body is too large.",
-    "415": "The Content-Type is not JSON.",
+    "400": problem_response("The body is malformed; `detail` says which field, and why."),
+    "403": problem_response("The caller is neither on this machine nor a trusted proxy."),
+    "404": problem_response("The configuration has no policy of this name."),
+    "413": problem_response("The body is too large."),
+    "415": problem_response("The Content-Type is not JSON."),
 }
 
 _DENIALS = {
-    "401": "The request has no valid key; `reason` says why.",
-    "403": "The key lacks a scope, or may not be used from this address. With `deny_status: 403`, every denial.",
-    "429": "A limit denies the request.",
-    "503": "Redis did not decide, and the policy fails closed.",
+    "401": problem_response("The request has no valid key; `reason` says why."),
+    "403": problem_response("The key lacks a scope, or may not be used from this address. With `deny_status: 403`, every denial."),
+    "429": problem_response("A limit denies the request."),
+    "503": problem_response("Redis did not decide, and the policy fails closed."),
 }
 
 
 def front_document(rules: Rules, server: str, version: str) -> dict[str, Any]:
     """The document for these rules: it lists the names of their policies."""
-    _, schemas = models_json_schema([(model, "validation") for model in _MODELS], ref_template=_REF)
+    models = (SingleRequest, GroupRequest, BatchRequest, DecisionBody, DecisionsBody, Problem)
+    _, schemas = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     definitions = schemas["$defs"]
     definitions["Problem"]["properties"] |= _PROBLEM_MEMBERS
     for definition in definitions.values():
@@ -83,7 +81,7 @@ def _decision(verb: str, summary: str, description: str) -> dict[str, Any]:
         "description": description,
         "security": [],
         "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
-        "responses": {"200": decided, **_problems(_DECISION_ERRORS)},
+        "responses": {"200": decided, **_DECISION_ERRORS},
     }
 
 
@@ -95,14 +93,9 @@ def _authorize(rules: Rules) -> dict[str, Any]:
         "summary": "Authorize and charge a request",
         "description": "For gateways with forward-auth. Every method, and every path below this one, is handled the same way.",
         "security": [{name: []} for name in rules.order] + anonymous,
-        "responses": {"200": {"description": "Pass the request on. The headers say how the limits stand."}, **_problems(_DENIALS)},
+        "responses": {"200": {"description": "Pass the request on. The headers say how the limits stand."}, **_DENIALS},
     }
 
 
 def _ref(name: str) -> dict[str, str]:
     return {"$ref": _REF.format(model=name)}
-
-
-def _problems(meanings: dict[str, str]) -> dict[str, Any]:
-    content = {CONTENT_TYPE: {"schema": _ref("Problem")}}
-    return {status: {"description": meaning, "content": content} for status, meaning in meanings.items()}

@@ -9,13 +9,15 @@ from pydantic import BaseModel
 
 from limiter.api.control.problem_handlers import problem_responses
 
+# Returns why the sidecar is not ready, or None.
+Readiness = Callable[[], Awaitable[str | None]]
+
 
 class HealthView(BaseModel):
     status: str
 
 
-def health_router(trouble: Callable[[], Awaitable[str | None]]) -> APIRouter:
-    """`trouble` returns why the sidecar is not ready, or None."""
+def health_router(readiness: Readiness) -> APIRouter:
     router = APIRouter(tags=["health"])
 
     @router.get("/healthz")
@@ -26,7 +28,7 @@ def health_router(trouble: Callable[[], Awaitable[str | None]]) -> APIRouter:
     @router.get("/readyz", responses=problem_responses(503))
     async def check_readiness() -> HealthView:
         """Succeeds if Redis answers and the sidecar is neither starting nor stopping."""
-        reason = await trouble()
+        reason = await readiness()
         if reason is not None:
             raise HTTPException(503, reason)
         return HealthView(status="ready")

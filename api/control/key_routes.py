@@ -59,7 +59,7 @@ def add_key_change_routes(router: APIRouter, registry: Registry) -> None:
 
     @router.post("/accounts/{account}/keys/{key}/revoke", tags=["keys"])
     async def revoke_key(account: str, key: str) -> KeyView:
-        """Refuses the key for good, from the next request on."""
+        """Refuses the key permanently, from the next request on."""
         return await _viewed(registry, await keys.revoke(account, key))
 
 

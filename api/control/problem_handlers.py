@@ -45,31 +45,28 @@ class Problem(BaseModel):
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a FastAPI route that can fail with these statuses."""
-    content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": _MEANINGS[status], "content": content} for status in statuses}
+    return {status: problem_response(_MEANINGS[status]) for status in statuses}
+
+
+def problem_response(meaning: str) -> dict[str, Any]:
+    return {"description": meaning, "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 
 
 def add_problem_handlers(app: FastAPI) -> None:
-    app.add_exception_handler(HTTPException, _http_problem)
-    app.add_exception_handler(RequestValidationError, _validation_problem)
-    app.add_exception_handler(LimiterError, _limiter_problem)
+    @app.exception_handler(HTTPException)
+    async def render_http_error(_: Request, error: HTTPException) -> Response:
+        return _response(error.status_code, str(error.detail), error.headers)
 
+    @app.exception_handler(RequestValidationError)
+    async def render_validation_error(_: Request, error: RequestValidationError) -> Response:
+        # The input is not repeated: it may hold a raw key.
+        mistakes = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        return _response(422, "; ".join(mistakes))
 
-async def _http_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
-    return _response(error.status_code, str(error.detail), error.headers)
-
-
-async def _validation_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
-    # The input is not repeated: it may hold a raw key.
-    mistakes = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-    return _response(422, "; ".join(mistakes))
-
-
-async def _limiter_problem(_: Request, error: Exception) -> Response:
-    status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 500)
-    return _response(status, str(error))
+    @app.exception_handler(LimiterError)
+    async def render_limiter_error(_: Request, error: LimiterError) -> Response:
+        status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 500)
+        return _response(status, str(error))
 
 
 def _response(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -23,9 +23,6 @@ class _Body(BaseModel):
     # An error never repeats the input, which may hold a raw key.
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, json_schema_extra=describe_defaults)
 
-    def _given(self, *apart: str) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.model_fields_set if name not in apart}
-
 
 class AccountPatch(_Body):
     tier: str = ""
@@ -33,7 +30,7 @@ class AccountPatch(_Body):
     limits: Limits = []
 
     def change(self) -> AccountChange:
-        return cast("AccountChange", self._given("id"))
+        return cast("AccountChange", self.model_dump(exclude_unset=True, exclude={"id"}))
 
 
 class NewAccount(AccountPatch):
@@ -50,7 +47,7 @@ class KeyPatch(_Body):
     lifetime: float | None = Field(None, description="Seconds from now until the key expires; null if it never expires.")
 
     def change(self) -> KeyChange:
-        return cast("KeyChange", self._given("environment", "key", "sha256"))
+        return cast("KeyChange", self.model_dump(exclude_unset=True, exclude={"environment", "key", "sha256"}))
 
 
 class NewKey(KeyPatch):
@@ -70,25 +67,20 @@ class PresentedKey(_Body):
     key: SecretStr
 
 
-class AccountPage(TypedDict):
-    """`cursor` is the one of the next page; empty on the last."""
+class _Page(TypedDict):
+    cursor: Annotated[str, Field(description="The cursor of the next page; empty on the last.")]
 
+
+class AccountPage(_Page):
     accounts: list[AccountView]
-    cursor: str
 
 
-class KeyPage(TypedDict):
-    """`cursor` is the one of the next page; empty on the last."""
-
+class KeyPage(_Page):
     keys: list[KeyView]
-    cursor: str
 
 
-class AuditPage(TypedDict):
-    """`cursor` is the one of the next page; empty on the last."""
-
+class AuditPage(_Page):
     entries: list[AuditEntryView]
-    cursor: str
 
 
 class DeletedAccount(TypedDict):

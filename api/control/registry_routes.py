@@ -10,7 +10,7 @@ from limiter.api.control.account_routes import add_account_routes
 from limiter.api.control.key_routes import add_key_change_routes, add_key_routes
 from limiter.api.control.problem_handlers import problem_responses
 from limiter.api.control.registry_bodies import AuditPage, Count, Cursor
-from limiter.api.registry import Audit, Registry
+from limiter.api.registry import Registry
 from limiter.api.registry.views import entry_view
 
 OnlyAccount = Annotated[str, Query(description="List only the entries of this account.")]
@@ -22,13 +22,11 @@ def registry_router(registry: Registry) -> APIRouter:
     add_account_routes(router, registry.accounts)
     add_key_routes(router, registry)
     add_key_change_routes(router, registry)
-    _add_audit_route(router, registry.audit)
-    return router
 
-
-def _add_audit_route(router: APIRouter, audit: Audit) -> None:
     @router.get("/audit", tags=["audit"])
     async def list_audit_entries(cursor: Cursor = "", count: Count = 100, account: OnlyAccount = "", refused: Refused = False) -> AuditPage:
         """Changes to accounts and keys, newest first, one page at a time."""
-        page = await audit.read(cursor, count, account=account, refused=refused)
+        page = await registry.audit.read(cursor, count, account=account, refused=refused)
         return {"entries": [entry_view(each) for each in page.items], "cursor": page.cursor}
+
+    return router

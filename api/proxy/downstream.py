@@ -12,6 +12,7 @@
 import asyncio
 from typing import Any
 
+import httptools
 from starlette.types import Message, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
@@ -22,6 +23,9 @@ from limiter.problems import problem_body
 
 
 class DownstreamProtocol(HttpToolsProtocol):
+    # uvicorn replaces it with None only when the connection is lost.
+    parser: httptools.HttpRequestParser
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         # Bytes received since the last complete head or part of a body: an unfinished head, or trailers.

@@ -4,7 +4,7 @@ import asyncio
 
 from starlette.types import Message, Receive, Send
 
-from limiter.api.proxy.proxy_errors import ClientGone, ClientStalled, Headers, RequestRefused, UpstreamStalled
+from limiter.api.proxy.proxy_errors import ClientGone, Headers, RequestRefused, UpstreamStalled
 from limiter.api.proxy.request_head import IDEMPOTENT, Request
 from limiter.api.proxy.response_head import ResponseHead, response_headers
 from limiter.api.proxy.upstream import Upstream
@@ -36,7 +36,7 @@ class Exchange:
         except UpstreamStalled:
             self.end()
             if self._upload.awaits_client:
-                raise ClientStalled("The request's body stopped arriving.") from None
+                raise RequestRefused("The request's body stopped arriving.", status=408) from None
             raise
         except BaseException:
             self.end()

@@ -11,14 +11,7 @@ from collections.abc import Callable
 from starlette.types import Receive, Scope, Send
 
 from limiter.api.proxy.exchange import Exchange
-from limiter.api.proxy.proxy_errors import (
-    ClientGone,
-    ConnectionClosed,
-    Headers,
-    ProxyError,
-    RequestRefused,
-    send_error,
-)
+from limiter.api.proxy.proxy_errors import ClientGone, ConnectionClosed, Headers, ProxyError, RequestRefused, send_error
 from limiter.api.proxy.request_head import NO_WEBSOCKET, Request, RequestTranslator
 from limiter.api.proxy.upstream import Address, Upstream
 
@@ -40,23 +33,16 @@ class Proxy:
         deadline: float = 60.0,
         connect_timeout: float = 5.0,
         keeps_host: bool = True,
-        max_idle: int = 256,
         idle_timeout: float = 4.0,
     ) -> None:
         address = Address.parse(upstream)
         self._translator = RequestTranslator(address.base, address.authority, keeps_host, trusts)
-        self._upstream = Upstream(
-            address,
-            deadline=deadline,
-            connect_timeout=connect_timeout,
-            max_idle=max_idle,
-            idle_timeout=idle_timeout,
-        )
+        self._upstream = Upstream(address, deadline=deadline, connect_timeout=connect_timeout, idle_timeout=idle_timeout)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, headers: Headers = ()) -> None:
         """Sends upstream's response or an error. `headers` replace those of the same names."""
         if scope["type"] == "websocket":
-            await _refuse_websocket(scope, send, headers)
+            await _refuse_websocket(send, headers)
             return
         try:
             exchange = await self._exchange(self._translator.translate(scope), receive)
@@ -97,10 +83,7 @@ class Proxy:
         return exchange
 
 
-async def _refuse_websocket(scope: Scope, send: Send, headers: Headers) -> None:
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close"})
-        return
+async def _refuse_websocket(send: Send, headers: Headers) -> None:
     refusal = RequestRefused(NO_WEBSOCKET, status=501, error="http_upgrade_failed")
 
     async def send_websocket(message: Scope) -> None:

@@ -1,10 +1,8 @@
 """The errors of the proxy. Messages are for the client, so they do not contain upstream's address.
 
 ProxyError              has a status, an RFC 9209 error type and a message
-├── RequestRefused      400: the request is ambiguous or cannot be passed on
-├── ClientStalled       408: the request's body stopped arriving
-├── Unreachable         502: upstream cannot be connected to
-├── ConnectTimedOut     504: upstream cannot be connected to in time
+├── RequestRefused      400: the request is ambiguous or cannot be passed on; 408: its body stopped arriving
+├── Unreachable         502: upstream cannot be connected to; 504: not in time
 ├── ConnectionClosed    502: upstream closed the connection before its response was complete
 ├── MalformedResponse   502: upstream's response is not valid HTTP/1.1
 └── UpstreamStalled     504: upstream stopped sending
@@ -43,28 +41,15 @@ class RequestRefused(ProxyError):
     error = "http_request_error"
 
 
-class ClientStalled(ProxyError):
-    status = 408
-    error = "http_request_error"
-
-
 class Unreachable(ProxyError):
-    status = 502
     error = "destination_unavailable"
 
 
-class ConnectTimedOut(ProxyError):
-    status = 504
-    error = "connection_timeout"
-
-
 class ConnectionClosed(ProxyError):
-    status = 502
     error = "connection_terminated"
 
 
 class MalformedResponse(ProxyError):
-    status = 502
     error = "http_protocol_error"
 
 

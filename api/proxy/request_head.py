@@ -61,11 +61,9 @@ class RequestTranslator:
         return lines + _forwarded(special if trusted else {}, scope["scheme"].encode(), host, peer.encode())
 
     def _target(self, scope: Scope) -> bytes:
-        raw: bytes | None = scope.get("limiter.target")
-        if raw is None:
-            query = scope["query_string"]
-            raw = scope["raw_path"] + b"?" + query if query else scope["raw_path"]
-        return raw if raw == b"*" else self.base + raw
+        query = scope["query_string"]
+        target: bytes = scope.get("limiter.target") or scope["raw_path"] + (b"?" + query if query else b"")
+        return target if target == b"*" else self.base + target
 
 
 def _refuse_websocket(special: Values) -> None:

@@ -51,12 +51,12 @@ def response_headers(head: ResponseHead, ours: Sequence[Header]) -> list[Header]
 def response_framing(head: ResponseHead, *, bodiless: bool) -> Framing:
     """Refuses a head that two readers could understand as two different responses (RFC 9112 §6.3)."""
     if head.version not in HTTP_VERSIONS or head.status not in _FINAL_STATUSES:
-        raise MalformedResponse("Upstream's status or HTTP version is not valid in HTTP/1.1.")
+        raise MalformedResponse("The status or the HTTP version of the upstream's response is not valid.")
     codings, lengths = head.special.get(b"transfer-encoding"), head.special.get(b"content-length")
     if codings and (head.version == "1.0" or lengths or not is_chunked(codings)):
-        raise MalformedResponse("The transfer coding of upstream's response is ambiguous or unknown.")
+        raise MalformedResponse("The transfer coding of the upstream's response is ambiguous or unknown.")
     if lengths and (len(lengths) > 1 or not lengths[0].strip(b" \t").isdigit()):
-        raise MalformedResponse("Upstream's response must have one Content-Length, a whole number.")
+        raise MalformedResponse("The upstream's response must have one Content-Length, a whole number.")
 
     until_close = not (bodiless or codings or lengths)
     options = options_of(head.special.get(b"connection", []))

@@ -9,10 +9,11 @@ from functools import partial
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
-from limiter.api.proxy.proxy_errors import ConnectTimedOut, Unreachable
+from limiter.api.proxy.proxy_errors import Unreachable
 from limiter.api.proxy.upstream_connection import Connection
 
-PORTS = {"http": 80, "https": 443}
+_PORTS = {"http": 80, "https": 443}
+_MAX_IDLE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +35,18 @@ class Address:
         base = parts.path.rstrip("/").encode("ascii")
         if parts.scheme == "http+unix":
             return cls("localhost", 0, base, b"localhost", socket_path=unquote(parts.netloc))
-        if parts.scheme not in PORTS or not parts.hostname:
+        if parts.scheme not in _PORTS or not parts.hostname:
             raise ValueError(f"upstream must be a URL with the scheme http, https or http+unix, not {url!r}")
-        port = parts.port or PORTS[parts.scheme]
+        port = parts.port or _PORTS[parts.scheme]
         return cls(parts.hostname, port, base, parts.netloc.encode("idna"), tls=parts.scheme == "https")
 
 
 class Upstream:
     """A stack of idle connections. The one used last is the least likely to be closed by upstream."""
 
-    def __init__(self, address: Address, *, deadline: float, connect_timeout: float, max_idle: int, idle_timeout: float) -> None:
-        self.address = address
-        self._deadline = deadline
-        self._connect_timeout = connect_timeout
-        self._max_idle = max_idle
-        self._idle_timeout = idle_timeout
+    def __init__(self, address: Address, *, deadline: float, connect_timeout: float, idle_timeout: float) -> None:
+        self._address, self._deadline = address, deadline
+        self._connect_timeout, self._idle_timeout = connect_timeout, idle_timeout
         self._idle: deque[Connection] = deque()
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._closing = False
@@ -63,7 +61,7 @@ class Upstream:
 
     def release(self, connection: Connection) -> None:
         """Keeps the connection for another exchange, or closes it if it cannot be used again."""
-        if not connection.reusable or self._closing or len(self._idle) >= self._max_idle:
+        if not connection.reusable or self._closing or len(self._idle) >= _MAX_IDLE:
             connection.close()
             return
         loop = asyncio.get_running_loop()
@@ -93,18 +91,18 @@ class Upstream:
             async with asyncio.timeout(self._connect_timeout):
                 return await self._open()
         except TimeoutError:
-            raise ConnectTimedOut("Upstream did not accept the connection in time.") from None
+            raise Unreachable("Upstream did not accept the connection in time.", status=504, error="connection_timeout") from None
         except socket.gaierror:
-            raise Unreachable("Upstream's name cannot be resolved.", error="dns_error") from None
+            raise Unreachable("The upstream's name cannot be resolved.", error="dns_error") from None
         except ssl.SSLError:
-            raise Unreachable("The TLS handshake with upstream failed.", error="tls_protocol_error") from None
+            raise Unreachable("The TLS handshake with the upstream failed.", error="tls_protocol_error") from None
         except ConnectionRefusedError:
-            raise Unreachable("Upstream refused the connection.", error="connection_refused") from None
+            raise Unreachable("The upstream refused the connection.", error="connection_refused") from None
         except OSError:
-            raise Unreachable("Upstream cannot be reached.") from None
+            raise Unreachable("The upstream cannot be reached.") from None
 
     async def _open(self) -> Connection:
-        loop, address = asyncio.get_running_loop(), self.address
+        loop, address = asyncio.get_running_loop(), self._address
         factory = partial(Connection, loop, self._deadline)
         if address.socket_path is not None:
             return (await loop.create_unix_connection(factory, address.socket_path))[1]

@@ -15,8 +15,7 @@ from limiter.api.proxy.proxy_errors import ConnectionClosed, MalformedResponse, 
 from limiter.api.proxy.response_head import NO_CONTENT, NOT_MODIFIED, Framing, ResponseHead, response_framing
 
 HIGH_WATER = 256 * 1024  # bytes of a response that wait for the client; the size of one read of the event loop
-# Seconds after which a client gets `100 Continue` even if upstream does not send it.
-CONTINUE_AFTER = 1.0
+CONTINUE_AFTER = 1.0  # seconds after which a client gets `100 Continue` even if upstream does not send it
 CONTINUE, SWITCHING_PROTOCOLS, OK = 100, 101, 200
 
 
@@ -26,8 +25,7 @@ class Connection(asyncio.Protocol):
         self._deadline = deadline
         self._transport: asyncio.Transport
         self._out: Cork
-        self._reader: asyncio.Future[None] | None = None
-        self._writer: asyncio.Future[None] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._write_paused = self._read_paused = False
         self.closed = False
@@ -60,14 +58,14 @@ class Connection(asyncio.Protocol):
             self._out.write(data)
             self._last_progress = self._loop.time()
         while self._write_paused and self.failure is None and not self._complete:
-            await self._writable()
+            await self._changed()
 
     async def may_continue(self) -> bool:
         """Waits for `100 Continue`, at most CONTINUE_AFTER seconds. Returns False if the response arrived or failed instead."""
         timer = self._loop.call_later(CONTINUE_AFTER, self._allow)
         try:
             while not self._allowed and self._head is None and self.failure is None:
-                await self._writable()
+                await self._changed()
         finally:
             timer.cancel()
         return self._head is None and self.failure is None
@@ -78,14 +76,14 @@ class Connection(asyncio.Protocol):
                 raise self.failure
             if self._head is not None:
                 return self._head
-            await self._readable()
+            await self._changed()
 
     async def read(self) -> bytes:
         """The next part of the response's body. It is empty only at the end."""
         while not self._body and not self._complete:
             if self.failure is not None:
                 raise self.failure
-            await self._readable()
+            await self._changed()
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
         self._buffered = 0
@@ -141,7 +139,7 @@ class Connection(asyncio.Protocol):
             self._surplus = True
             if not self._complete:
                 known = error.__context__ if isinstance(error.__context__, MalformedResponse) else None
-                self.fail(known or MalformedResponse("Upstream's response is not valid HTTP/1.1."))
+                self.fail(known or MalformedResponse("The upstream's response is not valid HTTP/1.1."))
         else:
             if self._head is None and self._head_bytes > MAX_HEAD:
                 self.fail(_too_large())
@@ -149,13 +147,13 @@ class Connection(asyncio.Protocol):
             self._read_paused = True
             self._transport.pause_reading()
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
-        if self._framing is not None and self._framing.until_close and error is None:
+        if self._framing is not None and self._framing.until_close and exc is None:
             self._finish()
         if not self._complete:
             part = "before it answered" if self._head is None else "in the middle of its response"
-            self.fail(ConnectionClosed(f"Upstream closed the connection {part}."))
+            self.fail(ConnectionClosed(f"The upstream closed the connection {part}."))
         self._disarm()
 
     def pause_writing(self) -> None:
@@ -207,7 +205,7 @@ class Connection(asyncio.Protocol):
     def _interim(self, status: int) -> None:
         """ASGI cannot pass on a 1xx status, but it shows that upstream is working."""
         if status == SWITCHING_PROTOCOLS:
-            raise MalformedResponse("Upstream switched protocols without a request to do so.")
+            raise MalformedResponse("The upstream switched protocols without a request to do so.")
         self._headers = []
         self._last_progress = self._loop.time()
         self._allow()
@@ -227,26 +225,24 @@ class Connection(asyncio.Protocol):
         if left > 0:
             self._timer = self._loop.call_later(left, self._check_for_stall)
         else:
-            self.fail(UpstreamStalled(f"Upstream sent nothing for {self._deadline:g} seconds."))
+            self.fail(UpstreamStalled(f"The upstream sent nothing for {self._deadline:g} seconds."))
 
     def _disarm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    async def _readable(self) -> None:
-        self._reader = self._loop.create_future()
-        await self._reader
-
-    async def _writable(self) -> None:
-        self._writer = self._loop.create_future()
-        await self._writer
+    async def _changed(self) -> None:
+        waiter = self._loop.create_future()
+        self._waiters.append(waiter)
+        await waiter
 
     def _wake(self) -> None:
-        for waiting in (self._reader, self._writer):
-            if waiting is not None and not waiting.done():
-                waiting.set_result(None)
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
 
 def _too_large() -> MalformedResponse:
-    return MalformedResponse(f"The head of upstream's response is over {MAX_HEAD // 1024} KiB.", error="http_response_header_section_size")
+    return MalformedResponse(f"The upstream's response head is over {MAX_HEAD // 1024} KiB.", error="http_response_header_section_size")

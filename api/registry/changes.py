@@ -67,12 +67,12 @@ def changed_key(key: Key, change: KeyChange, catalog: Catalog, now_us: int) -> K
 def rotated(old: Key, overlap: float, now_us: int) -> tuple[Key, Key]:
     """The old key, which ends within `overlap` seconds, and its replacement, without a digest yet."""
     if validation.seconds(overlap, "overlap") == math.inf:
-        raise Conflict("overlap must end: to keep the old key for good, issue another key instead")
+        raise Conflict("overlap must be a finite duration, not infinite: to keep the old key permanently, issue another key instead")
     if old.rotated_to:
-        raise Conflict(f"key {old.id!r} of account {old.account!r} has been rotated, to {old.rotated_to!r}: rotate that one")
+        raise Conflict(f"key {old.id!r} of account {old.account!r} has been rotated, to {old.rotated_to!r}: rotate that key instead")
     _check_not_revoked(old)
     if old.expires_us is not None and old.expires_us <= now_us:
-        raise Conflict(f"key {old.id!r} of account {old.account!r} has expired: issue a new one")
+        raise Conflict(f"key {old.id!r} of account {old.account!r} has expired: issue a new key")
     lifetime_us = None if old.expires_us is None else old.expires_us - old.created_us
     new = replace(
         old,
@@ -97,7 +97,7 @@ def revoked(key: Key, now_us: int) -> Key:
 
 def _check_not_revoked(key: Key) -> None:
     if key.revoked_us is not None:
-        raise Conflict(f"key {key.id!r} of account {key.account!r} is revoked for good: issue a new one")
+        raise Conflict(f"key {key.id!r} of account {key.account!r} is revoked permanently: issue a new key")
 
 
 def _validated(record: Account | Key, change: AccountChange | KeyChange, catalog: Catalog) -> dict[str, Any]:

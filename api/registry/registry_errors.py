@@ -20,7 +20,7 @@ class InvalidRecord(RegistryError, ValueError):
 
 class UnknownAccount(RegistryError):
     def __init__(self, account: str) -> None:
-        super().__init__(f"there is no account {account!r}: create it first, or list the accounts")
+        super().__init__(f"account {account!r} does not exist: create it first, or list the accounts")
 
 
 class UnknownKey(RegistryError):

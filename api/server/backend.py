@@ -8,20 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis
-import redis.asyncio
 import structlog
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from limiter.api.command_errors import Misused
-from limiter.api.server.embedded import embedded_redis
+from limiter.api.registry import connected
+from limiter.api.server.embedded import answers, embedded_redis
 from limiter.errors import InvalidPolicy
 from limiter.transport.connections import async_factory
 
 _log = structlog.get_logger("limiter.backend")
-
-_TIMEOUT_S = 2.0
-_KEEPS_ALL = "noeviction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +29,8 @@ class Backend:
 
     async def answers(self, within: float) -> bool:
         """Whether it answers a PING within this many seconds, on a new connection, as those in use may be busy."""
-        try:
-            async with _client(self.url, within) as client:
-                await client.ping()
-        except (redis.RedisError, OSError):
-            return False
-        return True
+        async with connected(self.url, within) as client:
+            return await answers(client)
 
 
 @asynccontextmanager
@@ -55,7 +46,7 @@ async def open_backend(url: str | None, folder: Path) -> AsyncIterator[Backend]:
     except InvalidPolicy as error:
         raise Misused(str(error)) from None
     version, eviction = await _describe(url)
-    if eviction not in (_KEEPS_ALL, ""):
+    if eviction not in ("noeviction", ""):
         _log.warning("Redis may evict counts when its memory is full: set its maxmemory-policy to noeviction", maxmemory_policy=eviction)
     yield Backend(url, without_credentials(url), version)
 
@@ -63,16 +54,12 @@ async def open_backend(url: str | None, folder: Path) -> AsyncIterator[Backend]:
 async def _describe(url: str) -> tuple[str, str]:
     """Its version and its maxmemory-policy; both are empty if it does not answer."""
     try:
-        async with _client(url, _TIMEOUT_S) as client:
-            server, memory = await client.info("server"), await client.info("memory")
+        async with connected(url) as client:
+            info = await client.info()
     except (redis.RedisError, OSError) as error:
         _log.warning("Redis does not answer: the failure modes of the policies apply", reason=str(error))
         return "", ""
-    return str(server.get("redis_version", "")), str(memory.get("maxmemory_policy", ""))
-
-
-def _client(url: str, timeout: float) -> redis.asyncio.Redis:
-    return redis.asyncio.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0))
+    return str(info.get("redis_version", "")), str(info.get("maxmemory_policy", ""))
 
 
 def without_credentials(url: str) -> str:

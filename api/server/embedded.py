@@ -18,10 +18,9 @@ from urllib.parse import quote
 import redis
 import redis.asyncio
 import structlog
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from limiter.api.command_errors import CannotStart
+from limiter.api.registry import connected
 
 _log = structlog.get_logger("limiter.embedded")
 
@@ -29,6 +28,18 @@ _log = structlog.get_logger("limiter.embedded")
 _MAX_SOCKET_PATH = 107
 _START_S = 60.0
 _STOP_S = 10.0
+_REPLY_S = 5.0
+
+# Paths are relative to the data folder.
+_OPTIONS = {
+    "--port": "0",
+    "--unixsocket": "redis.sock",
+    "--unixsocketperm": "700",
+    "--appendonly": "yes",
+    "--appendfsync": "everysec",
+    "--save": "",
+    "--maxmemory-policy": "noeviction",
+}
 
 
 def default_folder() -> Path:
@@ -72,11 +83,10 @@ class _Server:
         self._process: asyncio.subprocess.Process
 
     async def start(self) -> None:
-        log = (self._folder / "redis.log").open("ab")
-        with log:
+        with (self._folder / "redis.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 self._binary,
-                *_options(),
+                *(part for option in _OPTIONS.items() for part in option),
                 cwd=self._folder,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
@@ -108,27 +118,11 @@ class _Server:
 
     async def _until_ready(self) -> None:
         until = time.monotonic() + _START_S
-        async with _client(self._folder) as client:
-            while not await _answers(client):
+        async with connected(embedded_url(self._folder), _REPLY_S) as client:
+            while not await answers(client):
                 if self._process.returncode is not None or time.monotonic() > until:
                     raise CannotStart(f"the embedded Redis did not start: its log is {self._folder / 'redis.log'}")
                 await asyncio.sleep(0.02)
-
-
-def _options() -> list[str]:
-    # Paths are relative to the data folder.
-    options = {
-        "port": "0",
-        "unixsocket": "redis.sock",
-        "unixsocketperm": "700",
-        "dir": ".",
-        "appendonly": "yes",
-        "appendfsync": "everysec",
-        "save": "",
-        "maxmemory-policy": "noeviction",
-        "daemonize": "no",
-    }
-    return [part for name, value in options.items() for part in (f"--{name}", value)]
 
 
 @contextmanager
@@ -147,28 +141,24 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _client(folder: Path) -> redis.asyncio.Redis:
-    return redis.asyncio.Redis(unix_socket_path=str(_socket(folder)), socket_timeout=5, retry=Retry(NoBackoff(), 0))
-
-
-async def _answers(client: redis.asyncio.Redis) -> bool:
+async def answers(client: redis.asyncio.Redis) -> bool:
     try:
         await client.ping()
-    except redis.RedisError:
+    except (redis.RedisError, OSError):
         return False
     return True
 
 
 async def _end_orphan(folder: Path) -> None:
     """Stops a Redis that a killed sidecar left running: a second one would overwrite its data."""
-    async with _client(folder) as client:
-        if not await _answers(client):
+    async with connected(embedded_url(folder), _REPLY_S) as client:
+        if not await answers(client):
             return
         _log.warning("stopping a Redis that an earlier limiter left running", folder=str(folder))
         with suppress(redis.RedisError):
             await client.shutdown()
         until = time.monotonic() + _STOP_S
-        while await _answers(client):
+        while await answers(client):
             if time.monotonic() > until:
                 raise CannotStart(f"the Redis that an earlier limiter left running in {folder} does not stop")
             await asyncio.sleep(0.02)

@@ -1,7 +1,7 @@
 """A uvicorn server on a socket that is already bound, with a shutdown that loses no request.
 
 `stop` refuses new connections, serves those that the kernel has already accepted, gives idle clients a moment to send one more
-request (whose response closes the connection), and then waits for the requests in flight until its deadline.
+request (the response closes the connection), and then waits for the requests in flight until its deadline.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from limiter.api.front import Application
 
 # Longer than gateways keep idle connections (60 s by default): if the server closed one first, a request could be lost.
 KEEP_ALIVE_S = 75
-_BACKLOG = 2048
-# How long clients with open connections get to send one more request, whose response closes the connection.
+# How long clients with open connections get to send one more request. Its response closes the connection.
 _DRAIN_S = 1.0
 
 
@@ -33,7 +32,7 @@ def bind(host: str, port: int, option: str) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
-        listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+        listener = socket.create_server(address[:2], family=family, backlog=2048)
     except socket.gaierror as error:
         raise Misused(f"{host!r} is not an address of this machine: {error.strerror}") from None
     except (OSError, OverflowError) as error:

@@ -2,7 +2,7 @@
 
 In: a request to `/authorize` waits for nothing but its verdict. It needs no task, no queue for its body and no ASGI messages, but only
 a place where its answer is delivered (`_Request`). Out: an ASGI application sends a head and a body, whose headers the server checks and
-writes one by one; an `Answer` already is bytes. Without the shortcuts, either costs more than all that the limiter does itself. Every
+writes one by one; an `Answer` already is bytes. Without the shortcuts, each of the two costs more than the limiter's own work. Every
 other request is handled as on any other server.
 """
 
@@ -51,9 +51,6 @@ class _Request:
 
 
 class FrontProtocol(DownstreamProtocol):
-    # uvicorn replaces it with None only when the connection is lost.
-    parser: httptools.HttpRequestParser
-
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         # With an access log, the application is a wrapper around the front, and has to see every request.
@@ -74,7 +71,7 @@ class FrontProtocol(DownstreamProtocol):
 
     def on_body(self, body: bytes) -> None:
         if isinstance(self.cycle, _Request):
-            self._pending = 0  # nobody reads it
+            self._pending = 0  # no application reads it
         else:
             super().on_body(body)
 

@@ -11,6 +11,12 @@ from limiter.api.command_errors import CannotStart
 from limiter.api.config.loader import starting_file
 from limiter.api.registry import KeyFormat
 
+_KEY = """
+# The digest of the sample key. The key itself is in the file `sample-key` in this folder.
+keys:
+  - {{ name: sample, digest: "sha256:{digest}", tier: free }}
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -29,21 +35,10 @@ def sample(folder: Path) -> Sample:
             _write(kept, KeyFormat().generate("test"))
         key = kept.read_text("ascii").strip()
         if not config.exists():
-            _write(config, _with_key(starting_file(), key))
+            _write(config, starting_file() + _KEY.format(digest=hashlib.sha256(key.encode()).hexdigest()))
     except OSError as error:
         raise CannotStart(f"the data folder {folder} cannot be used: {error.strerror}: set another one with --data") from None
     return Sample(config, key)
-
-
-_KEY = """
-# The digest of the sample key. The key itself is in the file `sample-key` in this folder.
-keys:
-  - {{ name: sample, digest: "sha256:{digest}", tier: free }}
-"""
-
-
-def _with_key(text: str, key: str) -> str:
-    return text + _KEY.format(digest=hashlib.sha256(key.encode()).hexdigest())
 
 
 def _write(path: Path, text: str) -> None:

@@ -10,75 +10,50 @@ import asyncio
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 import uvloop
 from starlette.types import ASGIApp
 
-from limiter.aio import AsyncLimiter
 from limiter.api.command_errors import Misused
 from limiter.api.config.loader import load
-from limiter.api.control.admin import Control, admin_app
+from limiter.api.control.admin import admin_app
+from limiter.api.control.configuration_routes import configuration_router
+from limiter.api.control.counter_routes import counter_router
+from limiter.api.control.health_routes import Readiness, health_router
 from limiter.api.control.registry_routes import registry_router
 from limiter.api.proxy.upstream import Address
 from limiter.api.registry import InvalidRecord, KeyFormat, Registry, connected
 from limiter.api.rules import Rules
 from limiter.api.server import logs
 from limiter.api.server.backend import Backend, open_backend
+from limiter.api.server.embedded import default_folder
 from limiter.api.server.listening import Listening, bind, config_for, http_url
-from limiter.api.server.reload import Watched
 from limiter.api.server.sample import Sample, sample
+from limiter.api.server.serve_options import ServeOptions
 from limiter.api.server.worker import Worker, WorkerOptions
 from limiter.api.server.workers import Workers
 
 _log = structlog.get_logger("limiter.serve")
 
 
-@dataclass(frozen=True, slots=True)
-class ServeOptions:
-    """The options of the command line."""
-
-    config: Path | None
-    redis: str | None
-    host: str
-    port: int
-    admin_host: str
-    admin_port: int
-    admin_token: str | None = field(repr=False)
-    upstream: str | None
-    workers: int
-    tls_cert: Path | None
-    tls_key: Path | None
-    data: Path
-    access_log: bool
+# The front, in this process or in several.
+DataPlane = Worker | Workers
 
 
-class DataPlane(Protocol):
-    """A Worker in this process, or Workers in several."""
-
-    watched: Watched
-    limiter: AsyncLimiter
-
-    async def start(self) -> None: ...
-    async def stop(self) -> None: ...
-    def reload(self) -> None: ...
-
-
-def serve(options: ServeOptions) -> None:
+def serve(options: ServeOptions, admin_token: str | None) -> None:
     """Runs until a signal stops it. Raises CannotStart or ConfigError if it cannot start."""
     logs.set_up()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(options))
+        runner.run(_serve(options, admin_token))
 
 
-async def _serve(options: ServeOptions) -> None:
-    trial = None if options.config else sample(options.data)
+async def _serve(options: ServeOptions, admin_token: str | None) -> None:
+    folder = options.data or default_folder()
+    trial = None if options.config else sample(folder)
     path = options.config or (trial.config if trial else Path())
     rules = load(path)
     _check(options)
@@ -86,17 +61,21 @@ async def _serve(options: ServeOptions) -> None:
     front_url, admin_url = http_url(listener, tls=options.tls_cert is not None), http_url(admin_listener)
     key_format = _key_format(rules)
     async with AsyncExitStack() as stack:
-        backend = await stack.enter_async_context(open_backend(options.redis or rules.redis_url, options.data))
+        backend = await stack.enter_async_context(open_backend(options.redis or rules.redis_url, folder))
         front = _data_plane(options, path, backend, rules, listener)
+        client = await stack.enter_async_context(connected(backend.url))
+        registry = Registry(client, prefix=rules.prefix, key_format=key_format, catalog=lambda: front.watched.rules.catalog, actor="admin")
         signals = Signals(front)
-        token = options.admin_token or secrets.token_urlsafe(24)
-        control = Control(front.watched, front.limiter, _readiness(backend, front, signals), front_url, version("limitgate"))
-        registry = await stack.enter_async_context(_registry(backend, front, key_format))
+        token = admin_token or secrets.token_urlsafe(24)
+        app = _admin_app(front, registry, _readiness(backend, front, signals), front_url, token)
+        admin = Listening(config_for(app), admin_listener)
         # The stack unwinds in reverse: the front stops first, while admin still reports it, and Redis last.
-        await stack.enter_async_context(_listening(admin_app(control, token, [registry_router(registry)]), admin_listener))
-        await stack.enter_async_context(_running(front))
+        await admin.start()
+        stack.push_async_callback(admin.stop, 1)
+        stack.push_async_callback(front.stop)
+        await front.start()
         _log_start(options, path, backend, rules, front_url, admin_url)
-        _greet(trial, front_url, admin_url, None if options.admin_token else token)
+        _greet(trial, front_url, admin_url, None if admin_token else token)
         signals.ready = True
         await signals.stopping.wait()
         _log.info("stopping: finishing the requests in flight")
@@ -104,26 +83,20 @@ async def _serve(options: ServeOptions) -> None:
 
 
 def _data_plane(options: ServeOptions, path: Path, backend: Backend, rules: Rules, listener: socket.socket) -> DataPlane:
-    worker_options = WorkerOptions(
-        config=str(path),
-        redis=backend.url,
-        prefix=rules.prefix,
-        key_prefix=rules.key_prefix,
-        upstream=options.upstream,
-        tls_cert=str(options.tls_cert) if options.tls_cert else None,
-        tls_key=str(options.tls_key) if options.tls_key else None,
-        access_log=options.access_log,
-    )
+    worker_options = WorkerOptions(options, config=path, redis=backend.url, prefix=rules.prefix, key_prefix=rules.key_prefix)
     if options.workers == 1:
         return Worker(worker_options, rules, listener)
     return Workers(worker_options, rules, listener, options.workers)
 
 
-@asynccontextmanager
-async def _registry(backend: Backend, front: DataPlane, key_format: KeyFormat) -> AsyncIterator[Registry]:
-    prefix = front.watched.rules.prefix
-    async with connected(backend.url) as client:
-        yield Registry(client, prefix=prefix, key_format=key_format, catalog=lambda: front.watched.rules.catalog, actor="admin")
+def _admin_app(front: DataPlane, registry: Registry, readiness: Readiness, front_url: str, token: str) -> ASGIApp:
+    release = version("limitgate")
+    guarded = [
+        configuration_router(front.watched, front_url, release),
+        counter_router(front.watched, front.limiter),
+        registry_router(registry),
+    ]
+    return admin_app(release, token, health_router(readiness), guarded)
 
 
 class Signals:
@@ -143,7 +116,7 @@ class Signals:
             self._main.cancel()
 
 
-def _readiness(backend: Backend, front: DataPlane, signals: Signals) -> Callable[[], Awaitable[str | None]]:
+def _readiness(backend: Backend, front: DataPlane, signals: Signals) -> Readiness:
     async def reason_not_ready() -> str | None:
         if signals.stopping.is_set():
             return "The sidecar is stopping."
@@ -153,25 +126,6 @@ def _readiness(backend: Backend, front: DataPlane, signals: Signals) -> Callable
         return None if await backend.answers(within) else f"Redis does not answer ({backend.where})."
 
     return reason_not_ready
-
-
-@asynccontextmanager
-async def _running(front: DataPlane) -> AsyncIterator[None]:
-    try:
-        await front.start()
-        yield
-    finally:
-        await front.stop()
-
-
-@asynccontextmanager
-async def _listening(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
-    server = Listening(config_for(app), listener)
-    await server.start()
-    try:
-        yield
-    finally:
-        await server.stop(1)
 
 
 def _check(options: ServeOptions) -> None:
@@ -212,7 +166,7 @@ def _greet(trial: Sample | None, front: str, admin: str, new_token: str | None) 
     if new_token:
         lines.append(f"Admin token of this run: {new_token}  (set LIMITER_ADMIN_TOKEN for a permanent one)")
     if trial:
-        lines.append(f"Serving a sample, as --config is not set: {trial.config}  (changes to it apply at once)")
+        lines.append(f"Serving a sample configuration, because --config is not set: {trial.config}  (changes to it apply at once)")
         lines.append(f'Try it:  curl -i -H "Authorization: Bearer {trial.key}" {front}/authorize')
     lines.append(f"Health:  curl {admin}/readyz")
     lines.append(f"API documentation, for browsers: {admin}/docs")

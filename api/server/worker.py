@@ -7,7 +7,6 @@ line `reload` makes it reload the configuration. It stops at the end of stdin, s
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import structlog
 import uvloop
+from pydantic import TypeAdapter
 
 from limiter.aio import AsyncLimiter
 from limiter.api.command_errors import CannotStart
@@ -33,6 +33,7 @@ from limiter.api.server.access import logged
 from limiter.api.server.listening import Listening, config_for
 from limiter.api.server.protocol import FrontProtocol
 from limiter.api.server.reload import Watched
+from limiter.api.server.serve_options import ServeOptions
 from limiter.api.v1.decisions import Decisions
 
 STOP_S = 10.0
@@ -42,25 +43,26 @@ _log = structlog.get_logger("limiter.front")
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """The options of a front as plain values, which can be passed to another process."""
+    """The options of a front. All its workers share the file, the Redis and the prefixes that were in force at the start."""
 
-    config: str
+    serve: ServeOptions
+    config: Path
     redis: str
     prefix: str
     key_prefix: str
-    upstream: str | None = None
-    tls_cert: str | None = None
-    tls_key: str | None = None
-    access_log: bool = False
+
+
+# Passes the options to another process.
+WORKER_OPTIONS = TypeAdapter(WorkerOptions)
 
 
 class Worker:
-    """A running front."""
-
     def __init__(self, options: WorkerOptions, rules: Rules, listener: socket.socket) -> None:
-        self.watched = Watched(Path(options.config), rules, on_swap=_swapped, on_refusal=_refused)
+        serve = options.serve
+        self.watched = Watched(options.config, rules, on_swap=_swapped, on_refusal=_refused)
         self.limiter = AsyncLimiter(options.redis, prefix=options.prefix, deadline=rules.deadline)
-        self._proxy = Proxy(options.upstream, trusts=self._trusts) if options.upstream else None
+        # Reads `watched.rules` for each request, as a reload replaces them.
+        self._proxy = Proxy(serve.upstream, trusts=lambda ip: ip in self.watched.rules.trusted_proxies) if serve.upstream else None
         self._redis = connected(options.redis)
         registry = Registry(self._redis, prefix=options.prefix, key_format=KeyFormat.from_environment(options.key_prefix))
         # Shared by the directories of all files that this worker reads, so that keys stay in memory through a reload.
@@ -72,18 +74,17 @@ class Worker:
             decisions=Decisions(self.watched, self.limiter),
             proxy=self._proxy,
         )
-        app: Application = logged(self._front) if options.access_log else self._front
-        cert, key = (Path(path) if path else None for path in (options.tls_cert, options.tls_key))
-        self._server = Listening(config_for(app, cert=cert, key=key, http=FrontProtocol), listener)
+        app: Application = logged(self._front) if serve.access_log else self._front
+        self._server = Listening(config_for(app, cert=serve.tls_cert, key=serve.tls_key, http=FrontProtocol), listener)
         self._running: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         self._running = [asyncio.create_task(self.watched.watch()), asyncio.create_task(self._keys.run())]
         await self._server.start()
 
-    async def stop(self, deadline: float = STOP_S) -> None:
+    async def stop(self) -> None:
         self._front.draining = True
-        await self._server.stop(deadline)
+        await self._server.stop(STOP_S)
         for task in self._running:
             task.cancel()
             with suppress(asyncio.CancelledError):
@@ -95,10 +96,6 @@ class Worker:
 
     def reload(self) -> None:
         self.watched.reload()
-
-    def _trusts(self, ip: str) -> bool:
-        # Reads the current rules, as a reload replaces them.
-        return self.watched.rules.trusts(ip)
 
 
 def _swapped(old: Rules, new: Rules) -> None:
@@ -112,7 +109,6 @@ def _refused(error: ConfigError) -> None:
 
 
 def main() -> None:
-    """Runs a worker process."""
     logs.set_up(worker=int(sys.argv[2]))
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -125,9 +121,10 @@ def main() -> None:
 async def _work(fd: int) -> None:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    commands = await _commands()
-    options = WorkerOptions(**json.loads(await commands.readline() or b"null"))
-    worker = Worker(options, load(Path(options.config)), socket.socket(fileno=fd))
+    commands = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
+    options = WORKER_OPTIONS.validate_json(await commands.readline())
+    worker = Worker(options, load(options.config), socket.socket(fileno=fd))
     await worker.start()
     os.write(sys.stdout.fileno(), b"ready\n")
     stopping = asyncio.Event()
@@ -143,12 +140,6 @@ async def _follow(commands: asyncio.StreamReader, worker: Worker, stopping: asyn
         if command == b"reload\n":
             worker.reload()
     stopping.set()
-
-
-async def _commands() -> asyncio.StreamReader:
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    return reader
 
 
 if __name__ == "__main__":

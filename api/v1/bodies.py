@@ -10,9 +10,6 @@ from limiter.decision import Decision, LimitState
 from limiter.errors import shown
 from limiter.headers import Reset
 
-MOST_REQUESTS = 1000
-_MOST_CHARGES = 16
-
 # The same rule as in `limiter.charge`, stated here for the OpenAPI document.
 Subject = Annotated[
     str,
@@ -20,13 +17,13 @@ Subject = Annotated[
         min_length=1,
         max_length=256,
         pattern=r"^[^\s{}\x00-\x1f\x7f-\x9f]+$",
-        description="A key, an account or an address: printable characters without blanks and braces.",
+        description="A key, an account or an address: printable characters without spaces and braces.",
         examples=["key-1"],
     ),
 ]
 Name = Annotated[str, Field(min_length=1, max_length=64, description="The name of a policy in the configuration.", examples=["standard"])]
 Cost = Annotated[int, Field(ge=0, le=2**53 - 1, description="Units to charge. 0 charges nothing and returns the current numbers.")]
-Account = Annotated[Subject | None, Field(description="Where the counts are kept. Always use the same account for the same subject.")]
+Account = Annotated[Subject | None, Field(description="The owner of the counts. Use the same one in every call for a subject.")]
 
 
 class _Strict(BaseModel):
@@ -54,14 +51,14 @@ class SingleRequest(ChargeBody):
 class GroupRequest(_Strict):
     """A request with several charges: all of them are made, or none is."""
 
-    charges: Annotated[list[ChargeBody], Field(min_length=1, max_length=_MOST_CHARGES)]
+    charges: Annotated[list[ChargeBody], Field(min_length=1, max_length=16)]
     account: Account = None
 
 
 class BatchRequest(_Strict):
     """Independent requests. Each gets its own decision."""
 
-    requests: Annotated[list[SingleRequest | GroupRequest], Field(min_length=1, max_length=MOST_REQUESTS)]
+    requests: Annotated[list[SingleRequest | GroupRequest], Field(min_length=1, max_length=1000)]
 
 
 class LimitBody(BaseModel):
@@ -72,19 +69,21 @@ class LimitBody(BaseModel):
     subject: str
     capacity: int
     remaining: int
-    retry_after: float | None = Field(description="0 where there is room; null where the cost is above the capacity.")
+    retry_after: float | None = Field(description="0 if there is room; null if the cost is above the capacity.")
     reset_after: float
     shadow: bool
 
 
 class DecisionBody(BaseModel):
-    """`headers` are for the caller's own response, if it wants to pass the numbers on."""
+    """`headers` are the rate limit headers, for the caller to add to its own response."""
 
     allowed: bool
-    retry_after: float | None = Field(description="0 if allowed; null where waiting will not help, or nobody knows.")
+    retry_after: float | None = Field(description="0 if allowed; null if waiting does not help or Redis did not decide.")
     reason: str
-    binding: str | None = Field(description="The name of the limit that matters.")
-    degraded: Literal["open", "closed"] | None = Field(description="Redis did not decide; this is by the policy's failure mode.")
+    binding: str | None = Field(
+        description="The name of the limit with the least left or, after a denial, of the limit that blocks longest."
+    )
+    degraded: Literal["open", "closed"] | None = Field(description="The failure mode that decided because Redis did not; null otherwise.")
     limits: list[LimitBody]
     headers: dict[str, str]
 

@@ -1,13 +1,12 @@
 """The decision API: `POST /v1/take`, `/v1/peek` and `/v1/refund`, for gateways in any language.
 
 A decision is data: the status is 200 whether it allows the request or denies it. A caller can spend and refund the limits of any subject,
-so only this machine and the trusted proxies may call, and never on behalf of somebody else.
+so only this machine and the trusted proxies may call, and only for themselves: a call that they forward is refused.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -20,8 +19,7 @@ from limiter.api.front import RulesNow
 from limiter.api.rules import Rules
 from limiter.api.v1.bodies import BatchRequest, GroupRequest, SingleRequest, parse_request, render_decision
 from limiter.charge import Charge
-from limiter.decision import Decision
-from limiter.errors import BackendError, InvalidPolicy
+from limiter.errors import InvalidPolicy
 from limiter.policy import Policy
 from limiter.protocol.group import Group, Operation, grouped
 
@@ -44,8 +42,6 @@ class _Rejected(Exception):
 
 
 class Decisions:
-    """An ASGI application."""
-
     def __init__(self, watched: RulesNow, limiter: AsyncLimiter) -> None:
         self._watched, self._limiter = watched, limiter
 
@@ -72,18 +68,11 @@ class Decisions:
     async def _decide(self, body: SingleRequest | GroupRequest | BatchRequest, operation: Operation, rules: Rules) -> Answer:
         prefix = self._limiter.settings.prefix
         if not isinstance(body, BatchRequest):
-            (decision,) = await self._decisions([_group(body, "", operation, rules, prefix)], rules)
+            decision = await self._limiter.decide(_group(body, "", operation, rules, prefix), rules.deadline)
             return Answer(200, _JSON, json.dumps(render_decision(decision, rules.reset)).encode())
         groups = [_group(request, f"requests[{place}]: ", operation, rules, prefix) for place, request in enumerate(body.requests)]
-        decisions = [render_decision(decision, rules.reset) for decision in await self._decisions(groups, rules)]
+        decisions = [render_decision(decision, rules.reset) for decision in await self._limiter.decide_many(groups, rules.deadline)]
         return Answer(200, _JSON, json.dumps({"decisions": decisions}).encode())
-
-    async def _decisions(self, groups: Sequence[Group], rules: Rules) -> list[Decision]:
-        try:
-            return await self._limiter.decide_many(groups, rules.deadline)
-        except BackendError:
-            # Only a policy without a failure mode raises, and every policy of a configuration has one.
-            return [Decision(False, group.charges, degraded="Redis did not decide; refused") for group in groups]
 
 
 def _may_call(scope: Scope, headers: dict[bytes, bytes], rules: Rules) -> bool:

@@ -20,7 +20,7 @@ _NAMES = {us: word for word, us in UNITS.items()}
 _TOO_LONG = 10**12
 _TEXT = re.compile(rf"([0-9]{{1,12}}) ?({'|'.join(_LETTERS)}|(?:{'|'.join(_WORDS)})s?)")
 
-_FORMS = "seconds above 0, or text such as 'minute', '30s' or '15 minutes'"
+_FORMS = "a number of seconds above 0, or text such as 'minute', '30s' or '15 minutes'"
 
 Duration = float | str
 

@@ -39,7 +39,7 @@ class TokenBucket:
             raise InvalidPolicy(f"refill must fill a capacity of {self.capacity:,} within 10 years, not {rate}")
         if self.capacity * self.arguments()[2] > _EXACT:
             raise InvalidPolicy(
-                f"refill must be a number that {self.capacity:,} units can be counted exactly with, not {rate}: use a rounder one"
+                f"refill must be a rate at which {self.capacity:,} units can be counted exactly, not {rate}: use a rounder number"
             )
 
     @property

@@ -28,7 +28,7 @@ def converse(groups: Sequence[Group], guess: ServerClock, injected: Clock | None
     try:
         now_us, verdicts, stale = call.decode(accepted(reply))
     except (TypeError, IndexError, struct.error):
-        raise BackendError(f"Redis must answer packed integers, not {shown(reply)}: check what is between this program and Redis") from None
+        raise BackendError(f"Redis must reply with packed integers, not {shown(reply)}: check for a proxy in front of Redis") from None
     if stale:
         guess.learn(now_us)
         again = yield from converse([groups[i] for i in stale], guess, injected)

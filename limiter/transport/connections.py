@@ -60,7 +60,7 @@ def _pool(source: Any, client: Any, name: str) -> Any:
         try:
             return client.from_url(source).connection_pool
         except ValueError as error:
-            raise InvalidPolicy(f"Redis URL {_without_password(source)!r}: {error}") from None
+            raise InvalidPolicy(f"Redis URL {_without_password(source)!r} is not valid: {error}") from None
     if isinstance(source, client):
         return source.connection_pool
     raise InvalidPolicy(f"source must be a URL such as 'redis://localhost' or a {name}, not {type(source).__name__}")

@@ -1,4 +1,4 @@
-"""The library beside bare Redis and beside other limiters, on one private Redis, in interleaved rounds."""
+"""The library compared with bare Redis and other limiters, on one private Redis, in interleaved rounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sidecar beside a bare server and limiters for FastAPI: one worker each, 64 connections, 1,000 keys, interleaved."""
+"""The sidecar compared with a bare server and limiters for FastAPI: one worker each, 64 connections, 1,000 keys, interleaved."""
 
 from __future__ import annotations
 

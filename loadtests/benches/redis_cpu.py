@@ -1,4 +1,4 @@
-"""Redis's CPU time per decision, beside a bare EVALSHA of INCR, pipelined in the size of a batch."""
+"""Redis's CPU time per decision, compared with a bare EVALSHA of INCR, pipelined in the size of a batch."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from support.redis_server import RedisServer
-from support.sidecar import Sidecar, digest, sidecar
+from support.servers.redis_server import RedisServer
+from support.servers.sidecar import Sidecar, digest, sidecar
 
 KEYS = 400
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from support.sidecar import ask
+from support.servers.sidecar import ask
 
 JSON = {"Content-Type": "application/json"}
 

@@ -6,7 +6,7 @@ import json
 import http_sf
 import pytest
 
-from support.sidecar import ask
+from support.servers.sidecar import ask
 
 
 def test_the_answer_to_an_allowed_request_has_the_numbers(shared, key):

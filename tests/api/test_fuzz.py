@@ -1,4 +1,4 @@
-"""Whatever is sent: no 500, no traceback, no hang, and nothing that the OpenAPI documents do not tell of."""
+"""Any request is answered without a 500, a traceback or a hang, and as the OpenAPI documents describe."""
 
 import contextlib
 import itertools
@@ -13,7 +13,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.config import SchemathesisConfig
 
-from support.sidecar import TOKEN
+from support.servers.sidecar import TOKEN
 
 PROMISES = [
     "not_a_server_error",
@@ -23,14 +23,14 @@ PROMISES = [
     "negative_data_rejection",
 ]
 CHECKED = load_all_checks() or CHECKS.get_by_names(PROMISES)
-# Data that is too large is rejected for that, before anything else is wrong with it.
+# Data that is too large is rejected with 413 before it is validated.
 REJECTIONS = {"negative_data_rejection": {"expected-statuses": [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429, "5xx"]}}
 TRIES = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def fuzz(document, url, headers):
-    """Every operation of the document, with valid and with invalid data."""
-    # Where the test sends credentials, generated ones would never arrive.
+    """Calls every operation of the document with valid and with invalid data."""
+    # Generated credentials would be replaced by those that the test sends.
     config = SchemathesisConfig.from_dict({"generation": {"with-security-parameters": not headers}, "checks": REJECTIONS})
     schema = schemathesis.openapi.from_dict(document, config=config)
     for found, mode in itertools.product(list(schema.get_all_operations()), GenerationMode):
@@ -41,16 +41,16 @@ def fuzz(document, url, headers):
         def run(case):
             case.call_and_validate(base_url=url, headers=headers, checks=CHECKED, timeout=10)
 
-        # Some have nothing that could be wrong.
+        # Some operations have no invalid input.
         with contextlib.suppress(Unsatisfiable, SkipTest):
             run()
 
 
-def test_the_front_is_as_its_document_says(shared):
+def test_the_front_conforms_to_its_openapi_document(shared):
     fuzz(shared.manage("/front/openapi.json").json(), shared.front, {})
 
 
-def test_the_control_plane_is_as_its_document_says(shared):
+def test_the_control_plane_conforms_to_its_openapi_document(shared):
     fuzz(shared.manage("/openapi.json").json(), shared.admin, {"Authorization": f"Bearer {TOKEN}"})
 
 
@@ -70,11 +70,11 @@ METHODS = st.one_of(st.sampled_from(["GET", "POST", "HEAD", "OPTIONS", "CONNECT"
 
 @given(METHODS, PATHS, st.lists(st.tuples(NAMES, VALUES), max_size=6), st.binary(max_size=100))
 @settings(max_examples=300, deadline=None)
-def test_any_request_has_an_answer_or_is_hung_up_on(shared, method, path, headers, body):
+def test_any_request_is_answered_or_its_connection_is_closed(shared, method, path, headers, body):
     lines = [f"{method} {path} HTTP/1.1", "Host: x", *(f"{name}: {value}" for name, value in headers), "", ""]
     with socket.create_connection(("127.0.0.1", shared.port), timeout=10) as connection:
         connection.sendall("\r\n".join(lines).encode("latin-1") + body)
-        # Whatever it was still waiting for does not come, so it has to come to an end.
+        # The end of the stream ends the server's wait for the rest of an incomplete request.
         connection.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: received(connection), b""))
     assert not answer or answer.startswith(b"HTTP/1.1 ")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from support.nginx import nginx
-from support.sidecar import ask, digest, sidecar
+from support.servers.nginx import nginx
+from support.servers.sidecar import ask, digest, sidecar
 
 CONFIG = """
 policies:
@@ -68,16 +68,16 @@ def test_deny_status_403_keeps_the_original_status_in_a_header(gatekeeper):
     assert gatekeeper.ask(key="nonsense").status == 401
 
     # Traefik's ForwardAuth and Caddy's forward_auth: GET, with the original request in headers.
-    told = {
+    forwarded = {
         "X-Forwarded-Method": "POST",
         "X-Forwarded-Proto": "https",
         "X-Forwarded-Host": "api.example",
         "X-Forwarded-Uri": "/convert/a?x=1",
     }
-    reply = gatekeeper.ask(key="writer-key", headers={**told, "X-Forwarded-For": "203.0.113.7"})
+    reply = gatekeeper.ask(key="writer-key", headers={**forwarded, "X-Forwarded-For": "203.0.113.7"})
     assert reply.headers["RateLimit"].startswith('"hour";r=60;')
-    assert gatekeeper.ask(key="inside-key", headers={**told, "X-Forwarded-Uri": "/x", "X-Forwarded-For": "203.0.113.7"}).status == 200
-    assert gatekeeper.ask(key="inside-key", headers={**told, "X-Forwarded-Uri": "/x", "X-Forwarded-For": "198.51.100.7"}).status == 403
+    assert gatekeeper.ask(key="inside-key", headers={**forwarded, "X-Forwarded-Uri": "/x", "X-Forwarded-For": "203.0.113.7"}).status == 200
+    assert gatekeeper.ask(key="inside-key", headers={**forwarded, "X-Forwarded-Uri": "/x", "X-Forwarded-For": "198.51.100.7"}).status == 403
 
     # Envoy's ext_authz: the client's own method and path, under a prefix.
     reply = gatekeeper.ask("/authorize/convert/a?x=1", method="POST", key="writer-key", headers={"Content-Length": "0"})

@@ -34,7 +34,7 @@ def decided(allowed, numbers, decided_us=1_700_000_000_000_000):
     return Decision(allowed, charges, [number for limit in numbers for number in limit], decided_us)
 
 
-def told(decision, **options):
+def answer_to(decision, **options):
     numbers = Numbers(POLICIES, Rules(policies={}, **options))
     return numbers.allowed(decision) if decision.allowed else numbers.denied(decision)
 
@@ -50,11 +50,11 @@ def test_the_header_lines_are_those_of_decision_headers(numbers, allowed, reset)
     blocking = any(wait for (_, wait, _), limit in zip(numbers, LIMITS, strict=True) if not limit.shadow)
     decision = decided(allowed or not blocking, numbers)
     expected = {name.lower(): value for name, value in decision.headers(reset).items()}
-    assert texts(told(decision, reset=reset)) == expected
+    assert texts(answer_to(decision, reset=reset)) == expected
 
 
 def test_a_denial_names_every_limit_without_room():
-    answer = told(decided(False, [(100, 5_000_000, 60_000_000), (7, 0, 1), (50, 90_100_000, 1), (3, 0, 1), (1, 0, 1)]))
+    answer = answer_to(decided(False, [(100, 5_000_000, 60_000_000), (7, 0, 1), (50, 90_100_000, 1), (3, 0, 1), (1, 0, 1)]))
     body = json.loads(answer.body)
     assert answer.status == 429
     assert body["type"] == "https://iana.org/assignments/http-problem-types#quota-exceeded"
@@ -63,7 +63,7 @@ def test_a_denial_names_every_limit_without_room():
 
 
 def test_a_request_that_can_never_pass_has_no_retry_after():
-    answer = told(decided(False, [(0, -1, 0), (7, 9_000_000, 1), (0, 0, 1), (3, 0, 1), (1, 0, 1)]), should_retry=True)
+    answer = answer_to(decided(False, [(0, -1, 0), (7, 9_000_000, 1), (0, 0, 1), (3, 0, 1), (1, 0, 1)]), should_retry=True)
     names = dict(answer.headers)
     assert b"retry-after" not in names
     assert names[b"x-should-retry"] == b"false"
@@ -73,15 +73,15 @@ def test_a_request_that_can_never_pass_has_no_retry_after():
 @pytest.mark.parametrize(("wait_us", "should_retry"), [(60_000_000, None), (60_000_001, b"false")])
 def test_hints_for_generated_clients_are_opt_in(wait_us, should_retry):
     decision = decided(False, [(100, wait_us, 61_000_000), (7, 0, 1), (0, 0, 1), (3, 0, 1), (1, 0, 1)])
-    names = dict(told(decision, should_retry=True, retry_after_ms=True).headers)
+    names = dict(answer_to(decision, should_retry=True, retry_after_ms=True).headers)
     assert names[b"retry-after-ms"] == b"%d" % -(-wait_us // 1000)
     assert names.get(b"x-should-retry") == should_retry
-    assert not {b"retry-after-ms", b"x-should-retry"} & dict(told(decision).headers).keys()
+    assert not {b"retry-after-ms", b"x-should-retry"} & dict(answer_to(decision).headers).keys()
 
 
-def test_a_degraded_decision_says_so():
+def test_a_degraded_decision_has_the_degraded_header():
     charges = (Charge(STANDARD, "key-1"),)
-    open_, closed = told(Decision(True, charges, degraded="down")), told(Decision(False, charges, degraded="down"))
+    open_, closed = answer_to(Decision(True, charges, degraded="down")), answer_to(Decision(False, charges, degraded="down"))
     assert (open_.status, dict(open_.headers)) == (200, {b"x-ratelimit-degraded": b"open"})
     assert closed.status == 503
     assert dict(closed.headers)[b"retry-after"] == b"1"

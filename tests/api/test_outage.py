@@ -4,8 +4,9 @@ import signal
 import time
 
 from support.load import load
-from support.redis_server import redis_server
-from support.sidecar import digest, eventually, sidecar
+from support.servers.redis_server import redis_server
+from support.servers.sidecar import digest, sidecar
+from support.waiting import eventually
 
 DEADLINE = 0.05
 # The promise allows this much for everything except Redis.
@@ -39,18 +40,18 @@ def test_while_redis_hangs_every_request_is_answered_in_time_by_the_failure_mode
             time.sleep(HUNG_S)
             ended = time.monotonic()
             own.send(signal.SIGCONT)
-            told = clients.told()
+            report = clients.report()
         before, after = used(running), running.ask(key="reading-key")
-    assert told["lost"] == []
-    assert told["refused"] == 0
+    assert report["lost"] == []
+    assert report["refused"] == 0
     # A request that was in flight when Redis stopped or continued may have either result.
-    hung = [answer for answer in told["answers"] if began < answer[0] < ended - DEADLINE - SLACK]
+    hung = [answer for answer in report["answers"] if began < answer[0] < ended - DEADLINE - SLACK]
     assert len(hung) > 300 * HUNG_S
     assert {(status, headers.get("x-ratelimit-degraded")) for _, _, status, headers in hung} == {(200, "open"), (503, "closed")}
     times = sorted(seconds for _, seconds, _, _ in hung)
     assert times[int(len(times) * 0.95)] < DEADLINE + SLACK
     assert times[-1] < DEADLINE + SLACK + STALL
-    assert "x-ratelimit-degraded" not in told["answers"][-1][3]
+    assert "x-ratelimit-degraded" not in report["answers"][-1][3]
     # After the outage the next request is counted, once.
     assert after.status == 200
     assert int(after.headers["X-RateLimit-Remaining"]) == 1_000_000 - before - 1

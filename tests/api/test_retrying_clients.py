@@ -8,7 +8,7 @@ import http_sf
 import pytest
 import urllib3
 
-from support.sidecar import digest, sidecar
+from support.servers.sidecar import digest, sidecar
 
 CONFIG = """
 policies:

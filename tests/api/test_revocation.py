@@ -3,8 +3,8 @@
 import time
 
 from support.load import load
-from support.provider import Provider, provided
-from support.sidecar import eventually
+from support.servers.provider import Provider, running_provider
+from support.waiting import eventually
 
 CONFIG = """
 policies:
@@ -21,9 +21,9 @@ routes:
 RATE, SECONDS = 500, 5.0
 
 
-def admitted(told, capacity, since=0.0):
+def admitted(report, capacity, since=0.0):
     """The start times of the requests that the policy of this capacity admitted."""
-    allowed = [(begun, headers["x-ratelimit-limit"]) for begun, _, status, headers in told["answers"] if status == 200]
+    allowed = [(begun, headers["x-ratelimit-limit"]) for begun, _, status, headers in report["answers"] if status == 200]
     return [begun for begun, policy in allowed if policy == capacity and begun > since]
 
 
@@ -32,7 +32,7 @@ def test_no_request_that_starts_after_a_revocation_or_a_downgrade_is_admitted_an
     folders = [tmp_path / name for name in "abc"]
     for folder in folders:
         folder.mkdir()
-    a, b, c = (provided(folder, CONFIG, server.url, prefix) for folder in folders)
+    a, b, c = (running_provider(folder, CONFIG, server.url, prefix) for folder in folders)
     with a as first, b as second, c as third:
         sidecars: list[Provider] = [first, second, third]
         first.account("revoked", "other")
@@ -43,19 +43,19 @@ def test_no_request_that_starts_after_a_revocation_or_a_downgrade_is_admitted_an
         loads = [load(url=each.sidecar.front, **options) for each in sidecars]
         with loads[0] as one, loads[1] as two, loads[2] as three:
             warm = f"/usage?policy=large&subject={downgraded['subject']}&account=downgraded"
-            eventually(lambda: third.done("GET", warm)["limits"][0]["remaining"] < 2_000_000 - RATE, "load on all of them")
-            second.done("POST", f"/accounts/revoked/keys/{revoked['id']}/revoke")
+            eventually(lambda: third.admin_json("GET", warm)["limits"][0]["remaining"] < 2_000_000 - RATE, "load on all of them")
+            second.admin_json("POST", f"/accounts/revoked/keys/{revoked['id']}/revoke")
             revoked_at = time.monotonic()
             eventually(lambda: time.monotonic() - revoked_at > 1, "a second of load after the revocation")
-            third.done("PATCH", "/accounts/downgraded", {"tier": "free"})
+            third.admin_json("PATCH", "/accounts/downgraded", {"tier": "free"})
             downgraded_at = time.monotonic()
-            told = [running.told() for running in (one, two, three)]
-    for each in told:
-        assert each["lost"] == []
-        assert len(each["answers"]) >= RATE * SECONDS * 0.9
-        assert admitted(each, "1000000")
-        assert admitted(each, "1000000", revoked_at) == []
-        assert admitted(each, "2000000", revoked_at), "the key that was not revoked is admitted"
-        assert admitted(each, "2000000", downgraded_at) == []
-        after = {status for begun, _, status, _ in each["answers"] if begun > downgraded_at}
+            reports = [running.report() for running in (one, two, three)]
+    for report in reports:
+        assert report["lost"] == []
+        assert len(report["answers"]) >= RATE * SECONDS * 0.9
+        assert admitted(report, "1000000")
+        assert admitted(report, "1000000", revoked_at) == []
+        assert admitted(report, "2000000", revoked_at), "the key that was not revoked is admitted"
+        assert admitted(report, "2000000", downgraded_at) == []
+        after = {status for begun, _, status, _ in report["answers"] if begun > downgraded_at}
         assert after == {401, 403}

@@ -6,8 +6,8 @@ import pytest
 
 from support.clock import Clock
 from support.drivers import CLIENTS, limiter_of
-from support.redis_server import redis_server
-from support.relay import relay_to
+from support.servers.redis_server import redis_server
+from support.servers.relay import relay_to
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ CHARGES = (Charge(POLICY, "key-1", 3),)
 
 
 def decided(allowed, *numbers):
-    """Of (used, wait, reset) in seconds of each limit."""
+    """A decision with (used, wait, reset) of each limit, in seconds."""
     return Decision(
         allowed, CHARGES, [part if i == 0 else int(part * 1_000_000) for n in numbers for i, part in enumerate(n)], 1_800_000_000_250_000
     )
@@ -34,7 +34,7 @@ def test_a_limit_state_is_in_units_and_seconds():
 
 
 def test_remaining_is_never_below_zero():
-    """After an edit more may be in use than the capacity now is."""
+    """After an edit, the units in use may exceed the new capacity."""
     assert decided(True, (150, 0, 60), (0, 0, 0), (0, 0, 0)).limits[0].remaining == 0
 
 
@@ -80,7 +80,7 @@ def test_an_exception_says_whether_it_is_an_outage():
 
 
 def test_an_exception_can_be_pickled_and_copied():
-    """As a process pool does when a task raises it."""
+    """A process pool pickles the exceptions of its tasks."""
     for error in (pickle.loads(pickle.dumps(LimitExceeded(DENIED))), copy.copy(LimitExceeded(DENIED))):  # noqa: S301 - pickled here
         assert (error.decision, str(error)) == (DENIED, DENIED.reason)
 

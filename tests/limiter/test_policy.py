@@ -23,7 +23,7 @@ def test_policies_of_the_same_name_and_limits_are_equal():
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a:b", "{a}", "x" * 65, None, 5, "a\n", "\x00"])
-def test_a_policy_name_has_few_characters(name):
+def test_an_invalid_policy_name_is_an_error(name):
     with pytest.raises(InvalidPolicy, match=r"^policy"):
         Policy(name, [SlidingWindow(1, 60)])
 

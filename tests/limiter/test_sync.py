@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from limiter import Charge, Limiter, Policy, SlidingWindow
-from support.clock import eventually
+from support.waiting import eventually
 
 POLICY = Policy("sync", [SlidingWindow(1000, 3600)])
 
@@ -96,7 +96,7 @@ def test_closing_ends_all_connections_and_the_limiter_can_be_used_again(server, 
         with Limiter(server.url, prefix=prefix, deadline=10) as limiter:
             limiter.take(POLICY, "key")
             assert client.info("clients")["connected_clients"] == before + 1
-        eventually(lambda: client.info("clients")["connected_clients"] == before)
+        eventually(lambda: client.info("clients")["connected_clients"] == before, "the connections to close")
         assert limiter.take(POLICY, "key").limits[0].used == 2
         limiter.close()
 

@@ -351,7 +351,7 @@ def test_one_invalid_request_of_many_refuses_all_of_them(limiter, subject):
 def test_a_cost_above_the_capacity_is_denied_without_a_retry_after(limiter, server, subject):
     denied = limiter.take(FIVE, subject, 6)
     assert (denied.allowed, denied.retry_after, denied.remaining) == (False, None, 5)
-    assert denied.reason == "cost 6 is above the capacity 5 of limit 'minute' of policy 'five': it can never pass; ask for less at a time"
+    assert denied.reason == "cost 6 is above the capacity 5 of limit 'minute' of policy 'five': it can never pass; lower the cost"
     assert "Retry-After" not in denied.headers()
     with server.client() as client:
         assert not list(client.scan_iter(f"*{subject}*"))

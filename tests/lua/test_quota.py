@@ -72,7 +72,7 @@ def test_a_client_whose_clock_is_off_counts_in_the_period_of_the_server(server, 
         assert [d.allowed for d in wrong.take_many([Charge(policy, "key", 3)] * 3)] == [True, True, False]
 
 
-def test_a_client_whose_clock_is_off_learns_the_time_and_then_sends_one_call_per_decision(server, client, prefix, monkeypatch):
+def test_a_client_whose_clock_is_off_update_clock_and_then_sends_one_call_per_decision(server, client, prefix, monkeypatch):
     monkeypatch.setattr(
         server_clock, "time", SimpleNamespace(time_ns=lambda: time.time_ns() + CENTURIES * 1000, monotonic_ns=time.monotonic_ns)
     )

@@ -75,7 +75,7 @@ def expected(logs, verb, now, cost):
     return numbers
 
 
-def named(decision, logs):
+def states_by_log(decision, logs):
     """The decision's states of those limits."""
     states = {state.name: state for state in decision.limits}
     return [states[log.limit.name] for log in logs]
@@ -103,7 +103,7 @@ def test_rings_hold_what_a_plain_log_holds(limiter, clock, seed, capacity):
         gaps = [0, 1, slices[0] // 3, slices[0] + 1, slices[1]]
         clock.now_us += chance.choice(gaps) if chance.random() < 0.97 else chance.randrange(max(us(window.window) for window in windows))
         cost, verb = chance.choice((1, 1, 2, 7, 40)), "refund" if chance.random() < 0.05 else "take"
-        states = named(getattr(limiter, verb)(policy, subject, cost), logs)
+        states = states_by_log(getattr(limiter, verb)(policy, subject, cost), logs)
         assert [(state.used, state.wait_us, state.reset_us) for state in states] == expected(logs, verb, clock.now_us, cost)
 
 

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from limiter import Charge, Limiter, Policy, Quota, SlidingWindow, TokenBucket
 from limiter.protocol.group import state_key
-from support.clock import DAY, HOUR, MINUTE, NOON, SECOND, eventually
+from support.clock import DAY, HOUR, MINUTE, NOON, SECOND
 from support.drivers import a_subject
 from support.traffic import STARTS, mixed, traffic
+from support.waiting import eventually
 
 
 def minute_hour_burst(capacity: int) -> Policy:
@@ -83,7 +84,7 @@ def test_no_key_remains_after_the_longest_window(server, client, prefix):
         assert lasts
         # -1 is a key without an expiry, -2 one that has expired since.
         assert all(last == -2 or 0 <= last <= 305 for last in lasts)
-        eventually(lambda: not list(client.scan_iter(f"{prefix}:*", count=10_000)))
+        eventually(lambda: not list(client.scan_iter(f"{prefix}:*", count=10_000)), "no key")
 
 
 def test_writing_a_state_again_extends_its_expiry(server, client, prefix):

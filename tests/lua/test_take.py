@@ -32,8 +32,8 @@ def test_every_charge_of_a_group_keeps_its_ceilings_under_any_traffic(limiter, c
     admitted = {"a": [], "b": [], subject: []}
     clock.now_us = data.draw(st.sampled_from(STARTS))
     steps = data.draw(traffic(of_key + of_account))
-    whose = data.draw(st.lists(st.tuples(st.sampled_from("ab"), st.booleans()), min_size=len(steps), max_size=len(steps)))
-    for (gap, cost, _), (name, shared) in zip(steps, whose, strict=True):
+    names = data.draw(st.lists(st.tuples(st.sampled_from("ab"), st.booleans()), min_size=len(steps), max_size=len(steps)))
+    for (gap, cost, _), (name, shared) in zip(steps, names, strict=True):
         clock.now_us += gap
         charges = [Charge(key, name, cost), Charge(account, subject, cost)][: 1 + shared]
         if limiter.take(charges, account=subject).allowed:
@@ -320,6 +320,8 @@ def test_waits_and_resets_stay_true_after_a_clock_steps_back(limiter, clock, lim
     limiter.take(policy, subject)
     clock.now_us -= step
     taken = limiter.take(policy, subject)
+    assert taken.allowed
+    assert taken.limits[0].used == 2
     assert taken.limits[0].reset_us == limiter.inspect(policy, subject)[0].reset_us
     assert_waiting_is_true(limiter, clock, policy, subject, 1)
     clock.now_us += taken.limits[0].reset_us

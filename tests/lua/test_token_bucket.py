@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from limiter import Limiter, Policy, Quota, TokenBucket
 from support.clock import DAY, HOUR, MINUTE, NOON, SECOND, Clock
 from support.drivers import a_subject
-from support.redis_server import redis_server
+from support.servers.redis_server import redis_server
 from support.traffic import SPANS, STARTS, assert_decided_as_promised, token_buckets, traffic
 
 
@@ -56,6 +56,16 @@ def test_seven_a_minute_do_not_drift_in_a_day(limiter, clock):
         assert limiter.take(policy, subject, 7).allowed
 
 
+def test_units_are_back_as_soon_as_they_are_due(limiter, clock):
+    """Dividing 1,000 us by the time of a unit gives slightly less than 15 in floating point."""
+    policy, subject = Policy("due", [TokenBucket(30, 15, 0.001)]), a_subject()
+    clock.now_us = NOON
+    limiter.take(policy, subject, 30)
+    clock.now_us += 1000
+    assert limiter.inspect(policy, subject)[0].used == 15
+    assert {state.reset_us for state in limiter.refund(policy, subject, 15).limits} == {0}
+
+
 def test_an_idle_bucket_fills_to_its_capacity_and_no_further(limiter, clock):
     policy, subject = Policy("idle", [TokenBucket(5, 1, "second"), Quota.monthly(1000)]), a_subject()
     clock.now_us = NOON
@@ -92,6 +102,21 @@ def test_a_slower_refill_applies_to_units_that_are_already_missing(limiter, cloc
     assert (denied.limits[0].used, denied.retry_after, denied.limits[0].reset_after) == (10, 1.0, 10.0)
     clock.now_us += SECOND
     assert limiter.take(slower, subject).allowed
+
+
+def test_a_unit_is_not_back_early_after_an_edit_of_the_rate(limiter, clock):
+    """A seventh of a minute ends within a microsecond, from which the new rate counts."""
+    subject = a_subject()
+    clock.now_us = NOON
+    seventh = Policy("edited", [TokenBucket(10, 7, "minute", name="rate")])
+    limiter.take(seventh, subject, 10)
+    clock.now_us += 8_571_429
+    assert limiter.take(seventh, subject).allowed
+    faster = Policy("edited", [TokenBucket(10, 10, "second", name="rate")])
+    clock.now_us += 99_999
+    assert limiter.inspect(faster, subject)[0].used == 10
+    clock.now_us += 1
+    assert limiter.inspect(faster, subject)[0].used == 9
 
 
 def test_a_clock_that_steps_back_after_a_refund_refills_nothing(limiter, clock):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from support.provider import example, provided
-from support.set_clock import redis_with_set_clock
+from support.servers.provider import example, running_provider
+from support.servers.set_clock import redis_with_set_clock
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +22,7 @@ def provider(request, timed, tmp_path_factory):
     """The provider of the module `test_<provider>`. The module's GATEWAY holds the headers that its gateway adds."""
     name = request.module.__name__.rpartition("test_")[2]
     headers = getattr(request.module, "GATEWAY", {})
-    with provided(tmp_path_factory.mktemp(name), example(name), timed[0].url, name, headers=headers) as running:
+    with running_provider(tmp_path_factory.mktemp(name), example(name), timed[0].url, name, headers=headers) as running:
         yield running
 
 

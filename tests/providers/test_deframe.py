@@ -75,10 +75,10 @@ def test_every_decision_has_the_limit_headers(provider, issued):
 def test_a_suspended_account_is_refused_until_it_is_activated(provider, issued):
     account = issued["account"]
     assert statuses(provider, 1, issued["key"]) == [200]
-    provider.done("POST", f"/accounts/{account}/suspend")
+    provider.admin_json("POST", f"/accounts/{account}/suspend")
     refused = provider.call(POSITIONS, headers=sent(issued["key"]))
     assert (refused.status, refused.json()["reason"]) == (403, "account-suspended")
-    provider.done("POST", f"/accounts/{account}/activate")
+    provider.admin_json("POST", f"/accounts/{account}/activate")
     assert statuses(provider, 1, issued["key"]) == [200]
 
 
@@ -91,9 +91,9 @@ def test_a_key_is_refused_from_other_addresses(provider, accounts):
 
 def test_rotation_and_revocation_apply_at_once(provider, issued):
     account = issued["account"]
-    new = provider.done("POST", f"/accounts/{account}/keys/{issued['id']}/rotate", {})
+    new = provider.admin_json("POST", f"/accounts/{account}/keys/{issued['id']}/rotate", {})
     assert (statuses(provider, 1, issued["key"]), statuses(provider, 1, new["key"])) == ([401], [200])
-    provider.done("POST", f"/accounts/{account}/keys/{new['id']}/revoke")
+    provider.admin_json("POST", f"/accounts/{account}/keys/{new['id']}/revoke")
     assert statuses(provider, 1, new["key"]) == [401]
 
 
@@ -111,4 +111,4 @@ def test_last_use_and_refused_addresses_are_recorded(provider, accounts):
         "address": "203.0.113.66",
         "count": 1,
     }
-    assert provider.done("GET", f"/accounts/{account}/keys/{issued['id']}")["last_used"] is not None
+    assert provider.admin_json("GET", f"/accounts/{account}/keys/{issued['id']}")["last_used"] is not None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from limiter.api.config.loader import load
-from support.provider import EXAMPLES
+from support.servers.provider import EXAMPLES
 
 DOCS = Path(__file__).parents[2] / "docs" / "providers.md"
 

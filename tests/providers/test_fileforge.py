@@ -55,7 +55,7 @@ def test_an_upgrade_raises_the_quota_and_keeps_the_keys(provider, accounts, cloc
     for _ in range(2):
         assert provider.statuses(10, "/v1/files/7", issued["key"]) == [200] * 10
         clock.advance(60)
-    provider.done("PATCH", f"/accounts/{issued['account']}", {"tier": "pro"})
+    provider.admin_json("PATCH", f"/accounts/{issued['account']}", {"tier": "pro"})
     reply = provider.call("/v1/files/7", issued["key"])
     assert reply.headers["RateLimit-Policy"] == '"minute";q=60;w=60, "day";q=1000;w=86400'
     assert reply.status == 200
@@ -80,7 +80,7 @@ def test_a_key_has_its_form_and_only_its_digest_is_stored(provider, pro, timed):
         records = b"".join(client.hgetall(f"fileforge:{{{pro['account']}}}:records").values())
     assert key.encode() not in records
     assert key[13:].encode() not in records
-    found = provider.done("POST", "/keys/find", {"key": key})
+    found = provider.admin_json("POST", "/keys/find", {"key": key})
     assert (found["id"], "key" in found) == (pro["id"], False)
     assert digest.hexdigest() not in str(found)
 
@@ -88,14 +88,14 @@ def test_a_key_has_its_form_and_only_its_digest_is_stored(provider, pro, timed):
 def test_a_rotated_key_is_revoked_at_once_and_the_new_one_has_its_scopes(provider, accounts):
     old = issued_at(provider, next(accounts), "pro", name="batch")
     assert convert(provider, old["key"]) == [200]
-    new = provider.done("POST", f"/accounts/{old['account']}/keys/{old['id']}/rotate", {})
+    new = provider.admin_json("POST", f"/accounts/{old['account']}/keys/{old['id']}/rotate", {})
     assert (new["name"], new["scopes"]) == ("batch", ALL)
     assert (convert(provider, old["key"]), convert(provider, new["key"])) == ([401], [200])
 
 
 def test_a_revoked_key_gets_401_from_the_next_call_on(provider, pro):
     assert convert(provider, pro["key"]) == [200]
-    provider.done("POST", f"/accounts/{pro['account']}/keys/{pro['id']}/revoke")
+    provider.admin_json("POST", f"/accounts/{pro['account']}/keys/{pro['id']}/revoke")
     assert convert(provider, pro["key"]) == [401]
 
 
@@ -113,15 +113,15 @@ def test_a_missing_scope_is_403_and_some_routes_need_no_scope(provider, accounts
 
 def test_a_downgrade_removes_scopes_and_an_upgrade_restores_them(provider, pro):
     path = f"/accounts/{pro['account']}"
-    before = provider.done("GET", f"{path}/keys/{pro['id']}")
+    before = provider.admin_json("GET", f"{path}/keys/{pro['id']}")
     assert convert(provider, pro["key"]) == [200]
-    provider.done("PATCH", path, {"tier": "free"})
+    provider.admin_json("PATCH", path, {"tier": "free"})
     refused = provider.call(CONVERT, pro["key"], method="POST")
     assert (refused.status, refused.json()["reason"]) == (403, "missing-scope")
     assert provider.call("/v1/files/7", pro["key"]).status == 200
-    provider.done("PATCH", path, {"tier": "pro"})
+    provider.admin_json("PATCH", path, {"tier": "pro"})
     assert convert(provider, pro["key"]) == [200]
-    after = provider.done("GET", f"{path}/keys/{pro['id']}")
+    after = provider.admin_json("GET", f"{path}/keys/{pro['id']}")
     assert before | {"last_used": None} == after | {"last_used": None}
 
 

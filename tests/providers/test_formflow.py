@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from support.provider import example, provided
+from support.servers.provider import example, running_provider
 
 FORMS = "/v1/forms/7"
 
@@ -51,21 +51,21 @@ def test_the_secret_is_shown_once(provider, accounts):
     issued = provider.issue(account, name="server")
     for path in (f"/accounts/{account}/keys", f"/accounts/{account}/keys/{issued['id']}", f"/audit?account={account}"):
         assert issued["key"].encode() not in provider.admin("GET", path).body
-    assert provider.done("GET", f"/accounts/{account}/keys")["keys"][0]["key_prefix"] == issued["key"][:12]
+    assert provider.admin_json("GET", f"/accounts/{account}/keys")["keys"][0]["key_prefix"] == issued["key"][:12]
 
 
 def test_an_access_token_of_another_issuer_is_imported_by_its_digest(provider, accounts):
     account = next(accounts)
     provider.account(account, "standard")
-    token = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbm5hIn0.an_access_token"  # noqa: S105 - of nobody
+    token = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbm5hIn0.an_access_token"  # noqa: S105 - not a real token
     assert provider.call(FORMS, token).status == 401
     digest = hashlib.sha256(token.encode()).hexdigest()
-    provider.done("POST", f"/accounts/{account}/keys/import", {"sha256": digest, "scopes": ["forms:read"], "lifetime": 3600})
+    provider.admin_json("POST", f"/accounts/{account}/keys/import", {"sha256": digest, "scopes": ["forms:read"], "lifetime": 3600})
     assert provider.call(FORMS, token).status == 200
 
 
 def test_test_keys_work_only_in_the_sandbox_and_for_seven_days(provider, timed, clock, tmp_path, prefix):
-    with provided(tmp_path, example("formflow", ("environments: [live]", "environments: [test]")), timed[0].url, prefix) as sandbox:
+    with running_provider(tmp_path, example("formflow", ("environments: [live]", "environments: [test]")), timed[0].url, prefix) as sandbox:
         for each in (provider, sandbox):
             each.account("tried", "standard")
         live, test = (sandbox.issue("tried", environment=each, scopes=["forms:read"])["key"] for each in ("live", "test"))
@@ -78,7 +78,7 @@ def test_test_keys_work_only_in_the_sandbox_and_for_seven_days(provider, timed, 
         clock.advance(7 * 86400 - 1)
         assert sandbox.call(FORMS, test).status == 200
         clock.advance(1)
-        sandbox.learns_the_time("tried")
+        sandbox.update_clock("tried")
         assert sandbox.call(FORMS, test).json()["reason"] == "expired-key"
         assert {each["action"] for each in provider.refusals("tried", 1)} == {"refused.environment"}
 
@@ -88,7 +88,7 @@ def test_a_revoked_key_is_refused_from_the_next_call_on(provider, accounts):
     provider.account(account, "standard")
     issued = provider.issue(account, scopes=["forms:read"])
     assert provider.statuses(3, FORMS, issued["key"]) == [200] * 3
-    provider.done("POST", f"/accounts/{account}/keys/{issued['id']}/revoke")
+    provider.admin_json("POST", f"/accounts/{account}/keys/{issued['id']}/revoke")
     refused = provider.call(FORMS, issued["key"])
     assert (refused.status, refused.json()["reason"]) == (401, "revoked-key")
 
@@ -110,9 +110,9 @@ def test_a_key_can_be_bound_to_addresses_and_released_later(provider, accounts):
     issued = provider.issue(account, scopes=["forms:read"])
     path = f"/accounts/{account}/keys/{issued['id']}"
     assert provider.call(FORMS, issued["key"]).status == 200
-    provider.done("PATCH", path, {"addresses": ["198.51.100.7"]})
+    provider.admin_json("PATCH", path, {"addresses": ["198.51.100.7"]})
     assert [provider.call(FORMS, issued["key"], address=each).status for each in ("198.51.100.7", "198.51.100.8")] == [200, 403]
-    provider.done("PATCH", path, {"addresses": []})
+    provider.admin_json("PATCH", path, {"addresses": []})
     assert provider.call(FORMS, issued["key"]).status == 200
 
 
@@ -120,10 +120,10 @@ def test_creation_rotation_and_refused_attempts_are_in_the_audit(provider, accou
     account = next(accounts)
     provider.account(account, "standard")
     first = provider.issue(account, scopes=["forms:read"])
-    second = provider.done("POST", f"/accounts/{account}/keys/{first['id']}/rotate", {})
+    second = provider.admin_json("POST", f"/accounts/{account}/keys/{first['id']}/rotate", {})
     assert provider.call(FORMS, first["key"]).status == 401
     assert provider.call(FORMS, second["key"]).status == 200
-    entries = provider.done("GET", f"/audit?account={account}")["entries"]
+    entries = provider.admin_json("GET", f"/audit?account={account}")["entries"]
     assert [(each["action"], each["actor"]) for each in entries] == [
         ("keys.rotate", "admin"),
         ("keys.issue", "admin"),

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from support.provider import example, provided
+from support.servers.provider import example, running_provider
 
 GATEWAY = {"X-Forwarded-Proto": "https"}
 HOUR = 3600
@@ -43,7 +43,7 @@ def test_a_rotated_key_stays_valid_for_72_hours(provider, accounts, clock):
     provider.account(account, "standard")
     old = provider.issue(account, scopes=["asset:read"])
     clock.advance(90 * 24 * HOUR)
-    new = provider.done("POST", f"/accounts/{account}/keys/{old['id']}/rotate", {"overlap": 72 * HOUR})
+    new = provider.admin_json("POST", f"/accounts/{account}/keys/{old['id']}/rotate", {"overlap": 72 * HOUR})
     assert new["scopes"] == ["asset:read"]
     assert provider.statuses(2, "/v1/assets/7", old["key"]) == [200, 200]
     # Both keys are one subject, so a rotation does not reset limits.
@@ -51,7 +51,7 @@ def test_a_rotated_key_stays_valid_for_72_hours(provider, accounts, clock):
     clock.advance(72 * HOUR - 60)
     assert provider.call("/v1/assets/7", old["key"]).status == 200
     clock.advance(60)
-    provider.learns_the_time(account)
+    provider.update_clock(account)
     refused = provider.call("/v1/assets/7", old["key"])
     assert (refused.status, refused.json()["reason"]) == (401, "expired-key")
     assert provider.call("/v1/assets/7", new["key"]).status == 200
@@ -65,10 +65,10 @@ def test_routes_require_scopes_and_a_tier_limits_those_of_a_key(provider, accoun
     refused = provider.call("/v1/collections/9", key, method="POST")
     assert (refused.status, refused.json()["reason"]) == (403, "missing-scope")
     assert 'scope="collection:write"' in refused.headers["WWW-Authenticate"]
-    provider.done("PATCH", f"/accounts/{account}", {"tier": "standard"})
+    provider.admin_json("PATCH", f"/accounts/{account}", {"tier": "standard"})
     assert provider.call("/v1/assets/7/download", key).json()["reason"] == "missing-scope"
     assert provider.call("/v1/assets/7", key).headers["X-RateLimit-Limit"] == "120"
-    provider.done("PATCH", f"/accounts/{account}", {"tier": "pro"})
+    provider.admin_json("PATCH", f"/accounts/{account}", {"tier": "pro"})
     assert provider.call("/v1/assets/7/download", key).status == 200
 
 
@@ -110,7 +110,7 @@ def test_the_sidecar_can_terminate_tls(tmp_path, timed, prefix):
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", chain, "-days", "2"]
     subprocess.run([*command, "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
     config = example("frameflow", ('trusted_proxies: [127.0.0.1, "::1"]', "trusted_proxies: [192.0.2.1]"))
-    with provided(tmp_path, config, timed[0].url, prefix, "--tls-cert", str(chain), "--tls-key", str(key)) as own:
+    with running_provider(tmp_path, config, timed[0].url, prefix, "--tls-cert", str(chain), "--tls-key", str(key)) as own:
         own.account("studio", "standard")
         raw = own.issue("studio", scopes=["asset:read"])["key"]
         assert own.over_tls("/v1/assets/7", raw, chain) == 200
@@ -125,9 +125,9 @@ def test_changes_and_refusals_are_in_the_audit(provider, accounts):
     issued = provider.issue(account, scopes=["asset:read"])
     provider.call("/v1/collections/9", issued["key"], method="POST")
     provider.call("/v1/assets/7", issued["key"], headers={"X-Forwarded-Proto": "http"})
-    provider.done("POST", f"/accounts/{account}/keys/{issued['id']}/revoke")
+    provider.admin_json("POST", f"/accounts/{account}/keys/{issued['id']}/revoke")
     provider.call("/v1/assets/7", issued["key"])
-    done = provider.done("GET", f"/audit?account={account}")["entries"]
+    done = provider.admin_json("GET", f"/audit?account={account}")["entries"]
     assert [each["action"] for each in done] == ["keys.revoke", "keys.issue", "accounts.create"]
     reported = provider.refusals(account, 2)
     assert {each["action"] for each in reported} == {"refused.revoked", "refused.scope"}

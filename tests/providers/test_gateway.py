@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from support.provider import example, provided
+from support.servers.provider import example, running_provider
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_logins_without_a_key_are_limited(provider):
 
 def test_each_tenant_has_its_own_limits(provider, accounts, tenant):
     account = next(accounts)
-    provider.done("POST", "/accounts", {"id": account, "tier": "standard", "limits": ["7/minute"]})
+    provider.admin_json("POST", "/accounts", {"id": account, "tier": "standard", "limits": ["7/minute"]})
     first, second = (provider.issue(account)["key"] for _ in range(2))
     assert [provider.call("/", key).status for key in [first, second] * 4] == [200] * 7 + [429]
     key = provider.issue(tenant, limits=["3/hour"])["key"]
@@ -69,25 +69,25 @@ def test_each_tenant_has_its_own_limits(provider, accounts, tenant):
 
 def test_a_changed_limit_applies_from_the_next_call_on_and_keeps_its_counts(provider, accounts):
     account = next(accounts)
-    provider.done("POST", "/accounts", {"id": account, "tier": "standard", "limits": ["5/minute"]})
+    provider.admin_json("POST", "/accounts", {"id": account, "tier": "standard", "limits": ["5/minute"]})
     key = provider.issue(account)["key"]
     assert provider.statuses(6, "/", key) == [200] * 5 + [429]
-    provider.done("PATCH", f"/accounts/{account}", {"limits": ["8/minute"]})
+    provider.admin_json("PATCH", f"/accounts/{account}", {"limits": ["8/minute"]})
     assert provider.statuses(4, "/", key) == [200] * 3 + [429]
 
 
 def test_a_key_and_a_tenant_can_have_a_policy_of_the_configuration(provider, tenant):
     key = provider.issue(tenant, policy="trusted-key")["key"]
     assert "q=6000" in provider.call("/", key).headers["RateLimit-Policy"]
-    provider.done("PATCH", f"/accounts/{tenant}", {"policy": "trusted-tenant"})
+    provider.admin_json("PATCH", f"/accounts/{tenant}", {"policy": "trusted-tenant"})
     assert "q=60000" in provider.call("/", key).headers["RateLimit-Policy"]
 
 
 def test_a_tenant_waits_for_approval(provider, tenant):
     key = provider.issue(tenant)["key"]
-    provider.done("POST", f"/accounts/{tenant}/suspend")
+    provider.admin_json("POST", f"/accounts/{tenant}/suspend")
     assert provider.call("/", key).status == 403
-    provider.done("POST", f"/accounts/{tenant}/activate")
+    provider.admin_json("POST", f"/accounts/{tenant}/activate")
     assert provider.call("/", key).status == 200
 
 
@@ -99,10 +99,10 @@ def test_a_route_with_a_scope_refuses_callers_without_a_key(provider, tenant):
 
 def test_several_sidecars_enforce_one_limit(provider, timed, accounts, tmp_path):
     account = next(accounts)
-    provider.done("POST", "/accounts", {"id": account, "tier": "standard", "limits": ["10/minute"]})
+    provider.admin_json("POST", "/accounts", {"id": account, "tier": "standard", "limits": ["10/minute"]})
     issued = provider.issue(account)
-    with provided(tmp_path, example("gateway"), timed[0].url, "gateway", "--workers", "2") as beside:
+    with running_provider(tmp_path, example("gateway"), timed[0].url, "gateway", "--workers", "2") as beside:
         both = [provider, beside]
         assert [both[n % 2].call("/", issued["key"]).status for n in range(11)] == [200] * 10 + [429]
-        provider.done("POST", f"/accounts/{account}/keys/{issued['id']}/revoke")
+        provider.admin_json("POST", f"/accounts/{account}/keys/{issued['id']}/revoke")
         assert [each.call("/", issued["key"]).status for each in both] == [401, 401]

@@ -1,7 +1,5 @@
 """Injected time."""
 
-import time
-
 # Noon of a Friday, 15 January 2027, UTC.
 NOON = 1_800_014_400_000_000
 
@@ -17,12 +15,3 @@ class Clock:
 
     def __call__(self) -> int:
         return self.now_us
-
-
-def eventually(holds, *, within: float = 10.0):
-    """Polls `holds` until its result is truthy, and returns it. For events that happen elsewhere, in real time."""
-    until = time.monotonic() + within
-    while not (answer := holds()):
-        assert time.monotonic() < until, f"not within {within} s: {holds}"
-        time.sleep(0.005)
-    return answer

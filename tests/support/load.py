@@ -61,7 +61,7 @@ class Load:
         try:
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
-            status, headers = parsed(head)
+            status, headers = parse_head(head)
             await reader.readexactly(int(headers.get("content-length", 0)))
         except (OSError, asyncio.IncompleteReadError) as error:
             self.result["lost"].append(repr(error))
@@ -73,7 +73,7 @@ class Load:
         return streams
 
 
-def parsed(head: bytes) -> tuple[int, dict[str, str]]:
+def parse_head(head: bytes) -> tuple[int, dict[str, str]]:
     first, *lines = head.decode("latin-1").split("\r\n")
     return int(first.split()[1]), {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
 
@@ -82,7 +82,7 @@ class Running:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
-    def told(self) -> dict:
+    def report(self) -> dict:
         """Waits until the process ends by itself and returns its result."""
         output, _ = self._process.communicate(timeout=60)
         return json.loads(output)

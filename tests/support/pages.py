@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.redis_server import free_port
+from support.servers.redis_server import free_port
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -1,4 +1,4 @@
-"""Type checkers see the public API as its users mean it."""
+"""mypy and pyright accept right uses of the public API and report wrong ones."""
 
 import json
 import os

@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from support.sidecar import eventually, sidecar
+from support.servers.sidecar import sidecar
+from support.waiting import eventually
 
 GOOD = "policies:\n  standard: { limits: [5/minute] }\ntiers:\n  free: { key: standard }\n"
 
@@ -34,8 +35,8 @@ def test_without_options_a_sample_is_served_and_its_counts_survive_a_restart(tmp
         assert second.returncode == 1
         assert "another limiter uses the data folder" in second.stderr
 
-        told = json.loads(limiter("usage", "--policy", "standard", "--subject", "sample", "--data", tmp_path / "data", "--json").stdout)
-        assert told[0]["remaining"] == remaining
+        usage = json.loads(limiter("usage", "--policy", "standard", "--subject", "sample", "--data", tmp_path / "data", "--json").stdout)
+        assert usage[0]["remaining"] == remaining
         # The signal of Ctrl-C.
         running.send(signal.SIGINT)
         assert running.process.wait(20) == 0
@@ -140,7 +141,7 @@ def test_the_front_terminates_tls(tmp_path, server):
     subprocess.run(made, check=True, capture_output=True)
     config = GOOD + "transport: { require_tls: true }\nidentify: { anonymous: standard }\n"
     with sidecar(tmp_path, config, "--tls-cert", str(cert), "--tls-key", str(key), redis=server.url) as running:
-        told = subprocess.run(
+        answered = subprocess.run(
             [
                 "/usr/bin/env",
                 "curl",
@@ -156,7 +157,7 @@ def test_the_front_terminates_tls(tmp_path, server):
             capture_output=True,
             text=True,
         )
-        assert told.stdout.startswith("HTTP/1.1 200 OK")
+        assert answered.stdout.startswith("HTTP/1.1 200 OK")
         old = subprocess.run(["/usr/bin/env", "curl", "-s", "-k", "--tls-max", "1.1", running.front], check=False, capture_output=True)
         assert old.returncode != 0
 

@@ -22,13 +22,13 @@ def limiter(server, prefix):
     def run(*arguments, given=None):
         return CliRunner().invoke(app, [*arguments, "--redis", server.url, "--prefix", prefix], input=given)
 
-    def told(*arguments, given=None):
+    def run_json(*arguments, given=None):
         result = run(*arguments, "--json", given=given)
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout)
 
-    run.told = told
-    told("accounts", "create", "acme", "standard")
+    run.json = run_json
+    run_json("accounts", "create", "acme", "standard")
     return run
 
 
@@ -40,58 +40,58 @@ def test_a_key_is_printed_once_and_later_only_its_prefix(limiter):
     listed = limiter("keys", "list", "acme").stdout
     assert raw[:12] in listed
     assert raw not in listed
-    assert limiter.told("keys", "find", given=f"{raw}\n")["name"] == "ci"
+    assert limiter.json("keys", "find", given=f"{raw}\n")["name"] == "ci"
 
 
 def test_the_life_of_a_key(limiter):
-    issued = limiter.told("keys", "issue", "acme", "--env", "test", "--address", "203.0.113.0/24", "--limit", "100/minute")
+    issued = limiter.json("keys", "issue", "acme", "--env", "test", "--address", "203.0.113.0/24", "--limit", "100/minute")
     assert issued["key"].startswith("ff_test_")
-    assert limiter.told("keys", "rename", "acme", issued["id"], "deploy")["name"] == "deploy"
-    changed = limiter.told("keys", "set", "acme", issued["id"], "--scope", "a:b", "--clear", "addresses", "--expires", "never")
+    assert limiter.json("keys", "rename", "acme", issued["id"], "deploy")["name"] == "deploy"
+    changed = limiter.json("keys", "set", "acme", issued["id"], "--scope", "a:b", "--clear", "addresses", "--expires", "never")
     assert (changed["scopes"], changed["addresses"], changed["expires"], changed["limits"]) == (["a:b"], [], None, ["100/minute"])
-    rotated = limiter.told("keys", "rotate", "acme", issued["id"], "--overlap", "72h")
-    assert limiter.told("keys", "show", "acme", issued["id"])["state"] == "rotated"
-    assert limiter.told("keys", "revoke", "acme", rotated["id"])["state"] == "revoked"
-    assert limiter.told("keys", "tidy", "acme", "--older-than", "0") == {"removed": 1}
+    rotated = limiter.json("keys", "rotate", "acme", issued["id"], "--overlap", "72h")
+    assert limiter.json("keys", "show", "acme", issued["id"])["state"] == "rotated"
+    assert limiter.json("keys", "revoke", "acme", rotated["id"])["state"] == "revoked"
+    assert limiter.json("keys", "tidy", "acme", "--older-than", "0") == {"removed": 1}
 
 
 def test_a_key_is_imported_from_standard_input_or_by_its_digest(limiter):
-    first = limiter.told("keys", "import", "acme", given="sk-0123456789abcdef\n")
+    first = limiter.json("keys", "import", "acme", given="sk-0123456789abcdef\n")
     assert first["key_prefix"] == "sk-012"
     digest = hashlib.sha256(b"another-key").hexdigest()
-    assert limiter.told("keys", "import", "acme", "--digest", digest)["key_prefix"] == ""
-    assert limiter.told("keys", "find", given="another-key")["account"] == "acme"
+    assert limiter.json("keys", "import", "acme", "--digest", digest)["key_prefix"] == ""
+    assert limiter.json("keys", "find", given="another-key")["account"] == "acme"
 
 
 def test_the_life_of_an_account(limiter):
-    assert limiter.told("accounts", "set", "acme", "--tier", "pro", "--policy", "gold")["policy"] == "gold"
-    assert limiter.told("accounts", "set", "acme", "--clear", "policy", "--limit", "9/minute")["limits"] == ["9/minute"]
-    assert limiter.told("accounts", "suspend", "acme")["state"] == "suspended"
-    assert limiter.told("accounts", "activate", "acme")["state"] == "active"
-    assert [each["id"] for each in limiter.told("accounts", "list")["accounts"]] == ["acme"]
-    assert limiter.told("accounts", "delete", "acme") == {"deleted": "acme"}
+    assert limiter.json("accounts", "set", "acme", "--tier", "pro", "--policy", "gold")["policy"] == "gold"
+    assert limiter.json("accounts", "set", "acme", "--clear", "policy", "--limit", "9/minute")["limits"] == ["9/minute"]
+    assert limiter.json("accounts", "suspend", "acme")["state"] == "suspended"
+    assert limiter.json("accounts", "activate", "acme")["state"] == "active"
+    assert [each["id"] for each in limiter.json("accounts", "list")["accounts"]] == ["acme"]
+    assert limiter.json("accounts", "delete", "acme") == {"deleted": "acme"}
 
 
 def test_the_audit_shows_who_did_what(limiter):
-    limiter.told("keys", "issue", "acme")
-    entries = limiter.told("audit")["entries"]
+    limiter.json("keys", "issue", "acme")
+    entries = limiter.json("audit")["entries"]
     assert [each["action"] for each in entries] == ["keys.issue", "accounts.create"]
     assert entries[0]["actor"].startswith("cli:")
-    assert limiter.told("audit", "--refused")["entries"] == []
+    assert limiter.json("audit", "--refused")["entries"] == []
 
 
 def test_a_list_prints_the_cursor_of_the_next_page(limiter):
     for _ in range(3):
-        limiter.told("keys", "issue", "acme")
+        limiter.json("keys", "issue", "acme")
     page = limiter("keys", "list", "acme", "--count", "2")
     cursor = page.stderr.split("--cursor ")[1].split()[0]
-    assert len(limiter.told("keys", "list", "acme", "--cursor", cursor)["keys"]) == 1
+    assert len(limiter.json("keys", "list", "acme", "--cursor", cursor)["keys"]) == 1
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("keys", "list", "nobody"), 3, "no account 'nobody'"),
+        (("keys", "list", "nobody"), 3, "account 'nobody' does not exist"),
         (("keys", "show", "acme", "0" * 20), 3, "no key"),
         (("keys", "issue", "acme", "--address", "203.0.113.0/33"), 2, "203.0.113.0/33"),
         (("keys", "issue", "acme", "--scope", "a scope"), 2, "'a scope'"),
@@ -111,7 +111,7 @@ def test_errors_name_the_problem_and_have_their_exit_code(limiter, arguments, co
 
 
 def test_an_account_with_keys_is_deleted_only_on_request(limiter):
-    limiter.told("keys", "issue", "acme")
+    limiter.json("keys", "issue", "acme")
     assert limiter("accounts", "delete", "acme").exit_code == 4
     assert limiter("accounts", "delete", "acme", "--with-keys").exit_code == 0
 

@@ -1,4 +1,4 @@
-"""Whatever a file contains, loading it ends soon, with rules or a ConfigError."""
+"""Whatever a file contains, loading it quickly ends with rules or a ConfigError."""
 
 import json
 import time
@@ -142,7 +142,7 @@ def test_a_mangled_starting_file_gives_rules_or_mistakes(at, cut, put):
     ],
     ids=lambda bomb: bomb[:12],
 )
-def test_a_bomb_is_refused_soon(bomb):
+def test_a_bomb_is_refused_quickly(bomb):
     """The bound is processor time, with room for a slow machine."""
     begun = time.process_time()
     assert loaded(bomb) is None

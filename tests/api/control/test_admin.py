@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from support.sidecar import TOKEN, ask
+from support.servers.sidecar import TOKEN, ask
 
 
 def basic(password):

@@ -8,7 +8,7 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from support.sidecar import TOKEN, ask
+from support.servers.sidecar import TOKEN, ask
 
 FLAGS = [
     "headless",
@@ -116,7 +116,7 @@ def test_the_front_listeners_document_is_shown_without_calls(page):
     page.click("#operations-decisions-take button")
     page.see(".opblock-description", "A denial charges nothing.")
     assert page.count(".try-out") == 0
-    Select(page.see("#document")).select_by_visible_text("Control plane")
+    Select(page.see("#document")).select_by_visible_text("Admin API")
     page.see("#operations-health-check_health")
     assert page.errors == []
 

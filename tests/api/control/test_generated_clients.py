@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.sidecar import TOKEN, digest, sidecar
+from support.servers.sidecar import TOKEN, digest, sidecar
 
 CONFIG = f"""
 policies:

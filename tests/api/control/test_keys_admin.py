@@ -109,7 +109,7 @@ def test_a_key_is_imported_raw_or_by_its_digest(http):
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "detail"),
     [
-        ("GET", "/accounts/nobody", None, 404, "no account 'nobody'"),
+        ("GET", "/accounts/nobody", None, 404, "account 'nobody' does not exist"),
         ("GET", "/accounts/acme/keys/" + "0" * 20, None, 404, "no key"),
         ("GET", f"/accounts/acme/keys/{RAW}", None, 422, "key id must be"),
         ("POST", "/accounts", {"id": "acme", "tier": "pro"}, 409, "already"),

@@ -1,4 +1,4 @@
-"""What a reader, and a generator of clients, finds in both OpenAPI documents."""
+"""Both OpenAPI documents have what readers and client generators need."""
 
 import pytest
 

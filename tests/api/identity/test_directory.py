@@ -20,8 +20,8 @@ from limiter.api.rules import FileKey
 from limiter.protocol.call import Stale
 from limiter.protocol.group import grouped
 from support.clock import DAY, HOUR, SECOND, Clock
-from support.redis_server import redis_server
 from support.registry import RULES, TIERS, world_of
+from support.servers.redis_server import redis_server
 
 NOBODY = "redis://127.0.0.1:1"
 
@@ -341,7 +341,7 @@ def test_a_key_that_was_issued_elsewhere_is_looked_up(world):
         world(asked())
 
 
-def test_invented_keys_leave_no_state(world):
+def test_unknown_keys_leave_no_state(world):
     before = world.names()
 
     async def asked():
@@ -379,7 +379,7 @@ def test_forgetting_an_identity_keeps_one_that_was_looked_up_since(world):
     assert directory.recall(raw, None, "") is None
 
 
-def test_a_key_that_a_new_file_lists_is_no_longer_the_registrys(world):
+def test_a_key_that_a_new_file_lists_no_longer_belongs_to_the_registry(world):
     raw = world(world.keys.issue("acme")).raw
     assert world(world.directory.look_up(raw, None, "")).account == "acme"
     listed = FileKey("listed", sha256_of(raw).hex(), "of-the-file", TIERS["pro"])

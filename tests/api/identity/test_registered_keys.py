@@ -11,9 +11,10 @@ from hashlib import sha1
 import pytest
 
 from limiter.api.registry.store import script_source
-from support.provider import Provider
-from support.redis_server import RedisServer, redis_server
-from support.sidecar import digest, eventually, sidecar
+from support.servers.provider import Provider
+from support.servers.redis_server import RedisServer, redis_server
+from support.servers.sidecar import digest, sidecar
+from support.waiting import eventually
 
 CONFIG = """
 policies:
@@ -57,10 +58,10 @@ def reload(running, tmp_path):
     """Writes another configuration, and waits until it is in force."""
 
     def reload(**changes):
-        before = running.done("GET", "/config")["digest"]
+        before = running.admin_json("GET", "/config")["digest"]
         (tmp_path / "limiter.yaml").write_text(config(**changes))
         running.sidecar.send(signal.SIGHUP)
-        eventually(lambda: running.done("GET", "/config")["digest"] != before, "the new configuration")
+        eventually(lambda: running.admin_json("GET", "/config")["digest"] != before, "the new configuration")
 
     return reload
 
@@ -108,9 +109,9 @@ def test_no_raw_key_is_stored_logged_or_answered(running, own_redis, tmp_path):
     running.account("acme", "reader")
     first = running.issue("acme", name="first", scopes=["files:write"], addresses=["203.0.113.0/24"])
     path = f"/accounts/acme/keys/{first['id']}"
-    second = running.done("POST", f"{path}/rotate", {"overlap": 60})
+    second = running.admin_json("POST", f"{path}/rotate", {"overlap": 60})
     foreign = "sk-a-foreign-key-of-some-length"
-    running.done("POST", "/accounts/acme/keys/import", {"key": foreign})
+    running.admin_json("POST", "/accounts/acme/keys/import", {"key": foreign})
     secrets = [first["key"], second["key"], foreign, FILE_KEY]
     wrong = [first["key"][:-1], first["key"] + "x", "invented-by-an-attacker", "ff_live_" + "q" * 32, "z" * 10_000]
     for key in secrets + wrong:
@@ -126,7 +127,7 @@ def test_no_raw_key_is_stored_logged_or_answered(running, own_redis, tmp_path):
         heard_from(running.admin("POST", "/accounts/acme/keys/import", {"key": key, "scopes": "no list"}))
     for asked in ("/audit", "/audit?refused=true", "/accounts/acme/keys", "/metrics", "/policies", "/config"):
         heard_from(running.admin("GET", asked))
-    running.done("POST", f"{path}/revoke")
+    running.admin_json("POST", f"{path}/revoke")
     heard_from(running.call("/", first["key"]))
     running.refusals("acme", 1)
     running.sidecar.stop()
@@ -146,8 +147,8 @@ def test_invalid_input_is_refused_with_a_reason_and_changes_nothing(running, own
     key = running.issue("acme", scopes=["files:write"])
     gone = running.issue("acme")
     path = "/accounts/acme/keys"
-    running.done("POST", f"{path}/{gone['id']}/revoke")
-    before = running.done("GET", path)["keys"]
+    running.admin_json("POST", f"{path}/{gone['id']}/revoke")
+    before = running.admin_json("GET", path)["keys"]
     with own_redis.client() as client:
         size = client.dbsize()
         for method, asked, body, status, said in [
@@ -165,7 +166,7 @@ def test_invalid_input_is_refused_with_a_reason_and_changes_nothing(running, own
             reply = running.admin(method, asked, body)
             assert (reply.status, said in reply.json()["detail"]) == (status, True), reply.body
         assert client.dbsize() == size
-    assert running.done("GET", path)["keys"] == before
+    assert running.admin_json("GET", path)["keys"] == before
     assert running.call("/write", key["key"]).status == 200
     for wrong in ("k" * 10_000, "ff_live_", "ff_live_" + "0" * 32, "a\tb", "\xe9"):
         assert running.call("/", wrong).status == 401
@@ -173,10 +174,10 @@ def test_invalid_input_is_refused_with_a_reason_and_changes_nothing(running, own
 
 def test_a_key_of_the_file_takes_precedence_over_the_registry(running):
     running.account("acme", "reader")
-    running.done("POST", "/accounts/acme/keys/import", {"key": FILE_KEY})
+    running.admin_json("POST", "/accounts/acme/keys/import", {"key": FILE_KEY})
     reply = running.call("/", FILE_KEY)
     assert reply.status == 200
-    assert running.done("GET", "/usage?policy=reads&subject=of-the-file")["limits"][0]["remaining"] == 999_999
+    assert running.admin_json("GET", "/usage?policy=reads&subject=of-the-file")["limits"][0]["remaining"] == 999_999
 
 
 def test_a_reload_changes_the_limits_of_remembered_keys(running, reload):
@@ -220,7 +221,7 @@ def test_keys_issued_with_another_pepper_are_unknown(tmp_path, server, prefix):
 
 
 def test_the_command_line_uses_the_configuration(running, own_redis, tmp_path):
-    """Its Redis, its prefix, and the names that it defines."""
+    """The commands use its Redis and its prefix, and check names against it."""
 
     def limiter(*arguments):
         command = [sys.executable, "-P", "-m", "limiter.api.cli.main", *arguments, "--config", tmp_path / "limiter.yaml", "--json"]

@@ -10,9 +10,9 @@ import threading
 
 import pytest
 
-from support.proxying import proxying
-from support.raw_client import Client, get, request
-from support.raw_upstream import OK, Peer, Upstream, answering
+from support.proxy.proxying import proxying
+from support.proxy.raw_client import Client, get, request
+from support.proxy.raw_upstream import OK, Peer, Upstream, answering
 
 
 def through(*lines: str, target: str = "/", response: bytes = OK, method: str = "GET", **options):

@@ -7,10 +7,11 @@ import threading
 import pytest
 
 from limiter.api.proxy.proxy import Proxy
-from support.proxying import proxying, serving, wait_until
-from support.raw_client import Client, Truncated, get, request
-from support.raw_upstream import OK, Peer, Upstream, answering
-from support.redis_server import free_port
+from support.proxy.proxying import proxying, serving
+from support.proxy.raw_client import Client, Truncated, get, request
+from support.proxy.raw_upstream import OK, Peer, Upstream, answering
+from support.servers.redis_server import free_port
+from support.waiting import eventually
 
 OURS = [(b"RateLimit", b'"minute";r=1;t=2')]
 
@@ -210,7 +211,7 @@ def test_an_idle_connection_that_upstream_closed_is_not_used():
     with Upstream(script) as upstream, proxying(upstream.url) as port:
         for number in range(1, 4):
             assert get(port, method="GET").body == b"ok"
-            wait_until(lambda n=number: len(upstream.peers) == n, "a connection of its own")
+            eventually(lambda n=number: len(upstream.peers) == n, "a connection of its own")
 
 
 def test_concurrent_requests_do_not_mix():

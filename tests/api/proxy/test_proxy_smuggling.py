@@ -4,9 +4,9 @@ import contextlib
 
 import pytest
 
-from support.proxying import proxying
-from support.raw_client import Client, get, request
-from support.raw_upstream import OK, Peer, Upstream, answering
+from support.proxy.proxying import proxying
+from support.proxy.raw_client import Client, get, request
+from support.proxy.raw_upstream import OK, Peer, Upstream, answering
 
 HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: api.test\r\n\r\n"
 POST = b"POST /front HTTP/1.1\r\nHost: api.test\r\n"
@@ -63,7 +63,7 @@ def port(upstream):
         "negative chunk": CHUNKED + b"-3\r\nabc\r\n0\r\n\r\n" + HIDDEN,
         "chunk of no size": CHUNKED + b"\r\nabc\r\n0\r\n\r\n" + HIDDEN,
         "chunk with LF": CHUNKED + b"3\nabc\n0\n\n" + HIDDEN,
-        "chunk longer than told": CHUNKED + b"3\r\nabcd\r\n0\r\n\r\n" + HIDDEN,
+        "chunk longer than its size": CHUNKED + b"3\r\nabcd\r\n0\r\n\r\n" + HIDDEN,
         "LF in a chunk's extension": CHUNKED + b"3;a\nabc\r\n0\r\n\r\n" + HIDDEN,
         "length in the trailers": CHUNKED + b"0\r\nContent-Length: 41\r\n\r\n" + HIDDEN,
         "no host": b"GET / HTTP/1.1\r\n\r\n" + HIDDEN,

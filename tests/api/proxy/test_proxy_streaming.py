@@ -5,9 +5,9 @@ import threading
 import psutil
 import pytest
 
-from support.proxying import proxy_process, proxying
-from support.raw_client import Client, request
-from support.raw_upstream import OK, PATIENCE, Peer, Upstream
+from support.proxy.proxying import proxy_process, proxying
+from support.proxy.raw_client import Client, request
+from support.proxy.raw_upstream import OK, PATIENCE, Peer, Upstream
 
 MIB = 1 << 20
 GIB = 1 << 30

@@ -59,7 +59,7 @@ def test_invalid_account_ids_are_refused(account):
 
 @pytest.mark.parametrize("wrong", ["ff_live_rkpxv2hx5drnmvfj4hnwq7k7axw4vzq6", "", "x" * 10_000, "0" * 19, "0" * 21, None])
 def test_an_invalid_key_id_is_refused_without_repeating_it(wrong):
-    """It may be a raw key, given by mistake."""
+    """The caller may have passed a raw key by mistake."""
     with pytest.raises(InvalidRecord, match="key id must be") as refused:
         validation.key_id(wrong)
     assert len(str(refused.value)) < 200

@@ -391,7 +391,7 @@ def test_only_one_of_several_concurrent_imports_of_a_key_succeeds(world):
 
 
 def test_an_interrupted_import_blocks_the_key_for_10_seconds_only(world, clock):
-    """It was interrupted after it claimed the pointer, which is all that it left."""
+    """The import was interrupted after it had claimed the pointer and before it wrote the record."""
     claimed = world(world.keys.adopt("acme", "another key"))
     digest = world.registry.key_format.digest("a foreign key")
     world(world.registry.store.claim(digest, "", f"acme {claimed.id[:-1]}{'0' if claimed.id[-1] != '0' else '1'}"))

@@ -18,17 +18,17 @@ class Seen:
     """A watched file, and the calls about it."""
 
     def __init__(self, path):
-        self.path, self.swaps, self.refusals, self.told = path, [], [], asyncio.Event()
+        self.path, self.swaps, self.refusals, self.changed = path, [], [], asyncio.Event()
         path.write_text(policy(100), "utf-8")
         self.watched = Watched(path, load(path), self.swapped, self.refused)
 
     def swapped(self, old, new):
         self.swaps.append((capacity(old), capacity(new)))
-        self.told.set()
+        self.changed.set()
 
     def refused(self, error):
         self.refusals.append(error)
-        self.told.set()
+        self.changed.set()
 
     def check(self, times=1):
         async def checks():
@@ -203,11 +203,11 @@ def test_watching_loads_valid_changes_and_rejects_invalid_ones(seen):
         watch = asyncio.create_task(seen.watched.watch(0.002))
         for n in range(20):
             bad = n % 4 == 3
-            seen.told.clear()
+            seen.changed.clear()
             other = seen.path.with_suffix(".new")
             other.write_text(policy(f"x{n}" if bad else 1000 + n), "utf-8")
             other.replace(seen.path)
-            await asyncio.wait_for(seen.told.wait(), 30)
+            await asyncio.wait_for(seen.changed.wait(), 30)
             assert seen.capacity == (1000 + n - bad)
         watch.cancel()
 
@@ -220,7 +220,7 @@ def test_a_signal_can_call_reload(seen):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, seen.watched.reload)
         seen.path.write_text(policy(200), "utf-8")
         os.kill(os.getpid(), signal.SIGHUP)
-        await asyncio.wait_for(seen.told.wait(), 30)
+        await asyncio.wait_for(seen.changed.wait(), 30)
         asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
 
     asyncio.run(signalled())

@@ -4,7 +4,8 @@ import itertools
 import signal
 
 from support.load import load
-from support.sidecar import digest, eventually, sidecar
+from support.servers.sidecar import digest, sidecar
+from support.waiting import eventually
 
 CONFIG = """
 policies:
@@ -19,7 +20,7 @@ CHANGES = 20
 BROKEN = {3, 7, 8, 13, 19}
 
 
-def told(capacity):
+def policy_header(capacity):
     return f'"minute";q={capacity};w=60, "hour";q={capacity}0;w=3600'
 
 
@@ -38,12 +39,12 @@ def test_every_response_follows_one_of_the_two_files(tmp_path, server, prefix):
                 file.write_text("policies: [" if change in BROKEN else texts[next(capacities)])
                 running.send(signal.SIGHUP)
                 eventually(lambda lines=lines: len(running.log) > lines, "a log line about the change")
-            outcome = clients.told()
+            report = clients.report()
         events = [line["event"] for line in running.log]
-    assert outcome["lost"] == []
-    assert outcome["refused"] == 0
-    assert {status for _, _, status, _ in outcome["answers"]} == {200}
-    assert {headers["ratelimit-policy"] for _, _, _, headers in outcome["answers"]} == {told(capacity) for capacity in texts}
+    assert report["lost"] == []
+    assert report["refused"] == 0
+    assert {status for _, _, status, _ in report["answers"]} == {200}
+    assert {headers["ratelimit-policy"] for _, _, _, headers in report["answers"]} == {policy_header(capacity) for capacity in texts}
     assert sum("rejected" in event for event in events) == len(BROKEN)
     assert sum("reloaded" in event for event in events) == CHANGES - len(BROKEN)
 

@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 
 from limiter.api.server.backend import open_backend
 from support.load import load
-from support.redis_server import redis_server
-from support.sidecar import ask, digest, eventually, sidecar
+from support.servers.redis_server import redis_server
+from support.servers.sidecar import ask, digest, sidecar
+from support.waiting import eventually
 
 CONFIG = """
 policies:
@@ -41,11 +42,11 @@ def config(prefix):
 
 
 def test_the_start_is_logged_on_one_line(shared, server):
-    told = shared.started
-    assert told["redis"]["where"] == server.url
-    assert told["redis"]["version"].count(".") == 2
-    assert "standard" in told["policies"]
-    assert len(told["config"]["digest"]) == 12
+    started = shared.started
+    assert started["redis"]["where"] == server.url
+    assert started["redis"]["version"].count(".") == 2
+    assert "standard" in started["policies"]
+    assert len(started["config"]["digest"]) == 12
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -59,10 +60,10 @@ def test_a_graceful_stop_loses_no_request(tmp_path, config, server, workers):
             lambda: running.decide("peek", policy="reads", subject="reading", cost=0).json()["limits"][0]["remaining"] < 999_500, "load"
         )
         assert running.stop() == 0
-        told = clients.told()
-    assert told["lost"] == []
-    assert told["refused"] > 0
-    assert {status for _, _, status, _ in told["answers"]} == {200}
+        report = clients.report()
+    assert report["lost"] == []
+    assert report["refused"] > 0
+    assert {status for _, _, status, _ in report["answers"]} == {200}
 
 
 def test_a_second_signal_stops_at_once(tmp_path, config, server):

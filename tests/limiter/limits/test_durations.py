@@ -42,7 +42,7 @@ def test_a_duration_is_exact_in_microseconds(value, us):
 
 @pytest.mark.parametrize("value", [*BAD_NUMBERS, *BAD_TEXTS], ids=shown)
 def test_an_invalid_duration_is_an_error_that_names_it(value):
-    with pytest.raises(InvalidPolicy, match=r"^window must be seconds above 0, or text such as .+, not ") as caught:
+    with pytest.raises(InvalidPolicy, match=r"^window must be a number of seconds above 0, or text such as .+, not ") as caught:
         microseconds(value, "window")
     assert len(str(caught.value)) < 250
 

@@ -11,7 +11,7 @@ from limiter.limits import Limit
 BAD_NUMBERS = [0, -1, 1.5, 100.0, "100", None, True, float("nan"), 2**64, 10**400, 10**5000]
 
 
-def test_a_limit_reads_aloud():
+def test_each_constructor_creates_the_limit_that_it_names():
     assert SlidingWindow.per_second(5) == SlidingWindow(5, 1)
     assert SlidingWindow.per_minute(100) == SlidingWindow(100, 60) == SlidingWindow(100, "minute")
     assert SlidingWindow.per_hour(1000) == SlidingWindow(1000, 3600)
@@ -86,7 +86,7 @@ def test_a_bucket_must_be_counted_exactly():
 
 
 @pytest.mark.parametrize("name", ["a b", "", "ü", "x" * 65, 'a"b', "a:b", "{a}", "a\n", None, 5])
-def test_a_name_has_few_characters(name):
+def test_an_invalid_limit_name_is_an_error(name):
     with pytest.raises(InvalidPolicy, match=r"^name"):
         TokenBucket(1, 1, name=name)
 

@@ -1,4 +1,4 @@
-"""Calendar periods: whole, in the wall's time, through every change of the clocks."""
+"""Calendar periods follow local time through every change of the clocks."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from limiter.limits.periods import named_period
 from support.clock import DAY, HOUR, MINUTE, SECOND
 
-# Changes by an hour and by half of one; at midnight and a minute past it; a day that was skipped; +14 and -11; odd offsets.
+# Clock changes by an hour and by half an hour, at midnight and a minute later; a skipped day; offsets of +14, -11 and partial hours.
 ZONES = (
     *("UTC", "Europe/Berlin", "America/New_York", "America/Sao_Paulo", "Australia/Lord_Howe", "America/St_Johns", "America/Havana"),
     *(
@@ -30,7 +30,7 @@ zones = st.sampled_from(ZONES)
 periods = st.sampled_from(("hour", "day", "week", "month")).flatmap(
     lambda period: st.tuples(st.just(period), st.integers(1, ANCHORS[period]))
 )
-# 1971 to 2036, as far as time zones are known.
+# 1971 to 2036: the time zone database has few later changes.
 instants = st.integers(31_536_000 * SECOND, 2_082_758_400 * SECOND)
 
 
@@ -45,7 +45,7 @@ def wall(zone: str, us: int) -> datetime:
 
 
 def changes(zone: str) -> list[int]:
-    """When a zone's clocks were changed, to the minute, in three years that have some of each sort."""
+    """The minutes at which the clocks of a zone changed, in three years that have changes of every kind."""
     days = range(at("UTC", 2009, 1, 1), at("UTC", 2012, 1, 1), DAY)
     changed = [day for day in days if wall(zone, day).utcoffset() != wall(zone, day + DAY).utcoffset()]
     return [minute for day in changed for minute in range(day, day + DAY, MINUTE) if offset(zone, minute) != offset(zone, minute + MINUTE)]
@@ -58,8 +58,8 @@ def offset(zone: str, us: int):
 CHANGES = {zone: changes(zone) for zone in ZONES}
 
 
-def assert_tiles(zone, period, anchor, now) -> None:
-    """The periods around a moment lie without gap or overlap, and every moment at their edges sees the same ones."""
+def assert_no_gap_or_overlap(zone, period, anchor, now) -> None:
+    """Asserts that the periods around `now` are the same for every moment at their edges."""
     calendar = named_period(period, zone, anchor)
     before, this, following, after = calendar.starts_around(now)
     assert before < this <= now < following < after
@@ -76,21 +76,21 @@ def assert_tiles(zone, period, anchor, now) -> None:
 @given(zones, periods, instants)
 @example("Australia/Lord_Howe", ("hour", 1), at("Australia/Lord_Howe", 2027, 4, 4, 1, 45, fold=1))
 @example("Australia/Lord_Howe", ("hour", 1), at("Australia/Lord_Howe", 2027, 10, 3, 2, 45))
-def test_periods_tile_time(zone, period, now):
-    assert_tiles(zone, *period, now)
+def test_periods_have_no_gap_and_no_overlap(zone, period, now):
+    assert_no_gap_or_overlap(zone, *period, now)
 
 
 @settings(max_examples=300)
 @given(st.data(), st.sampled_from([zone for zone in ZONES if CHANGES[zone]]), periods)
-def test_periods_tile_time_around_every_change_of_the_clocks(data, zone, period):
+def test_periods_have_no_gap_and_no_overlap_around_a_change_of_the_clocks(data, zone, period):
     near = st.sampled_from((0, 1, -1, MINUTE, -MINUTE, HOUR // 2, HOUR, -HOUR, DAY, -DAY)) | st.integers(-2 * DAY, 2 * DAY)
-    assert_tiles(zone, *period, data.draw(st.sampled_from(CHANGES[zone])) + data.draw(near))
+    assert_no_gap_or_overlap(zone, *period, data.draw(st.sampled_from(CHANGES[zone])) + data.draw(near))
 
 
 @settings(max_examples=300)
 @given(zones, periods, instants)
-def test_a_period_begins_at_its_anchor_on_the_wall(zone, period, now):
-    """Or, where a change of the clocks skips that time, with the change."""
+def test_a_period_begins_at_its_anchor_in_local_time(zone, period, now):
+    """If a change of the clocks skips that time, the period begins with the change."""
     name, anchor = period
     start = named_period(name, zone, anchor).starts_around(now)[1]
     begun, eve = wall(zone, start), wall(zone, start - 1)
@@ -157,29 +157,29 @@ def test_a_late_anchor_falls_on_the_last_of_february(anchor, year, days):
         ("UTC", (2028, 2, 29), 24),
     ],
 )
-def test_a_day_is_as_long_as_the_wall_says(zone, day, hours):
+def test_a_change_of_the_clocks_shortens_or_lengthens_the_day(zone, day, hours):
     _, start, stop, _ = named_period("day", zone, 1).starts_around(at(zone, *day, 12))
     assert wall(zone, start).date() == wall(zone, stop - 1).date() == datetime(*day, tzinfo=UTC).date()
     assert (stop - start) / HOUR == hours
 
 
-def test_a_midnight_that_comes_twice_begins_the_day_the_first_time():
-    """In Havana one o'clock becomes midnight again: the day has begun, and goes on."""
+def test_a_repeated_midnight_begins_the_day_the_first_time():
+    """In Havana, clocks go back from one o'clock to midnight of the same day."""
     first, again = (at("America/Havana", 2027, 11, 7, 0, 30, fold=fold) for fold in (0, 1))
     calendar = named_period("day", "America/Havana", 1)
     assert again - first == HOUR
     assert calendar.starts_around(first)[1:3] == calendar.starts_around(again)[1:3]
 
 
-def test_a_day_that_never_was_is_no_period():
-    """Samoa went from 29 to 31 December 2011."""
+def test_a_skipped_day_has_no_period():
+    """Samoa skipped 30 December 2011."""
     calendar = named_period("day", "Pacific/Apia", 1)
     starts = calendar.starts_around(at("Pacific/Apia", 2011, 12, 31, 12))
     assert [wall("Pacific/Apia", start).day for start in starts] == [29, 31, 1, 2]
     assert {after - before for before, after in pairwise(starts)} == {DAY}
 
 
-def test_hours_go_on_through_a_change_of_the_clocks():
+def test_a_repeated_hour_is_two_periods():
     calendar = named_period("hour", "Europe/Berlin", 1)
     for fold in (0, 1):
         now = at("Europe/Berlin", 2027, 10, 31, 2, 59, fold=fold)
@@ -187,7 +187,7 @@ def test_hours_go_on_through_a_change_of_the_clocks():
 
 
 @pytest.mark.parametrize(("zone", "hours"), [("Pacific/Kiritimati", 14), ("Pacific/Pago_Pago", -11), ("UTC", 0)])
-def test_far_zones_begin_their_day_hours_apart(zone, hours):
+def test_a_day_begins_at_midnight_of_its_time_zone(zone, hours):
     start = named_period("day", zone, 1).starts_around(at("UTC", 2027, 6, 15, 12))[1]
     assert (start - at("UTC", 2027, 6, 15)) % DAY == -hours * HOUR % DAY
 

@@ -68,7 +68,7 @@ BAD = (
         ("shadow quota 5/day", Quota.daily(5, shadow=True)),
     ],
 )
-def test_a_text_means_a_limit(text, limit):
+def test_a_text_is_parsed_into_its_limit(text, limit):
     assert parse_limit(text) == limit
 
 

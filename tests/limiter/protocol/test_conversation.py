@@ -1,4 +1,4 @@
-"""Conversations without Redis: above all, commands that are not sent twice."""
+"""Conversations without Redis: which commands are sent, and that none is sent twice."""
 
 import hiredis
 import pytest
@@ -58,7 +58,7 @@ def test_a_command_is_not_sent_again_after_another_error(conversation, error):
 @pytest.mark.parametrize("reply", [0, None, [], b"", b"OK", b"\0" * 7, b"\0" * 8, b"\0" * 9])
 def test_an_unexpected_reply_is_a_clear_error(conversation, reply):
     next(conversation)
-    with pytest.raises(BackendError, match=r"^Redis must answer packed integers, not "):
+    with pytest.raises(BackendError, match=r"^Redis must reply with packed integers, not "):
         conversation.send(reply)
 
 

@@ -37,7 +37,7 @@ def test_a_group_of_the_current_generation_is_decided(server, client, prefix, ge
 
 @pytest.mark.parametrize(("stored", "known"), [(7, 6), (7, 8), (7, 0), (None, 1), (2**53 - 1, 2**53 - 2)])
 def test_a_group_of_another_generation_is_rejected_and_charges_nothing(server, client, prefix, generation, stored, known):
-    """Also where it would have been denied."""
+    """This also holds for a group that the limit would deny."""
     if stored is not None:
         client.set(generation, stored)
     refused = verdicts(server, guarded(prefix, generation, known), guarded(prefix, generation, known, 6))

@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limiter import AsyncLimiter, BackendError, BackendTimeout, Charge, Limiter, Policy, SlidingWindow
-from support.clock import eventually
 from support.drivers import a_subject
-from support.relay import lost, whole
+from support.servers.relay import lost, whole
+from support.waiting import eventually
 
 POLICY = Policy("batched", [SlidingWindow(100_000, 3600)])
 
 
 @pytest.fixture
 def calls(server):
-    """The number of script calls that have reached Redis since it was last asked for."""
+    """Returns the number of script calls that have reached Redis since the last time."""
     with server.client() as client:
 
         def counted():
@@ -52,7 +52,7 @@ async def in_flight(relay, call):
     """Start a call and return once it has reached Redis."""
     begun = len(relay.sent)
     flying = asyncio.ensure_future(call)
-    await asyncio.to_thread(eventually, lambda: b"EVALSHA" in relay.sent[begun:])
+    await asyncio.to_thread(eventually, lambda: b"EVALSHA" in relay.sent[begun:], "the call to reach Redis")
     return flying
 
 
@@ -69,7 +69,7 @@ def test_concurrent_callers_share_a_call(server, prefix, calls, count):
 
 
 def test_many_concurrent_callers_are_split_between_two_calls(server, prefix, calls, count):
-    """Redis works on one while the results of the other are delivered."""
+    """Redis runs one call while the results of the other are delivered."""
 
     async def scenario():
         async with warm(server.url, prefix) as limiter:
@@ -229,7 +229,7 @@ def test_cancelling_a_caller_in_flight_has_no_effect_on_the_others(relay, prefix
     assert asyncio.run(scenario()) == [1, 2, None, 4, 5, 6, 7]
 
 
-def test_a_call_whose_callers_are_all_cancelled_delays_nobody(relay, prefix):
+def test_a_call_whose_callers_are_all_cancelled_does_not_delay_others(relay, prefix):
     """Its reply never arrives, and another caller is served on the other connection."""
 
     async def scenario():
@@ -327,7 +327,7 @@ def test_closing_ends_all_connections(server, prefix):
                 assert client.info("clients")["connected_clients"] == before + 1
 
         asyncio.run(scenario())
-        eventually(lambda: client.info("clients")["connected_clients"] == before)
+        eventually(lambda: client.info("clients")["connected_clients"] == before, "the connections to close")
 
 
 @settings(max_examples=40)

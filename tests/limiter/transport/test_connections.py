@@ -10,8 +10,8 @@ import redis.asyncio
 
 from limiter import AsyncLimiter, BackendError, Charge, InvalidPolicy, Limiter, Policy, SlidingWindow
 from support.drivers import CLIENTS, limiter_of
-from support.redis_server import free_port, redis_server
-from support.relay import lost, relay_to
+from support.servers.redis_server import free_port, redis_server
+from support.servers.relay import lost, relay_to
 
 POLICY = Policy("standard", [SlidingWindow(100, 60)])
 LONG = Policy("long", [SlidingWindow(100, 60 + number, f"limit-{number}") for number in range(16)])

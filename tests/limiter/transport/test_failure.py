@@ -1,6 +1,6 @@
 """Redis slow, down, restarted or incoherent: every caller gets an answer in time, and nothing is charged twice.
 
-These tests are about real time. Bounds are generous: nobody waits for seconds, even on a slow machine.
+These tests are about real time. Bounds leave room for a slow machine, and no caller waits for seconds.
 """
 
 import signal
@@ -12,8 +12,8 @@ import pytest
 
 from limiter import BackendError, BackendTimeout, Charge, InvalidPolicy, Limiter, Policy, SlidingWindow
 from support.drivers import CLIENTS, limiter_of
-from support.redis_server import free_port
-from support.relay import cut, garbage, lost, whole
+from support.servers.redis_server import free_port
+from support.servers.relay import cut, garbage, lost, whole
 
 DEADLINE, SLACK = 0.15, 2.0
 LIMITS = [SlidingWindow(1000, 3600)]

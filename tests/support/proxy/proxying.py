@@ -4,24 +4,17 @@ import asyncio
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
 
 from limiter.api.proxy.downstream import DownstreamProtocol
 from limiter.api.proxy.proxy import Proxy
-from support.raw_upstream import PATIENCE
+from support.proxy.raw_upstream import PATIENCE
+from support.waiting import eventually
 
 SETTINGS = {"http": DownstreamProtocol, "ws": "none", "proxy_headers": False, "server_header": False, "date_header": False}
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
-        time.sleep(0.005)
 
 
 class PromptServer(uvicorn.Server):
@@ -47,7 +40,7 @@ def serving(app, **settings) -> Iterator[int]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        wait_until(lambda: server.started, "uvicorn to start")
+        eventually(lambda: server.started, "uvicorn to start")
         yield server.port
     finally:
         server.stop()
@@ -81,7 +74,7 @@ async def _close_at_the_end(proxy: Proxy, receive, send) -> None:
 def proxy_process(url: str) -> Iterator[tuple[int, int]]:
     """A proxy to `url` in a separate process; yields its port and its pid."""
     code = (
-        "import json, sys, uvicorn; from support.proxying import SETTINGS; from limiter.api.proxy.proxy import Proxy;"
+        "import json, sys, uvicorn; from support.proxy.proxying import SETTINGS; from limiter.api.proxy.proxy import Proxy;"
         "s = __import__('socket').create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True);"
         "c = uvicorn.Config(Proxy(sys.argv[1], trusts=lambda _: False), loop='uvloop', log_level='critical', **SETTINGS);"
         "uvicorn.Server(c).run(sockets=[s])"

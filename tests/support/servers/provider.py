@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.sidecar import TOKEN, Reply, Sidecar, ask, eventually, sidecar
+from support.servers.sidecar import TOKEN, Reply, Sidecar, ask, sidecar
+from support.waiting import eventually
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 CLIENT = "192.0.2.1"
 
 
@@ -28,21 +29,21 @@ class Provider:
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
         return ask(self.sidecar.admin, path, method, headers, None if body is None else json.dumps(body))
 
-    def done(self, method: str, path: str, body=None) -> dict:
+    def admin_json(self, method: str, path: str, body=None) -> dict:
         reply = self.admin(method, path, body)
         assert reply.status in (200, 201), reply.body
         return reply.json()
 
     def account(self, name: str, tier: str) -> None:
-        self.done("POST", "/accounts", {"id": name, "tier": tier})
+        self.admin_json("POST", "/accounts", {"id": name, "tier": tier})
 
     def issue(self, account: str, **asked) -> dict:
-        return self.done("POST", f"/accounts/{account}/keys", asked)
+        return self.admin_json("POST", f"/accounts/{account}/keys", asked)
 
     def statuses(self, count: int, path: str, key: str | None = None, **asked) -> list[int]:
         return [self.call(path, key, **asked).status for _ in range(count)]
 
-    def learns_the_time(self, account: str) -> None:
+    def update_clock(self, account: str) -> None:
         """Uses a new key, so that the sidecar reads its record and, with it, Redis's clock."""
         key = self.issue(account)["key"]
         self.call("/", key)
@@ -51,7 +52,7 @@ class Provider:
         """Waits for that many refusals in the audit, which are written every few seconds."""
 
         def written():
-            entries = self.done("GET", f"/audit?refused=true&account={account}")["entries"]
+            entries = self.admin_json("GET", f"/audit?refused=true&account={account}")["entries"]
             return entries if len(entries) >= count else None
 
         return eventually(written, "the refusals of the audit")
@@ -84,7 +85,7 @@ def example(name: str, *replaced: tuple[str, str]) -> str:
 
 
 @contextmanager
-def provided(folder: Path, text: str, redis: str, prefix: str, *arguments: str, headers=None, env=None) -> Iterator[Provider]:
+def running_provider(folder: Path, text: str, redis: str, prefix: str, *arguments: str, headers=None, env=None) -> Iterator[Provider]:
     """Runs an example, with a separate prefix and a deadline long enough for a busy machine."""
     with sidecar(folder, f"{text}\nredis: {{ prefix: {prefix}, deadline: 5s }}\n", *arguments, redis=redis, env=env) as running:
         yield Provider(running, headers)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.redis_server import free_port
-from support.sidecar import ask
+from support.servers.redis_server import free_port
+from support.servers.sidecar import ask
 
 CONFIG = """
 daemon off;
@@ -27,7 +27,7 @@ http {{
 """
 
 # The configuration that the documentation shows.
-GUARD = Path(__file__).parents[2] / "examples" / "nginx.conf"
+GUARD = Path(__file__).parents[3] / "examples" / "nginx.conf"
 
 
 @contextmanager

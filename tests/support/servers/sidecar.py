@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
+
+from support.waiting import eventually
 
 TOKEN = "admin-token-of-the-tests"  # noqa: S105 - for sidecars of tests only
 _PATIENCE_S = 30
@@ -78,15 +79,6 @@ def ask(base: str, path: str, method: str = "GET", headers=None, body=None) -> R
         return Reply(connection.getresponse())
     finally:
         connection.close()
-
-
-def eventually(condition, what: str, patience: float = _PATIENCE_S):
-    """Polls `condition` until its result is truthy, and returns the result."""
-    until = time.monotonic() + patience
-    while not (found := condition()):
-        assert time.monotonic() < until, f"not within {patience} s: {what}"
-        time.sleep(0.02)
-    return found
 
 
 def lines_of(log: Path) -> list[dict]:

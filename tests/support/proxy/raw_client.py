@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from support.raw_upstream import PATIENCE
+from support.proxy.raw_upstream import PATIENCE
 
 
 class Truncated(Exception):

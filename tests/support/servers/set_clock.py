@@ -11,7 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 from support.clock import NOON, SECOND
-from support.redis_server import RedisServer
+from support.servers.redis_server import RedisServer
 
 _SHIM = Path(__file__).with_suffix(".c")
 

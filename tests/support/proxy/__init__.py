@@ -1,0 +1,1 @@
+"""A proxy between a raw client and a raw upstream."""

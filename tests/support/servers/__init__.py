@@ -1,0 +1,1 @@
+"""Real servers: Redis, the sidecar, and nginx in front of it."""
