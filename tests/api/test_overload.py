@@ -6,7 +6,8 @@ from collections import Counter
 from urllib.parse import urlsplit
 
 import pytest
-from support.sidecar import digest, sidecar
+
+from support.servers.sidecar import digest, sidecar
 
 CONNECTIONS, EACH = 400, 12
 CONFIG = f"""
