@@ -1,7 +1,7 @@
-"""The verbs of a limiter, each once for both clients: `Limiter` returns their results, `AsyncLimiter` coroutines.
+"""The methods of a limiter, written once for both clients. `Limiter` returns results; `AsyncLimiter` returns coroutines.
 
-A verb is one group to decide, or a generator of steps that a driver carries out: see `protocol/driver.py`.
-`decide` of a client (`sync.py`, `aio.py`) opens a connection for the group, or shares one, and sends the call of `protocol/call.py`.
+A group is the charges of one decision, with the Redis key of each (`protocol/group.py`). A verb decides one group, or runs a generator of
+steps (`protocol/driver.py`). The clients (`sync.py`, `aio.py`) implement `decide`: they send the call of `protocol/call.py`.
 """
 
 import time
@@ -18,17 +18,17 @@ from limiter.policy import Policy
 from limiter.protocol.call import Clock
 from limiter.protocol.group import Group, Operation, grouped
 
-# A Decision, a list of them, the states of limits, and None; or a coroutine of each.
-One = TypeVar("One")
-Many = TypeVar("Many")
-States = TypeVar("States")
-Done = TypeVar("Done")
+# Chargeable the verbs return: a Decision, a list of Decisions, the limit states, None. In `AsyncLimiter`, a coroutine of it.
+DecisionT = TypeVar("DecisionT")
+DecisionsT = TypeVar("DecisionsT")
+StatesT = TypeVar("StatesT")
+NoneT = TypeVar("NoneT")
 T = TypeVar("T")
 
-What = Policy | Charge | Iterable[Charge]
-Whom = str | Subject | None
+Chargeable = Policy | Charge | Iterable[Charge]
+SubjectLike = str | Subject | None
 
-# A group is decided, and its decision is sent back; a number is seconds to sleep.
+# A step is a group to decide (the decision is sent into the generator) or a number of seconds to sleep.
 Step = Group | float
 Steps = Generator[Step, Any, T]
 
@@ -58,35 +58,37 @@ class Settings:
 
 def _checked_seconds(value: object, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST_SECONDS:
-        raise InvalidPolicy(f"{what} must be seconds above 0 and up to {_MOST_SECONDS:,}, not {shown(value)}")
+        raise InvalidPolicy(f"{what} must be a number of seconds above 0 and up to {_MOST_SECONDS:,}, not {shown(value)}")
     return value
 
 
-class Verbs(ABC, Generic[One, Many, States, Done]):
-    """Every verb takes a policy with a subject, a Charge, or several charges that are decided together.
+class Verbs(ABC, Generic[DecisionT, DecisionsT, StatesT, NoneT]):
+    """Verbs take a policy with a subject, a Charge, or several charges that are decided together.
 
-    Counts are kept per account, by default that of the subject's own name. After a take with an account, the other verbs need the same
-    account to act on the same counts: pass a `Subject("key-1", account="acme")`, the charges of the decision, or `account=`.
+    Counts are kept per account. The default account has the same name as the subject. After a take with an account, the other verbs need
+    the same account to act on the same counts: pass a `Subject("key-1", account="acme")`, the charges of the decision, or `account=`.
     `deadline`, in seconds, replaces that of the limiter for one call.
     """
 
     settings: Settings
 
     @abstractmethod
-    def decide(self, group: Group, deadline: float | None = None) -> One:
+    def decide(self, group: Group, deadline: float | None = None) -> DecisionT:
         """Decide one group: all of its charges are made, or none."""
 
     @abstractmethod
-    def decide_many(self, groups: Sequence[Group], deadline: float | None = None) -> Many:
+    def decide_many(self, groups: Sequence[Group], deadline: float | None = None) -> DecisionsT:
         """Decide each group on its own, in as few calls as possible."""
 
     @abstractmethod
-    def _erase(self, group: Group) -> Done: ...
+    def _erase(self, group: Group) -> NoneT: ...
 
     @abstractmethod
     def _follow(self, steps: Steps[Any]) -> Any: ...
 
-    def take(self, what: What, subject: Whom = None, cost: int = 1, *, account: str | None = None, deadline: float | None = None) -> One:
+    def take(
+        self, what: Chargeable, subject: SubjectLike = None, cost: int = 1, *, account: str | None = None, deadline: float | None = None
+    ) -> DecisionT:
         """Charge `cost` to every limit, or to none of them.
 
         `take(policy, "key-1")` charges one subject. Several charges are decided together:
@@ -94,41 +96,49 @@ class Verbs(ABC, Generic[One, Many, States, Done]):
         """
         return self.decide(grouped(self.settings.prefix, what, subject, cost, account, Operation.TAKE), deadline)
 
-    def peek(self, what: What, subject: Whom = None, cost: int = 1, *, account: str | None = None, deadline: float | None = None) -> One:
-        """Return what `take` would answer now, and charge nothing."""
+    def peek(
+        self, what: Chargeable, subject: SubjectLike = None, cost: int = 1, *, account: str | None = None, deadline: float | None = None
+    ) -> DecisionT:
+        """Decide like `take`, but charge nothing. The numbers are those without the charge."""
         return self.decide(grouped(self.settings.prefix, what, subject, cost, account, Operation.PEEK), deadline)
 
-    def refund(self, what: What, subject: Whom = None, cost: int = 1, *, account: str | None = None, deadline: float | None = None) -> One:
-        """Give `cost` back to every limit, at most what is in use. `refund(decision.charges)` undoes a take."""
+    def refund(
+        self, what: Chargeable, subject: SubjectLike = None, cost: int = 1, *, account: str | None = None, deadline: float | None = None
+    ) -> DecisionT:
+        """Give `cost` back to every limit, but never more than is in use. `refund(decision.charges)` undoes a take."""
         return self.decide(grouped(self.settings.prefix, what, subject, cost, account, Operation.REFUND), deadline)
 
     def take_many(
         self, requests: Iterable[Charge | Sequence[Charge]], *, account: str | None = None, deadline: float | None = None
-    ) -> Many:
+    ) -> DecisionsT:
         """Return one decision for each request, in order. A request is a Charge, or several that are decided together."""
         return self.decide_many([self._group(request, None, 1, account) for request in requests], deadline)
 
-    def inspect(self, what: What, subject: Whom = None, *, account: str | None = None) -> States:
-        """Return the state of each limit. `blocks` and `retry_after` are those of one more unit, or of the costs of the charges."""
-        states: States = self._follow(_inspected(self._group(what, subject, 1, account, Operation.PEEK)))
+    def inspect(self, what: Chargeable, subject: SubjectLike = None, *, account: str | None = None) -> StatesT:
+        """Return the state of each limit. `blocks` and `retry_after` refer to one more unit, or to the costs of the given charges."""
+        states: StatesT = self._follow(_inspected(self._group(what, subject, 1, account, Operation.PEEK)))
         return states
 
-    def reset(self, what: What, subject: Whom = None, *, account: str | None = None) -> Done:
+    def reset(self, what: Chargeable, subject: SubjectLike = None, *, account: str | None = None) -> NoneT:
         """Delete all counts."""
         return self._erase(self._group(what, subject, 0, account))
 
-    def enforce(self, what: What, subject: Whom = None, cost: int = 1, *, account: str | None = None) -> One:
+    def enforce(self, what: Chargeable, subject: SubjectLike = None, cost: int = 1, *, account: str | None = None) -> DecisionT:
         """Like `take`, but raise LimitExceeded on a denial."""
-        decision: One = self._follow(_enforced(self._group(what, subject, cost, account)))
+        decision: DecisionT = self._follow(_enforced(self._group(what, subject, cost, account)))
         return decision
 
-    def wait(self, what: What, subject: Whom = None, cost: int = 1, *, timeout: float, account: str | None = None) -> One:
+    def wait(
+        self, what: Chargeable, subject: SubjectLike = None, cost: int = 1, *, timeout: float, account: str | None = None
+    ) -> DecisionT:
         """Like `take`, but sleep until admitted. Return the denial at once if that would take more than `timeout` seconds."""
         seconds = _checked_seconds(timeout, "timeout")
-        decision: One = self._follow(_retried(self._group(what, subject, cost, account), seconds))
+        decision: DecisionT = self._follow(_retried(self._group(what, subject, cost, account), seconds))
         return decision
 
-    def _group(self, what: What, subject: Whom, cost: int, account: str | None, operation: Operation = Operation.TAKE) -> Group:
+    def _group(
+        self, what: Chargeable, subject: SubjectLike, cost: int, account: str | None, operation: Operation = Operation.TAKE
+    ) -> Group:
         return grouped(self.settings.prefix, what, subject, cost, account, operation)
 
 

@@ -15,10 +15,10 @@ from limiter.protocol.group import Group
 from limiter.protocol.resp import pack
 from limiter.protocol.server_clock import ServerClock
 
-# Redis serves nobody else during a call: 128 decisions take about a millisecond.
+# The clients put at most this many groups into a call. Redis serves nobody else during a call; 128 decisions take about a millisecond.
 MOST_GROUPS = 128
 
-# The same as calling the named tuple, at half the time.
+# Same result as calling the named tuple, in half the time.
 _new = tuple.__new__
 
 _LINE = Struct(">BHd").pack
@@ -28,7 +28,11 @@ _DENIED, _ALLOWED, _STALE_GENERATION, _STALE_BOUNDS, _UNREADABLE = range(5)
 
 
 class Stale(Enum):
-    """Not decided and nothing charged, because something that the call sent is out of date."""
+    """Not decided and nothing charged, because something that the call sent is out of date.
+
+    GENERATION: the account has changed since the sidecar read it. The caller reads it again.
+    BOUNDS: the calendar periods that a quota sent do not contain Redis's time. The conversation sends the group again.
+    """
 
     GENERATION = _STALE_GENERATION
     BOUNDS = _STALE_BOUNDS
@@ -42,7 +46,7 @@ Clock = Callable[[], int]
 
 
 class Call:
-    """Several groups as one command; and with the source, for a Redis that does not have the script."""
+    """Several groups as one EVALSHA, or as an EVAL with the source if Redis does not have the script."""
 
     __slots__ = ("_arguments", "command", "groups")
 
@@ -101,17 +105,18 @@ def _unreadable(group: Group) -> BackendError:
     return BackendError(f"the value at {keys} in Redis must be a count: if another program uses the same prefix, set another prefix=")
 
 
-def call_for(groups: Sequence[Group], guess: ServerClock, injected: Clock | None) -> Call:
+def call_for(groups: Sequence[Group], estimate: ServerClock, injected: Clock | None) -> Call:
+    """The estimate of Redis's time is needed for the calendar periods of quotas. A group without quotas sends the same at all times."""
     if injected is not None:
         injected_us = injected()
         return Call(groups, injected_us, injected_us)
     if len(groups) == 1 and groups[0].is_constant:
         return _call_alone(groups[0])
-    return Call(groups, guess.now_us())
+    return Call(groups, estimate.now_us())
 
 
-# Bounded by its size; never invalidated, as neither the group nor what its policies send changes. Saves 3 of the 11 us of CPU time that a
-# decision of its own takes.
+# Bounded by its size. Never invalidated: groups are cached by identity, and neither a group nor what its policies send changes. Saves 3 of
+# the 11 us of CPU time of a decision that is sent alone.
 @lru_cache(maxsize=4096)
 def _call_alone(group: Group) -> Call:
     return Call([group], 0)
