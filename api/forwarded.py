@@ -9,8 +9,6 @@ Only trusted peers are believed. A gateway passes its clients' headers on beside
 client made one of them up. Such a request is refused.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 

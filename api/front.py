@@ -24,8 +24,6 @@ Both paths call `resolve` before the verdict and `Front.end` after it. `resolve`
 outcomes, `Answer` and `LookUp`, to a task that resolves the request again and runs the same steps as `Front.__call__`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol
 

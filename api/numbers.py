@@ -3,8 +3,6 @@
 The figures and the header lines are those of `decision.headers()`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from limiter.api.answers import NO_STORE, PROBLEM_TYPE, Answer, head_of, problem

@@ -1,7 +1,5 @@
 """Logs the start and the end of an outage of Redis. A line for each request would fill the disk."""
 
-from __future__ import annotations
-
 import structlog
 
 _log = structlog.get_logger("limiter.engine")

@@ -1,7 +1,5 @@
 """The answers to refused requests: 401 and 403 with the caller's numbers, and 429 after too many failed attempts."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 

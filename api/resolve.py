@@ -3,8 +3,6 @@
 Every request passes the same gates, in the order in which they stand in `resolve`, which never waits. A new gate goes there, once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """`limiter accounts`."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """`limiter audit`."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """What the commands print and read, and their exit codes."""
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """`limiter usage` and `limiter reset`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """`limiter keys`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated

@@ -3,8 +3,6 @@
 Exit codes: 0 success; 1 the command failed; 2 invalid arguments or file; 3 unknown account or key; 4 conflict with a record.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

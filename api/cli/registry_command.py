@@ -1,7 +1,5 @@
 """Commands on the registry. Each is an async function of the registry and its own options, and returns what to print."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable

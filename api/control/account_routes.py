@@ -1,7 +1,5 @@
 """Accounts over HTTP."""
 
-from __future__ import annotations
-
 from fastapi import APIRouter
 
 from limiter.api.control.registry_bodies import AccountPage, AccountPatch, Count, Cursor, DeletedAccount, NewAccount

@@ -1,7 +1,5 @@
 """The admin listener's application. Everything except health and the documentation page requires the admin token."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The admin token, as `Authorization: Bearer`. Browsers never send it by themselves, so another site cannot make them use it."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 

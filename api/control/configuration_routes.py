@@ -1,7 +1,5 @@
 """The configuration in force."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from fastapi import APIRouter

@@ -1,7 +1,5 @@
 """The counters of one subject under one policy."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query

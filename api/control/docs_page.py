@@ -1,7 +1,5 @@
 """The documentation page: static files without secrets, so browsers load them without the token. The page asks for the token itself."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

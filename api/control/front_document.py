@@ -1,7 +1,5 @@
 """The OpenAPI document of the front listener. The front is raw ASGI, so FastAPI cannot derive it; a test compares it with the responses."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pydantic.json_schema import models_json_schema

@@ -1,7 +1,5 @@
 """Health, for load balancers and process supervisors."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter, HTTPException

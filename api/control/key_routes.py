@@ -1,7 +1,5 @@
 """Keys over HTTP."""
 
-from __future__ import annotations
-
 from fastapi import APIRouter
 
 from limiter.api.control.registry_bodies import Count, Cursor, ImportedKey, KeyPage, KeyPatch, NewKey, PresentedKey, Rotation

@@ -1,7 +1,5 @@
 """Errors of the control plane as problem details: the status of each kind of error, and how it appears in the OpenAPI document."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

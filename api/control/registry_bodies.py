@@ -1,7 +1,5 @@
 """Request bodies and list responses of the registry's routes. Absent fields keep their value; unknown fields are errors."""
 
-from __future__ import annotations
-
 from typing import Annotated, cast
 
 from fastapi import Query

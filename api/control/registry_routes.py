@@ -1,7 +1,5 @@
 """The registry over HTTP: the same verbs as `limiter accounts`, `limiter keys` and `limiter audit`."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from fastapi import APIRouter, Query

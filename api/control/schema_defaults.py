@@ -1,7 +1,5 @@
 """Defaults in the schemas of request bodies."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

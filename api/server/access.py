@@ -1,7 +1,5 @@
 """The access log: one line for each request. It omits the query and the headers, because they may hold secrets."""
 
-from __future__ import annotations
-
 import time
 
 import structlog

@@ -1,7 +1,5 @@
 """The Redis behind the sidecar: an external one or the embedded one."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass

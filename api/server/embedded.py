@@ -3,8 +3,6 @@
 Its data folder holds the append-only file (synced every second), the log, the socket, and a lock against a second sidecar.
 """
 
-from __future__ import annotations
-
 import asyncio
 import fcntl
 import os

@@ -4,8 +4,6 @@
 request (the response closes the connection), and then waits for the requests in flight until its deadline.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import errno

@@ -1,7 +1,5 @@
 """Logging: one JSON object per line on stderr, for this package and its libraries. No line contains an API key or a query string."""
 
-from __future__ import annotations
-
 import logging
 import sys
 from typing import Any

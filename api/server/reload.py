@@ -4,8 +4,6 @@ A changed file is loaded when its content is the same in two checks in a row, so
 part. Symbolic links, such as Kubernetes mounts, are followed at every check.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The sample that is served without --config: the starting file with one key, in the data folder."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from dataclasses import dataclass, field

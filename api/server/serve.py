@@ -4,8 +4,6 @@ SIGHUP            reloads the configuration in every worker
 SIGTERM, SIGINT   stops gracefully: finishes the requests in flight and refuses new ones; a second signal stops at once
 """
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 import signal

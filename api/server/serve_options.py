@@ -1,7 +1,5 @@
 """The options of `limiter serve`, with their help."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated

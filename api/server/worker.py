@@ -4,8 +4,6 @@ A worker process is `python -m limiter.api.server.worker FD NUMBER`. The first l
 line `reload` makes it reload the configuration. It stops at the end of stdin, so it never outlives the process that started it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

@@ -1,7 +1,5 @@
 """Several worker processes that serve one socket. One that ends is restarted."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 import sys

@@ -1,7 +1,5 @@
 """The JSON bodies of the decision API. Requests are read strictly, and the OpenAPI document is generated from these models."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError

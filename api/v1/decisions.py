@@ -4,8 +4,6 @@ A decision is data: the status is 200 whether it allows the request or denies it
 so only this machine and the trusted proxies may call, and only for themselves: a call that they forward is refused.
 """
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -160,11 +160,12 @@ class Batcher:
         self._blocked = 0.0
 
     def submit(self, group: Group, deadline: float, recipient: Recipient) -> None:
-        now = self._now()
+        # As `_now` does, without the call.
+        now = time.monotonic() - self._blocked
         self._waiting.append((group, now, deadline, recipient))
         if not self._starting:
             self._start()
-        if now + deadline < self._timer_at:
+        if self._timer_at == _NO_TIMER or now + deadline < self._timer_at:
             self._set_timer(now + min(deadline, _TICK))
 
     async def submit_many(self, groups: Sequence[Group], deadline: float) -> list[Verdict]:
