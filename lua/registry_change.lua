@@ -1,6 +1,6 @@
 -- registry_change: changes records of an account, all of them or none.
 --
--- KEYS      1 generation, 2 records (hash), 3 ids of the keys in order (sorted set), 4 last uses (hash), 5 audit (stream; optional)
+-- KEYS      1 generation, 2 records (hash), 3 ids of the keys in order (sorted set), 4 last uses (hash), 5 audit (stream)
 -- ARGV      1 time in us, or ""; 2 deadline in us, or ""; 3 number of audit entries to keep; 4 number of records, then for each of them
 --           its field, its old text and its new text ("": no record); then the fields of the audit entry
 -- Reply     the account's new generation; 0 if a record no longer has its old text, or if the deadline has passed
@@ -49,11 +49,9 @@ if generation < now then
 end
 call("SET", KEYS[1], format("%.0f", generation))
 
-if KEYS[5] then
-  local fields = {}
-  for i = last + 1, #ARGV do
-    fields[#fields + 1] = ARGV[i]
-  end
-  call("XADD", KEYS[5], "MAXLEN", "~", ARGV[3], "*", "at_us", format("%.0f", now), unpack(fields))
+local fields = {}
+for i = last + 1, #ARGV do
+  fields[#fields + 1] = ARGV[i]
 end
+call("XADD", KEYS[5], "MAXLEN", "~", ARGV[3], "*", "at_us", format("%.0f", now), unpack(fields))
 return generation

@@ -1,6 +1,6 @@
 -- registry_delete: deletes an account with all its records.
 --
--- KEYS      1 generation, 2 records (hash), 3 ids of the keys (sorted set), 4 last uses (hash), 5 audit (stream; optional)
+-- KEYS      1 generation, 2 records (hash), 3 ids of the keys (sorted set), 4 last uses (hash), 5 audit (stream)
 -- ARGV      1 time in us, or ""; 2 the account's record as the caller read it; 3 the most keys that it may have; 4 number of audit entries
 --           to keep; then the fields of the audit entry
 -- Reply     the account's last generation; 0 if the record has changed since it was read; -1 if the account has more keys
@@ -31,7 +31,5 @@ end
 call("SET", KEYS[1], format("%.0f", generation), "PX", DAY_MS)
 call("UNLINK", KEYS[2], KEYS[3], KEYS[4])
 
-if KEYS[5] then
-  call("XADD", KEYS[5], "MAXLEN", "~", ARGV[4], "*", "at_us", format("%.0f", now), unpack(ARGV, 5))
-end
+call("XADD", KEYS[5], "MAXLEN", "~", ARGV[4], "*", "at_us", format("%.0f", now), unpack(ARGV, 5))
 return generation
