@@ -15,8 +15,8 @@
 --
 -- A denial writes nothing. If the clock goes backwards, no limit gets looser; each kind ensures this.
 --
--- lua/__init__.py assembles the script: it replaces names in capitals by their values (constants.lua, and constants in this file) and provides
--- `require` (require.lua). A kind is a module with
+-- lua/__init__.py assembles the script: it replaces names in capitals by their values (constants.lua, and constants in this file) and
+-- provides `require` (require.lua). A kind is a module with
 --   take(limit, state, now, cost)   decides one limit; a negative cost is a refund
 --   format, fields, bytes           format, number and size of its fields in a state
 --   entry_bytes                     if it keeps a ring: the size of an entry (its last field then describes the ring)
