@@ -9,14 +9,15 @@ Paths are relative to this folder.
     resolve.py                     the gates, in order: original request, TLS, route, credential, identity, plan
             |-- Answer ------------------------------------------------------------------------------> send
             |-- LookUp             the key is not in memory: Directory.look_up, then settle
-            `-- Charged            what to charge; with a refusal (401, 403): an attempt of its address, or nothing
+            `-- Charged            what to charge; for a refused request (401, 403) one failed attempt of its address, or nothing
                   |
     AsyncLimiter.verdict           Redis decides, in one call with the other requests that wait; if it does not answer within the
                                    deadline, the failure modes of the policies decide
                   |-- Stale        the key or its account has changed: forget the identity, and resolve again
                   `-- Decision
                         |
-    Charged.answer                 200 or 429 with the numbers, 503 if a policy fails closed; 401 or 403 with a refusal -> send
+    Charged.answer                 200 or 429 with the numbers, 503 if a policy fails closed; a refused request gets its 401 or 403, or
+                                   429 if its address has no attempts left -> send
 
 With a proxy, every path belongs to the upstream. A request is passed on if its answer is 200, and the response gets the numbers.
 
@@ -127,7 +128,7 @@ class Front:
         return charged.answer(outcome)
 
     def _unavailable(self, error: BackendError) -> Answer:
-        """503, for failed lookups. Decisions follow the failure modes of their policies; they raise only if Redis holds foreign data."""
+        """503, for failed lookups. Decisions do not raise here, because every policy of a configuration has a failure mode."""
         self._outages.note(str(error))
         return unavailable()
 

@@ -18,7 +18,7 @@ from limiter.policy import Policy
 from limiter.protocol.call import Clock
 from limiter.protocol.group import Group, Operation, grouped
 
-# Chargeable the verbs return: a Decision, a list of Decisions, the limit states, None. In `AsyncLimiter`, a coroutine of it.
+# What the verbs return: a Decision, a list of Decisions, the limit states, None. In `AsyncLimiter`, a coroutine of it.
 DecisionT = TypeVar("DecisionT")
 DecisionsT = TypeVar("DecisionsT")
 StatesT = TypeVar("StatesT")
@@ -67,7 +67,7 @@ class Verbs(ABC, Generic[DecisionT, DecisionsT, StatesT, NoneT]):
 
     Counts are kept per account. The default account has the same name as the subject. After a take with an account, the other verbs need
     the same account to act on the same counts: pass a `Subject("key-1", account="acme")`, the charges of the decision, or `account=`.
-    `deadline`, in seconds, replaces that of the limiter for one call.
+    Where a verb accepts `deadline`, in seconds, it replaces that of the limiter for one call.
     """
 
     settings: Settings
