@@ -141,7 +141,7 @@ class Decision(NamedTuple):
 
 
 class LimitExceeded(LimiterError):
-    """A denial, raised by `enforce` and `@limited`. `outage` tells whether to answer 503 or 429."""
+    """A denial, raised by `enforce` and `@limited`. `outage` is True if the answer should be 503 instead of 429."""
 
     def __init__(self, decision: Decision) -> None:
         super().__init__(decision.reason)

@@ -89,7 +89,7 @@ class Refusal:
 
 MISSING = Refusal(401, "no-credential", "This request needs an API key.")
 MALFORMED = Refusal(401, "invalid-credential", "The API key is not valid.", "malformed", attempt=True)
-# In the same words, so that nobody learns whether a well-formed key exists.
+# The same text, so that the response does not reveal whether a well-formed key exists.
 UNKNOWN = replace(MALFORMED, audit="unknown")
 REVOKED = Refusal(401, "revoked-key", "The API key was revoked.", "revoked")
 EXPIRED = Refusal(401, "expired-key", "The API key has expired.", "expired")

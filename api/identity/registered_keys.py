@@ -72,7 +72,7 @@ class RegisteredKeys:
         await self.activity.write_refusals(self.now_us())
 
     async def run(self, every: float = 5.0) -> None:
-        """Flushes every so many seconds until cancelled, and then once more. What Redis does not accept is lost."""
+        """Flushes periodically until cancelled, and then once more. What Redis does not accept is lost."""
         try:
             while True:
                 await asyncio.sleep(every)

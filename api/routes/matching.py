@@ -15,7 +15,7 @@ from limiter.api.routes.paths import is_plain, readings
 from limiter.policy import Policy
 
 _MAX_CACHED = 4096
-# Longer paths are not cached, so that nobody fills the memory with them.
+# Longer paths are not cached, so that clients cannot fill the memory with them.
 _MAX_CACHED_LENGTH = 256
 _MAX_LENGTH = 8192
 

@@ -2,7 +2,7 @@
 
 At most two calls are in flight, each on its own connection: Redis works on one while the results of the other are delivered and its
 callers return. Under load a batch grows, up to MOST_GROUPS. A caller that is cancelled or out of time leaves without effect on the others.
-A call in flight that nobody waits for is abandoned together with its connection, because its reply would arrive among those of later calls.
+A call in flight whose callers are all gone is abandoned together with its connection: its reply would arrive among those of later calls.
 
 One timer serves the deadlines of all callers. A deadline measures how long Redis is silent. Time in our own queue while Redis answers, and
 time in which the event loop is blocked, do not count: overload must not look like an outage, in which a policy may admit uncounted.
@@ -126,7 +126,7 @@ class Lane:
         self.silent_since = None
 
     def abandon(self, now: float) -> None:
-        """End a call that nobody waits for. It ends some loop iterations later, so an empty batch keeps it from being abandoned twice."""
+        """End a call whose callers are gone. It ends some iterations later, so an empty batch keeps it from being abandoned twice."""
         self.in_flight = []
         self._timeout.reschedule(now)
 
