@@ -74,7 +74,7 @@ def client_address(peer: str, headers: Headers, trusts: Trusts) -> str:
     forwarded_for = headers.get(b"x-forwarded-for")
     client = peer
     for part in reversed(forwarded_for.decode("latin-1").split(",")) if forwarded_for else ():
-        hop = _hop(part)
+        hop = hop_address(part)
         if hop is None:
             return client
         client = hop
@@ -100,7 +100,7 @@ def _method(header: bytes | None, own: str) -> str:
     return header.decode("latin-1").strip().upper() if header else own
 
 
-def _hop(text: str) -> str | None:
+def hop_address(text: str) -> str | None:
     """`203.0.113.7`, `203.0.113.7:4711`, `2001:db8::7` or `[2001:db8::7]:4711`. None if the text is not an address."""
     text = text.strip()
     if text.startswith("["):

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from limiter.addresses import parse_address
 from limiter.aio import AsyncLimiter
 from limiter.api.answers import Answer, problem
-from limiter.api.forwarded import client_address, peer_of
+from limiter.api.forwarded import hop_address, peer_of
 from limiter.api.front import RulesNow
 from limiter.api.rules import Rules
 from limiter.api.v1.bodies import BatchRequest, GroupRequest, SingleRequest, parse_request, render_decision
@@ -57,7 +57,7 @@ class Decisions:
             return _NO_OPERATION
         if scope["method"] != "POST":
             return _NOT_POST
-        if not _may_call(scope, headers, rules):
+        if not _may_call(scope, rules):
             return _NOT_ALLOWED
         if not _is_json(headers.get(b"content-type", b"")):
             return _NOT_JSON
@@ -73,12 +73,11 @@ class Decisions:
         return Answer(200, _JSON, json.dumps({"decisions": decisions}).encode())
 
 
-def _may_call(scope: Scope, headers: dict[bytes, bytes], rules: Rules) -> bool:
-    def is_ours(address: str) -> bool:
-        return rules.trusts(address) or _is_loopback(address)
-
-    peer = peer_of(scope)
-    return is_ours(peer) and is_ours(client_address(peer, headers, is_ours))
+def _may_call(scope: Scope, rules: Rules) -> bool:
+    """Every hop must be this machine or a trusted proxy, in all lines of X-Forwarded-For: a proxy may add a line of its own."""
+    lines = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    hops = [hop_address(hop) for line in lines for hop in line.split(",")]
+    return all(hop is not None and (rules.trusts(hop) or _is_loopback(hop)) for hop in [peer_of(scope), *hops])
 
 
 def _is_loopback(address: str) -> bool:
