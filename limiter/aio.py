@@ -53,7 +53,7 @@ class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[Lim
         seconds = self.settings.deadline_of(deadline)
         decisions: list[Verdict] = []
         for start in range(0, len(groups), MOST_GROUPS):
-            # DecisionT after the other: Redis may carry out two calls on two connections in either order.
+            # One after the other: Redis may carry out two calls on two connections in either order.
             decisions += await batcher.submit_many(groups[start : start + MOST_GROUPS], seconds)
         return cast("list[Decision]", decisions)
 

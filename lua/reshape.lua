@@ -1,4 +1,4 @@
--- reshape: reads a state that was written under another version of the policy, or by nobody.
+-- reshape: reads a state that was written under another version of the policy, or does not exist.
 --
 -- Layout   of a state: shape (of the policy that wrote it), the fields of each limit, the rings of those that keep one, the tag of each
 --          limit, a last byte (32 * the number of this layout + the number of limits)

@@ -4,7 +4,7 @@ An issued key is `<prefix>_<live|test>_` and 32 base32 characters: 128 random bi
 an HMAC. A mistyped or invented key is therefore refused without asking Redis.
 
 The digest of a key is its SHA-256 or, with a pepper, the HMAC-SHA-256 of that SHA-256. The plain SHA-256 of a key is thus enough to import
-it, and nobody can test guesses against a stolen copy of Redis without the pepper.
+it, and guesses cannot be tested against a stolen copy of Redis without the pepper.
 """
 
 import base64

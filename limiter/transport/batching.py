@@ -13,7 +13,7 @@ Groups that are submitted together travel in one call, so they are decided in th
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from limiter.errors import BackendError, BackendTimeout
@@ -24,7 +24,7 @@ from limiter.transport.async_link import AsyncLink
 from limiter.transport.failure import undecided
 
 _LANES = 2
-_NO_TIMER = float("inf")
+_NEVER = float("inf")
 # While callers wait, a timer runs at least this often. How late it is says how long the event loop was blocked.
 _TICK = 0.01
 
@@ -156,7 +156,9 @@ class Batcher:
         self._starting = False
         self._waiting: deque[Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = _NO_TIMER
+        self._timer_at = 0.0
+        # No deadline ends before this.
+        self._due = _NEVER
         self._blocked = 0.0
 
     def submit(self, group: Group, deadline: float, recipient: Recipient) -> None:
@@ -165,7 +167,8 @@ class Batcher:
         self._waiting.append((group, now, deadline, recipient))
         if not self._starting:
             self._start()
-        if self._timer_at == _NO_TIMER or now + deadline < self._timer_at:
+        if now + deadline < self._due:
+            self._due = now + deadline
             self._set_timer(now + min(deadline, _TICK))
 
     async def submit_many(self, groups: Sequence[Group], deadline: float) -> list[Verdict]:
@@ -245,10 +248,17 @@ class Batcher:
         return time.monotonic() - self._blocked
 
     def _on_time(self) -> None:
-        """Replies that have arrived during a block of the loop are delivered before any caller is given up."""
+        self._timer = None
         self._blocked += max(0.0, self._now() - self._timer_at)
-        self._timer, self._timer_at = None, 0.0
-        self._after(_ITERATIONS_TO_DELIVER, self._expire, self._now())
+        now = self._now()
+        if now >= self._due:
+            # Replies that have arrived during a block of the loop are delivered before any caller is given up. Until then, no timer is set.
+            self._due = 0.0
+            self._after(_ITERATIONS_TO_DELIVER, self._expire, now)
+        elif self._waiting or any(lane.in_flight for lane in self._lanes):
+            self._set_timer(min(self._due, now + _TICK))
+        else:
+            self._due = _NEVER
 
     def _after(self, iterations: int, callback: Callable[[float], None], now: float) -> None:
         if iterations:
@@ -257,27 +267,21 @@ class Batcher:
             callback(now)
 
     def _expire(self, now: float) -> None:
-        """Give up the callers that Redis has kept waiting for longer than their deadlines."""
-        due = []
-        for waiter, silent_since in self._owed():
-            _, since, deadline, recipient = waiter
-            at = max(since, now if silent_since is None else silent_since) + deadline
+        """Give up the callers that Redis has kept waiting for longer than their deadlines. A recipient may submit again at once."""
+        for waiter, at in self._deadlines(now):
             if at <= now:
                 _fail(waiter, BackendTimeout("Redis did not answer within the deadline"))
-            if not recipient.done():
-                due.append(at)
         self._waiting = deque(waiter for waiter in self._waiting if not waiter[3].done())
         for lane in self._lanes:
             if lane.in_flight and all(recipient.done() for _, _, _, recipient in lane.in_flight):
                 lane.abandon(self.loop.time())
-        self._timer_at = _NO_TIMER
-        if due:
-            self._set_timer(min(*due, now + _TICK))
+        self._due = min((at for waiter, at in self._deadlines(now) if not waiter[3].done()), default=_NEVER)
+        if self._due != _NEVER:
+            self._set_timer(min(self._due, now + _TICK))
 
-    def _owed(self) -> Iterator[tuple[Waiter, float | None]]:
-        """Each caller, and since when Redis has been silent towards it: None while a lane is free to take it."""
-        for lane in self._lanes:
-            yield from ((waiter, lane.silent_since) for waiter in lane.in_flight)
-        silences = [lane.silent_since for lane in self._lanes]
-        latest = None if None in silences else max(silence for silence in silences if silence is not None)
-        yield from ((waiter, latest) for waiter in self._waiting)
+    def _deadlines(self, now: float) -> list[tuple[Waiter, float]]:
+        """Each caller and the end of its deadline, which begins when Redis falls silent: for callers that wait, on every lane."""
+        silences = [now if lane.silent_since is None else lane.silent_since for lane in self._lanes]
+        owed = [(waiter, since) for lane, since in zip(self._lanes, silences, strict=True) for waiter in lane.in_flight]
+        owed += [(waiter, max(silences)) for waiter in self._waiting]
+        return [(waiter, max(waiter[1], silent_since) + waiter[2]) for waiter, silent_since in owed]

@@ -64,7 +64,7 @@ def test_a_silent_redis_still_ends_every_call_within_its_deadline(relay, prefix)
     async def takes():
         async with AsyncLimiter(relay.url, prefix=prefix) as limiter:
             await limiter.peek(STRICT, "warm-up")
-            relay.hold()
+            held = relay.hold()
             waited = []
 
             async def one(n):
@@ -75,8 +75,45 @@ def test_a_silent_redis_still_ends_every_call_within_its_deadline(relay, prefix)
                 waited.append(asyncio.get_running_loop().time() - began)
 
             await asyncio.gather(*(one(n) for n in range(100)))
+            held.set()
             return waited
 
     waited = sorted(asyncio.run(takes()))
     assert waited[0] > 0.045
     assert waited[94] < 0.15
+
+
+def test_a_caller_that_asks_again_when_it_is_given_up_gets_an_answer_too(relay, prefix):
+    """A connection with pipelined requests does so: the next request begins while the callers of a silent Redis are given up."""
+
+    async def answers():
+        async with AsyncLimiter(relay.url, prefix=prefix) as limiter:
+            await limiter.peek(STRICT, "warm-up")
+            held = relay.hold()
+            group, over, given_up = limiter._group(STRICT, "key", 1, None), asyncio.Event(), []  # noqa: SLF001
+
+            class Again:
+                is_done = False
+
+                def done(self):
+                    return self.is_done
+
+                def set_result(self, verdict):
+                    raise AssertionError(verdict)
+
+                def set_exception(self, error):
+                    self.is_done = True
+                    given_up.append(error)
+                    if len(given_up) <= 20:
+                        limiter.verdict_to(Again(), group, 0.05)
+                    elif len(given_up) == 40:
+                        over.set()
+
+            for _ in range(20):
+                limiter.verdict_to(Again(), group, 0.05)
+                await asyncio.sleep(0)
+            await asyncio.wait_for(over.wait(), 5)
+            held.set()
+            return given_up
+
+    assert {type(error) for error in asyncio.run(answers())} == {BackendTimeout}
