@@ -18,6 +18,7 @@ from limiter.protocol.server_clock import ServerClock
 from limiter.transport.async_link import AsyncLink
 from limiter.transport.batching import Batcher, Recipient
 from limiter.transport.connections import async_factory
+from limiter.transport.failure import undecided
 from limiter.verbs import Settings, Step, Steps, Verbs
 
 T = TypeVar("T")
@@ -42,7 +43,7 @@ class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[Lim
         self.settings = Settings(prefix, deadline, clock)
         self._connect = async_factory(source)
         self._guess = ServerClock()
-        self._batcher: Batcher | None = None
+        self._batcher: Batcher[Group, Verdict] | None = None
 
     def decide(self, group: Group, deadline: float | None = None) -> Async[Decision]:
         # Without a guard, the verdict on a group is a decision.
@@ -61,7 +62,7 @@ class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[Lim
         """Like `decide`, but for a group with a guard, the verdict may be that its generation is stale."""
         return await self._submit(group, deadline)
 
-    def verdict_to(self, recipient: Recipient, group: Group, deadline: float) -> None:
+    def verdict_to(self, recipient: Recipient[Verdict], group: Group, deadline: float) -> None:
         """Like `verdict`, but deliver to a callback instead of a Future, which saves a loop iteration."""
         self._batcher_on(asyncio.get_running_loop()).submit(group, deadline, recipient)
 
@@ -108,12 +109,12 @@ class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[Lim
         self._batcher_on(loop).submit(group, self.settings.deadline_of(deadline), future)
         return future
 
-    def _batcher_on(self, loop: asyncio.AbstractEventLoop) -> Batcher:
+    def _batcher_on(self, loop: asyncio.AbstractEventLoop) -> Batcher[Group, Verdict]:
         batcher = self._batcher
         if batcher is None or batcher.loop is not loop:
             if batcher is not None and not batcher.loop.is_closed():
                 raise LimiterError("an AsyncLimiter serves one event loop: create another one for this loop, or close it in its own loop")
-            batcher = self._batcher = Batcher(self._open_link, self._converse)
+            batcher = self._batcher = Batcher(self._open_link, self._converse, undecided)
         return batcher
 
     async def _open_link(self) -> AsyncLink:
