@@ -2,6 +2,8 @@
 
 import structlog
 
+from limiter.errors import ACCESS_DENIED
+
 _log = structlog.get_logger("limiter.engine")
 
 
@@ -16,7 +18,9 @@ class Outages:
         if bool(reason) == self._is_out:
             return
         self._is_out = not self._is_out
-        if self._is_out:
+        if reason.startswith(ACCESS_DENIED):
+            _log.error(f"{ACCESS_DENIED}: requests follow the failure modes of their policies", reason=reason)
+        elif self._is_out:
             _log.warning("Redis does not answer: requests follow the failure modes of their policies", reason=reason)
         else:
             _log.info("Redis answers again")

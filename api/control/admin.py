@@ -1,4 +1,7 @@
-"""The admin listener's application. Everything except health and the documentation page requires the admin token."""
+"""The admin listener's application. Everything except health and the documentation page requires the admin token.
+
+Requests by a name that the listener does not know are refused, whatever they ask for.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,15 +10,16 @@ from fastapi import APIRouter, Depends, FastAPI, Response
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
+from limiter.api.callers.host_header import AllowedHosts, HostChecked
 from limiter.api.control.admin_token import BEARER, TokenRequired
 from limiter.api.control.docs_page import DOCS, add_docs_page
 from limiter.api.control.problem_handlers import Problem, add_problem_handlers
 
 
-def admin_app(version: str, token: str, health: APIRouter, guarded: Iterable[APIRouter]) -> ASGIApp:
+def admin_app(version: str, token: str, hosts: AllowedHosts, health: APIRouter, guarded: Iterable[APIRouter]) -> ASGIApp:
     app = control_app(version, health, guarded)
     public = frozenset(route.path for route in health.routes if isinstance(route, APIRoute))
-    return TokenRequired(app, token, public, DOCS)
+    return HostChecked(TokenRequired(app, token, public, DOCS), hosts)
 
 
 def control_app(version: str, health: APIRouter, guarded: Iterable[APIRouter]) -> FastAPI:

@@ -22,7 +22,7 @@ import redis
 
 from limiter.api.registry.records import Account, Key, decode_account, decode_key
 from limiter.api.registry.registry_errors import Conflict, UnknownAccount, UnknownKey
-from limiter.errors import BackendError, BackendTimeout
+from limiter.errors import ACCESS_DENIED, BackendError, BackendTimeout
 from limiter.protocol.call import Clock
 
 ACCOUNT = "account"
@@ -187,6 +187,8 @@ def backend() -> Iterator[None]:
         yield
     except (redis.TimeoutError, TimeoutError):
         raise BackendTimeout("Redis did not answer within the deadline; a change may have been made or not: read the record") from None
+    except (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+        raise BackendError(f"{ACCESS_DENIED}: {error}") from None
     except (redis.RedisError, OSError) as error:
         raise BackendError(f"Redis failed: {error}") from None
 

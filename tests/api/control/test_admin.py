@@ -62,3 +62,16 @@ def test_an_error_is_a_problem(shared, path, status):
 def test_a_configured_token_is_neither_printed_nor_logged(shared):
     assert TOKEN not in shared.output
     assert TOKEN not in str(shared.log)
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/docs/", "/policies"])
+def test_a_request_by_an_unknown_name_is_refused(shared, path):
+    """A web site can let its name lead to this machine, and then read what its visitors' browsers get."""
+    reply = ask(shared.admin, path, headers={"Host": "evil.example:8081", "Authorization": f"Bearer {TOKEN}"})
+    assert (reply.status, reply.headers["Content-Type"]) == (421, "application/problem+json")
+    assert "not 'evil.example:8081': to allow a name, start with --allowed-host" in reply.json()["detail"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "admin.localhost:8081", "[::1]:8081", "10.0.0.7:8081"])
+def test_loopback_names_and_addresses_are_answered(shared, host):
+    assert ask(shared.admin, "/healthz", headers={"Host": host}).status == 200

@@ -69,7 +69,7 @@ def test_a_graceful_stop_loses_no_request(tmp_path, config, server, workers):
 def test_a_second_signal_stops_at_once(tmp_path, config, server):
     with sidecar(tmp_path, config(), redis=server.url) as running, socket.create_connection(("127.0.0.1", running.port)) as unfinished:
         # A body that never arrives keeps the request in flight.
-        unfinished.sendall(b"POST /v1/take HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{")
+        unfinished.sendall(b"POST /v1/take HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{")
         eventually(lambda: ask(running.front, "/").status == 404, "the request before it was read")
         running.send(signal.SIGTERM)
         eventually(lambda: any(line["event"].startswith("stopping") for line in running.log), "the stop")
