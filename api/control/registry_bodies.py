@@ -53,8 +53,10 @@ class NewKey(KeyPatch):
 
 
 class ImportedKey(NewKey):
-    key: SecretStr | None = Field(None, description="The raw key, of at most 512 bytes. It is not stored.")
-    sha256: str | None = Field(None, description="The SHA-256 of the raw key, as 64 hexadecimal digits.")
+    key: SecretStr | None = Field(None, description="The raw key, of 16 characters to 512 bytes. It is not stored.")
+    sha256: str | None = Field(
+        None, description="The SHA-256 of the raw key, as 64 hexadecimal digits. Make sure that the key has 16 or more random characters."
+    )
 
 
 class Rotation(_Body):

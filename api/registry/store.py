@@ -19,6 +19,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 import redis
+from redis.exceptions import AuthenticationError, NoPermissionError
 
 from limiter.api.registry.records import Account, Key, decode_account, decode_key
 from limiter.api.registry.registry_errors import Conflict, UnknownAccount, UnknownKey
@@ -187,7 +188,7 @@ def backend() -> Iterator[None]:
         yield
     except (redis.TimeoutError, TimeoutError):
         raise BackendTimeout("Redis did not answer within the deadline; a change may have been made or not: read the record") from None
-    except (redis.exceptions.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+    except (AuthenticationError, NoPermissionError) as error:
         raise BackendError(f"{ACCESS_DENIED}: {error}") from None
     except (redis.RedisError, OSError) as error:
         raise BackendError(f"Redis failed: {error}") from None

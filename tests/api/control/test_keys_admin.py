@@ -120,6 +120,13 @@ def test_a_key_is_imported_raw_or_by_its_digest(http):
         ("POST", "/accounts/acme/keys/import", {}, 422, "key or sha256"),
         ("POST", "/accounts/acme/keys/import", {"key": [RAW]}, 422, "body.key"),
         ("POST", "/accounts/acme/keys/import", {"key": RAW[:-1]}, 422, "wrong checksum"),
+        (
+            "POST",
+            "/accounts/acme/keys/import",
+            {"key": RAW[:15]},
+            422,
+            "must have 16 or more characters, not 15: a shorter one can be guessed",
+        ),
         ("POST", "/accounts/acme/keys/import", {"kee": RAW}, 422, "body.kee"),
         ("POST", "/accounts/acme/keys/import", b'{"key": "' + RAW.encode(), 422, "body"),
         ("GET", "/accounts?count=0", None, 422, "count must be a whole number from 1 to 1,000, not 0"),

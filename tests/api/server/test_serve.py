@@ -136,6 +136,24 @@ def test_workers_reload_restart_and_do_not_outlive_their_parent(tmp_path, config
         eventually(lambda: not any(alive(worker) for worker in workers), "the workers' end")
 
 
+def test_a_worker_that_cannot_start_is_tried_again_with_growing_pauses_and_the_log_says_why(tmp_path, config, server):
+    """Takes about two seconds: the pauses are 0.5 and 1 s."""
+    with sidecar(tmp_path, config(), "--workers", "2", redis=server.url) as running:
+        (tmp_path / "limiter.yaml").unlink()
+        os.kill(children(running.process.pid)[0], signal.SIGKILL)
+
+        def pauses():
+            return [line["pause"] for line in running.log if line["event"] == "worker ended, restarting it"]
+
+        eventually(lambda: len(pauses()) > 2, "three ends")
+        assert pauses()[:3] == [0.5, 1, 2]
+        (reason, *_) = [line["reason"] for line in running.log if line["event"] == "worker cannot start"]
+        assert "limiter.yaml:1: file: cannot be read" in reason
+        assert running.ask(key="reading-key").status == 200
+        (tmp_path / "limiter.yaml").write_text(config())
+        eventually(lambda: len(children(running.process.pid)) == 2, "a worker that starts")
+
+
 def children(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
