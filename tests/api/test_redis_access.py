@@ -1,4 +1,4 @@
-"""A wrong user, password or permission in Redis is not an outage that ends by itself: it is logged as an error, and the sidecar is not ready."""
+"""A wrong user, password or permission in Redis does not end by itself: it is logged as an error, and the sidecar is not ready."""
 
 import pytest
 from structlog.testing import capture_logs

@@ -75,3 +75,9 @@ def test_a_request_by_an_unknown_name_is_refused(shared, path):
 @pytest.mark.parametrize("host", ["localhost", "admin.localhost:8081", "[::1]:8081", "10.0.0.7:8081"])
 def test_loopback_names_and_addresses_are_answered(shared, host):
     assert ask(shared.admin, "/healthz", headers={"Host": host}).status == 200
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_parsed(shared):
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    reply = ask(shared.admin, "/accounts", "POST", headers, b'{"id": "' + b"x" * 1_000_000 + b'"}')
+    assert (reply.status, reply.json()["detail"]) == (413, "The body must have at most 65,536 bytes.")
