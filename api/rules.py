@@ -10,6 +10,9 @@ from limiter.api.routes.matching import Route, Routes
 from limiter.headers import Reset
 from limiter.policy import Policy
 
+# Who may call the decision API. `callers/v1_callers.py` says what each one means.
+V1 = Literal["loopback", "trusted", "token", "off"]
+
 
 @dataclass(frozen=True, slots=True)
 class Tier:
@@ -80,6 +83,7 @@ class Rules:
     key_prefix: str = "ff"
     environments: frozenset[str] = frozenset({"live", "test"})
     require_tls: bool = False
+    v1: V1 = "loopback"
     # All scopes that routes, tiers and keys of the file name.
     scopes: frozenset[str] = frozenset()
     digest: str = ""

@@ -28,7 +28,8 @@ def parse_address(text: str) -> Address | None:
     except ValueError:
         return None
     if isinstance(found, IPv6Address):
-        return found.ipv4_mapped or found
+        # A zone, as in `fe80::1%eth0`, can be any text.
+        return found.ipv4_mapped or (IPv6Address(int(found)) if found.scope_id else found)
     return found
 
 

@@ -9,6 +9,9 @@ LimiterError
 
 _MOST_SHOWN = 60
 
+# How the message of a BackendError begins if the user, the password or a permission in Redis is wrong: waiting does not help.
+ACCESS_DENIED = "Redis denies access"
+
 
 def shown(value: object) -> str:
     """A value for an error message, cut short if it is long."""

@@ -12,7 +12,7 @@ from limiter import Limiter, Policy
 from limiter.api.cli.options import Config, Json, redis_url, spread
 from limiter.api.command_errors import CannotStart, Misused
 from limiter.api.config.loader import load
-from limiter.api.server.embedded import default_folder
+from limiter.api.data_folder import data_folder
 from limiter.api.server.serve_options import Data, RedisUrl
 from limiter.api.v1.bodies import render_limit
 from limiter.summary import whole_seconds
@@ -36,7 +36,7 @@ class Counters:
 
     @contextmanager
     def limiter(self) -> Iterator[tuple[Limiter, Policy]]:
-        rules = load(self.config or (self.data or default_folder()) / "limiter.yaml")
+        rules = load(self.config or data_folder(self.data) / "limiter.yaml")
         if self.policy not in rules.policies:
             raise Misused(f"--policy must be one of {', '.join(sorted(rules.policies))}, not {self.policy!r}")
         with Limiter(redis_url(self.redis, rules, self.data), prefix=rules.prefix, deadline=_DEADLINE_S) as limiter:

@@ -4,13 +4,13 @@ Exit codes: 0 success; 1 the command failed; 2 invalid arguments or file; 3 unkn
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from limiter.api.callers.bearer_token import Tokens, check_strength, given_token
 from limiter.api.cli.account_commands import accounts_app
 from limiter.api.cli.audit_command import audit_app
 from limiter.api.cli.console import FAILED, MISUSED, fail
@@ -18,9 +18,11 @@ from limiter.api.cli.count_commands import counts
 from limiter.api.cli.key_commands import keys_app
 from limiter.api.cli.options import Json, spread
 from limiter.api.command_errors import CannotStart
-from limiter.api.config.loader import ConfigError, load, starting_file
+from limiter.api.config.loader import V1_NEEDS, ConfigError, load, starting_file
 from limiter.api.server.serve_options import ServeOptions
 from limiter.errors import LimiterError
+
+ADMIN_TOKEN, V1_TOKEN = "LIMITER_ADMIN_TOKEN", "LIMITER_V1_TOKEN"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="A Redis-backed rate limiter.")
 app.add_typer(counts)
@@ -36,7 +38,7 @@ def serve(options: ServeOptions) -> None:
     # Imported here, so that the other commands start without loading a server.
     from limiter.api.server.serve import serve as run_sidecar  # noqa: PLC0415
 
-    run_sidecar(options, _admin_token(options.admin_token_file))
+    run_sidecar(options, _tokens(options))
 
 
 @app.command()
@@ -49,11 +51,14 @@ def validate(file: Annotated[Path, typer.Argument(help="The configuration file."
             raise
         typer.echo(json.dumps({"valid": False, "mistakes": [str(each) for each in error.mistakes]}))
         raise typer.Exit(MISUSED) from None
+    warnings = list(rules.warnings)
+    if rules.v1 == "token" and given_token("", None, V1_TOKEN) is None:
+        warnings.append(f"{file}: v1: {V1_NEEDS}")
     if as_json:
-        typer.echo(json.dumps({"valid": True, "digest": rules.digest, "warnings": list(rules.warnings)}))
+        typer.echo(json.dumps({"valid": True, "digest": rules.digest, "warnings": warnings}))
         return
     typer.echo(f"{file} is valid. Policies: {len(rules.policies)}, tiers: {len(rules.tiers)}, keys: {len(rules.keys)}")
-    for warning in rules.warnings:
+    for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
 
 
@@ -86,16 +91,11 @@ def main() -> None:
         sys.exit(130)
 
 
-def _admin_token(file: Path | None) -> str | None:
-    if file is None:
-        return os.environ.get("LIMITER_ADMIN_TOKEN") or None
-    try:
-        token = file.read_text("utf-8").strip()
-    except OSError as error:
-        fail(f"--admin-token-file {file} cannot be read: {error.strerror}", MISUSED)
-    if not token:
-        fail(f"--admin-token-file {file} must not be empty", MISUSED)
-    return token
+def _tokens(options: ServeOptions) -> Tokens:
+    for_v1 = given_token("--v1-token-file", options.v1_token_file, V1_TOKEN)
+    if for_v1 is not None:
+        check_strength(for_v1, V1_TOKEN if options.v1_token_file is None else f"--v1-token-file {options.v1_token_file}")
+    return Tokens(given_token("--admin-token-file", options.admin_token_file, ADMIN_TOKEN), for_v1)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from limiter.api.data_folder import data_folder
 from limiter.api.rules import Rules
-from limiter.api.server.embedded import default_folder, embedded_url
+from limiter.api.server.embedded import embedded_url
 from limiter.limits.durations import microseconds
 
 
@@ -31,7 +32,7 @@ Count = Annotated[int, typer.Option(help="Entries per page.")]
 
 def redis_url(option: str | None, rules: Rules | None, data: Path | None) -> str:
     """The Redis that a command uses: the option's, the configuration's, or the embedded one of the data folder."""
-    return option or (rules and rules.redis_url) or embedded_url(data or default_folder())
+    return option or (rules and rules.redis_url) or embedded_url(data_folder(data))
 
 
 def seconds(text: str, what: str) -> float:

@@ -37,6 +37,7 @@ def compiled(form: FileForm, digest: str, warnings: tuple[str, ...]) -> Rules:
         key_prefix=form.credentials.prefix,
         environments=frozenset(form.credentials.environments),
         require_tls=form.transport.require_tls,
+        v1=form.v1,
         scopes=_scopes(form),
         digest=digest,
         warnings=warnings,

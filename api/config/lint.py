@@ -55,3 +55,5 @@ def _trust(form: FileForm) -> Warnings:
     if form.transport.require_tls and not form.identify.trusted_proxies:
         text = "no proxy is trusted to report TLS, so every plaintext connection is refused: set identify.trusted_proxies or --tls-cert"
         yield ("transport", "require_tls"), text
+    if form.v1 == "trusted" and not form.identify.trusted_proxies:
+        yield ("v1",), "no proxy is trusted, so only this machine may call /v1: set identify.trusted_proxies, or v1 to loopback"

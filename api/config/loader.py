@@ -14,24 +14,40 @@ from limiter.api.config.mistakes import ConfigError, Mistake
 from limiter.api.config.tree import WHOLE_FILE, Parse
 from limiter.api.rules import Rules
 
-__all__ = ["MAX_BYTES", "ConfigError", "Mistake", "decoded", "digest_of", "load", "loads", "read", "starting_file", "unreadable"]
+__all__ = [
+    "MAX_BYTES",
+    "V1_NEEDS",
+    "ConfigError",
+    "Mistake",
+    "decoded",
+    "digest_of",
+    "load",
+    "loads",
+    "read",
+    "starting_file",
+    "unreadable",
+]
+
+V1_NEEDS = "token needs a token: start with LIMITER_V1_TOKEN or --v1-token-file, or set v1 to loopback, trusted or off"
 
 # Room for about 5,000 keys; more belong in the registry.
 MAX_BYTES = 1_048_576
 
 
-def load(path: Path) -> Rules:
+def load(path: Path, *, has_v1_token: bool = True) -> Rules:
     """The rules of a file. Raises ConfigError with every mistake in it."""
-    return loads(decoded(read(path), str(path)), str(path))
+    return loads(decoded(read(path), str(path)), str(path), has_v1_token=has_v1_token)
 
 
-def loads(text: str, name: str = "<config>") -> Rules:
-    """The rules of a text. Mistakes name `name` as the file."""
+def loads(text: str, name: str = "<config>", *, has_v1_token: bool = True) -> Rules:
+    """The rules of a text. Mistakes name `name` as the file. `v1: token` is a mistake if this process has no token for it."""
     if len(text) > MAX_BYTES:
         raise _too_large(name)
     parse = Parse(name)
     tree = parse.tree(text.removeprefix("\ufeff"))
     form = checked(parse, tree)
+    if form.v1 == "token" and not has_v1_token:
+        raise ConfigError([Mistake(name, tree.nearest(["v1"])[1].line, "v1", V1_NEEDS)])
     return compiled(form, digest_of(text.encode()), warnings_about(form, name, tree))
 
 

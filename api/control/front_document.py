@@ -21,6 +21,14 @@ _PROBLEM_MEMBERS = {
 _SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, as `Authorization: Bearer`."},
     "x-api-key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key."},
+    "v1-token": {"type": "http", "scheme": "bearer", "description": "The token of the decision API, LIMITER_V1_TOKEN."},
+}
+
+# What `v1` in the configuration means for a caller.
+_CALLERS = {
+    "loopback": "Answers programs on the same machine that call it directly, without a proxy in between.",
+    "trusted": "Answers programs on the same machine and trusted proxies.",
+    "token": "Answers callers with the token, from any address.",
 }
 
 _VERBS = {
@@ -31,10 +39,12 @@ _VERBS = {
 
 _DECISION_ERRORS = {
     "400": problem_response("The body is malformed; `detail` says which field, and why."),
-    "403": problem_response("The caller is neither on this machine nor a trusted proxy."),
+    "401": problem_response("The request has no token of the decision API, or a wrong one."),
+    "403": problem_response("The caller is not on this machine or not trusted, or is a web page; `reason` says which."),
     "404": problem_response("The configuration has no policy of this name."),
     "413": problem_response("The body is too large."),
     "415": problem_response("The Content-Type is not JSON."),
+    "421": problem_response("Host is not a name of this listener."),
 }
 
 _DENIALS = {
@@ -61,14 +71,14 @@ def front_document(rules: Rules, server: str, version: str) -> dict[str, Any]:
         "servers": [{"url": server}],
         "tags": [{"name": "decisions"}, {"name": "gateways"}],
         "paths": {
-            **{f"/v1/{verb}": {"post": _decision(verb, *texts)} for verb, texts in _VERBS.items()},
+            **{f"/v1/{verb}": {"post": _decision(rules, verb, *texts)} for verb, texts in _VERBS.items() if rules.v1 != "off"},
             "/authorize": {"get": _authorize(rules)},
         },
         "components": {"schemas": definitions, "securitySchemes": _SECURITY_SCHEMES},
     }
 
 
-def _decision(verb: str, summary: str, description: str) -> dict[str, Any]:
+def _decision(rules: Rules, verb: str, summary: str, description: str) -> dict[str, Any]:
     request = {"anyOf": [_ref("SingleRequest"), _ref("GroupRequest"), _ref("BatchRequest")]}
     response = {"anyOf": [_ref("DecisionBody"), _ref("DecisionsBody")]}
     decided = {"description": "The decision, allowed or denied.", "content": {"application/json": {"schema": response}}}
@@ -76,8 +86,8 @@ def _decision(verb: str, summary: str, description: str) -> dict[str, Any]:
         "operationId": verb,
         "tags": ["decisions"],
         "summary": summary,
-        "description": description,
-        "security": [],
+        "description": f"{description} {_CALLERS[rules.v1]}",
+        "security": [{"v1-token": []}] if rules.v1 == "token" else [],
         "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
         "responses": {"200": decided, **_DECISION_ERRORS},
     }

@@ -27,6 +27,7 @@ _MEANINGS = {
     401: "The request has no admin token, or a wrong one.",
     404: "The request names something that does not exist.",
     409: "The change conflicts with the current state.",
+    413: "The body is too large.",
     422: "The request is malformed; `detail` says which field, and why.",
     503: "Redis does not answer, or the sidecar is not ready.",
 }

@@ -53,8 +53,8 @@ class NewKey(KeyPatch):
 
 
 class ImportedKey(NewKey):
-    key: SecretStr | None = Field(None, description="The raw key, of at most 512 bytes. It is not stored.")
-    sha256: str | None = Field(None, description="The SHA-256 of the raw key, as 64 hexadecimal digits.")
+    key: SecretStr | None = Field(None, description="The raw key, of 16 characters to 512 bytes. It is not stored.")
+    sha256: str | None = Field(None, description="The SHA-256 of a raw key with 16 or more characters, as 64 hexadecimal digits.")
 
 
 class Rotation(_Body):

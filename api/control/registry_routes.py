@@ -16,7 +16,7 @@ Refused = Annotated[bool, Query(description="List refused requests instead of ch
 
 
 def registry_router(registry: Registry) -> APIRouter:
-    router = APIRouter(responses=problem_responses(400, 401, 404, 409, 422, 503))
+    router = APIRouter(responses=problem_responses(400, 401, 404, 409, 413, 422, 503))
     add_account_routes(router, registry.accounts)
     add_key_routes(router, registry)
     add_key_change_routes(router, registry)

@@ -22,6 +22,8 @@ from limiter.api.registry.registry_errors import InvalidRecord
 Environment = Literal["live", "test"]
 ENVIRONMENTS: tuple[str, ...] = get_args(Environment)
 
+# A key of 16 random letters and digits has 80 bits or more.
+MIN_KEY_CHARACTERS = 16
 MAX_KEY_BYTES = 512
 _RANDOM_BYTES, _CHECKSUM_BYTES = 16, 4
 _MIN_PEPPER_BYTES = 16

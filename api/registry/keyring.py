@@ -34,12 +34,12 @@ class Keyring:
         return Issued(raw, await self._add(account, environment, digest, shown, "issue", change))
 
     async def adopt(self, account: str, raw: str, environment: str = "live", **change: Unpack[KeyChange]) -> Key:
-        """Imports a key that was issued elsewhere: any text of up to 512 bytes. The raw key is not stored."""
+        """Imports a key that was issued elsewhere: 16 characters to 512 bytes of text. The raw key is not stored."""
         validation.foreign_key(raw, self._format)
         return await self._add(account, environment, self._format.digest(raw), self._format.shown(raw), "import", change)
 
     async def adopt_digest(self, account: str, sha256: str, environment: str = "live", **change: Unpack[KeyChange]) -> Key:
-        """Like `adopt`, but needs only the key's SHA-256, in hexadecimal."""
+        """Like `adopt`, but needs only the key's SHA-256, in hexadecimal. It does not show how long the key is."""
         digest = self._format.digest_of_sha256(validation.sha256_digest(sha256))
         return await self._add(account, environment, digest, "", "import", change)
 

@@ -19,10 +19,11 @@ from itertools import chain
 from typing import Any, TypeVar
 
 import redis
+from redis.exceptions import AuthenticationError, NoPermissionError
 
 from limiter.api.registry.records import Account, Key, decode_account, decode_key
 from limiter.api.registry.registry_errors import Conflict, UnknownAccount, UnknownKey
-from limiter.errors import BackendError, BackendTimeout
+from limiter.errors import ACCESS_DENIED, BackendError, BackendTimeout
 from limiter.protocol.call import Clock
 
 ACCOUNT = "account"
@@ -187,6 +188,8 @@ def backend() -> Iterator[None]:
         yield
     except (redis.TimeoutError, TimeoutError):
         raise BackendTimeout("Redis did not answer within the deadline; a change may have been made or not: read the record") from None
+    except (AuthenticationError, NoPermissionError) as error:
+        raise BackendError(f"{ACCESS_DENIED}: {error}") from None
     except (redis.RedisError, OSError) as error:
         raise BackendError(f"Redis failed: {error}") from None
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from limiter.addresses import parse_network
-from limiter.api.registry.key_format import ENVIRONMENTS, MAX_KEY_BYTES, Environment, KeyFormat
+from limiter.api.registry.key_format import ENVIRONMENTS, MAX_KEY_BYTES, MIN_KEY_CHARACTERS, Environment, KeyFormat
 from limiter.api.registry.registry_errors import InvalidRecord
 from limiter.errors import InvalidPolicy, shown
 from limiter.limits.checks import checked_name
@@ -122,8 +122,13 @@ def page(count: int) -> int:
 
 
 def foreign_key(raw: str, key_format: KeyFormat) -> str:
-    if not isinstance(raw, str) or not 0 < len(raw.encode("utf-8", "surrogatepass")) <= MAX_KEY_BYTES or not raw.isprintable():
-        raise InvalidRecord(f"the key to import must be 1 to {MAX_KEY_BYTES} bytes of printable text")
+    if not isinstance(raw, str) or not len(raw.encode("utf-8", "surrogatepass")) <= MAX_KEY_BYTES or not raw.isprintable():
+        raise InvalidRecord(f"the key to import must be {MIN_KEY_CHARACTERS} to {MAX_KEY_BYTES} bytes of printable text")
+    if len(raw) < MIN_KEY_CHARACTERS:
+        raise InvalidRecord(
+            f"the key to import must have {MIN_KEY_CHARACTERS} or more characters, not {len(raw)}: a shorter one can be guessed, "
+            "so issue a new key instead"
+        )
     if key_format.is_ours(raw) and not key_format.is_well_formed(raw):
         raise InvalidRecord(
             f"the key to import begins with {key_format.prefix}_, like keys issued here, and has a wrong checksum, so it would be refused: "

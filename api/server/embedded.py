@@ -17,7 +17,9 @@ import redis
 import redis.asyncio
 import structlog
 
+from limiter.api.backoff import Backoff
 from limiter.api.command_errors import CannotStart
+from limiter.api.data_folder import check_own, open_file, open_folder
 from limiter.api.registry import connected
 
 _log = structlog.get_logger("limiter.embedded")
@@ -40,12 +42,6 @@ _OPTIONS = {
 }
 
 
-def default_folder() -> Path:
-    """$XDG_DATA_HOME/limiter, or ~/.local/share/limiter."""
-    home = os.environ.get("XDG_DATA_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "share") / "limiter"
-
-
 def embedded_url(folder: Path) -> str:
     """The URL of the Redis of this folder, running or not."""
     return f"unix://{quote(str(_socket(folder)))}"
@@ -63,7 +59,8 @@ async def embedded_redis(folder: Path) -> AsyncIterator[str]:
         raise CannotStart("redis-server is not on PATH: install it (on Debian: apt-get install redis-server), or set --redis")
     if len(str(_socket(folder)).encode()) > _MAX_SOCKET_PATH:
         raise CannotStart(f"the path of the data folder {folder} is too long for a unix socket: set a shorter one with --data")
-    with _locked(folder):
+    with _locked(open_folder(folder)):
+        _make_private(folder)
         await _end_orphan(folder)
         server = _Server(binary, folder)
         await server.start()
@@ -81,11 +78,12 @@ class _Server:
         self._process: asyncio.subprocess.Process
 
     async def start(self) -> None:
-        with (self._folder / "redis.log").open("ab") as log:
+        with os.fdopen(open_file(self._folder / "redis.log", os.O_WRONLY | os.O_APPEND), "ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 self._binary,
                 *(part for option in _OPTIONS.items() for part in option),
                 cwd=self._folder,
+                env=_environment(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -95,13 +93,16 @@ class _Server:
         await self._until_ready()
 
     async def keep(self) -> None:
+        backoff = Backoff()
         while True:
+            began = time.monotonic()
             code = await self._process.wait()
-            _log.error("embedded Redis ended, restarting it", code=code, log=str(self._folder / "redis.log"))
-            await asyncio.sleep(1)
+            pause = backoff.pause_after(time.monotonic() - began)
+            _log.error("embedded Redis ended, restarting it", code=code, pause=pause, log=str(self._folder / "redis.log"))
+            await asyncio.sleep(pause)
             try:
                 await self.start()
-            except CannotStart as error:
+            except (CannotStart, OSError) as error:
                 _log.error("embedded Redis cannot start", reason=str(error))
 
     async def stop(self) -> None:
@@ -126,17 +127,26 @@ class _Server:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Locks the folder against another sidecar. The kernel releases the lock when this process ends."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = (folder / "lock").open("w")
-    except OSError as error:
-        raise CannotStart(f"the data folder {folder} cannot be used: {error.strerror}: set another one with --data") from None
-    with file:
+    with os.fdopen(open_file(folder / "lock", os.O_RDWR), "r+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise CannotStart(f"another limiter uses the data folder {folder}: stop it, or set another folder with --data") from None
         yield
+
+
+def _make_private(folder: Path) -> None:
+    """Before anything is sent to the socket or appended to the files."""
+    check_own(_socket(folder), socket=True)
+    check_own(folder / "appendonly.aof")  # Redis 6
+    check_own(folder / "appendonlydir", folder=True)
+    for file in (folder / "appendonlydir").glob("*"):
+        check_own(file)
+
+
+def _environment() -> dict[str, str]:
+    """Without the sidecar's tokens and its pepper, which Redis does not need."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("LIMITER_")}
 
 
 async def answers(client: redis.asyncio.Redis) -> bool:

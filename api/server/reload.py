@@ -21,8 +21,9 @@ OnRefusal = Callable[[ConfigError], None]
 class Watched:
     """A configuration file and its current `rules`. Calls `on_swap(old, new)` or `on_refusal(error)` after each attempt to reload."""
 
-    def __init__(self, path: Path, rules: Rules, on_swap: OnSwap, on_refusal: OnRefusal) -> None:
+    def __init__(self, path: Path, rules: Rules, on_swap: OnSwap, on_refusal: OnRefusal, *, has_v1_token: bool = True) -> None:
         self.rules = rules
+        self._has_v1_token = has_v1_token
         self._path, self._on_swap, self._on_refusal = path, on_swap, on_refusal
         # The content at the last check with its digest, and the digest of the content last loaded.
         self._seen: bytes | None = None
@@ -84,7 +85,7 @@ class Watched:
         return content
 
     def _loaded(self, content: bytes) -> Rules:
-        return loads(decoded(content, str(self._path)), str(self._path))
+        return loads(decoded(content, str(self._path)), str(self._path), has_v1_token=self._has_v1_token)
 
     def _swap(self, rules: Rules) -> None:
         old, self.rules = self.rules, rules

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,8 @@ import uvloop
 from pydantic import TypeAdapter
 
 from limiter.aio import AsyncLimiter
+from limiter.api.callers.host_header import AllowedHosts
+from limiter.api.callers.v1_callers import V1Callers
 from limiter.api.command_errors import CannotStart
 from limiter.api.config.loader import ConfigError, load
 from limiter.api.front import Application, Front
@@ -48,6 +50,11 @@ class WorkerOptions:
     redis: str
     prefix: str
     key_prefix: str
+    v1_token: str | None = field(default=None, repr=False)
+
+    @property
+    def has_v1_token(self) -> bool:
+        return self.serve.can_require(self.v1_token)
 
 
 # Passes the options to another process.
@@ -57,7 +64,7 @@ WORKER_OPTIONS = TypeAdapter(WorkerOptions)
 class Worker:
     def __init__(self, options: WorkerOptions, rules: Rules, listener: socket.socket) -> None:
         serve = options.serve
-        self.watched = Watched(options.config, rules, on_swap=_swapped, on_refusal=_refused)
+        self.watched = Watched(options.config, rules, _swapped, _refused, has_v1_token=options.has_v1_token)
         self.limiter = AsyncLimiter(options.redis, prefix=options.prefix, deadline=rules.deadline)
         # Reads `watched.rules` for each request, as a reload replaces them.
         self._proxy = Proxy(serve.upstream, trusts=lambda ip: ip in self.watched.rules.trusted_proxies) if serve.upstream else None
@@ -69,7 +76,7 @@ class Worker:
             self.watched,
             self.limiter,
             partial(Directory, registered=self._keys),
-            decisions=Decisions(self.watched, self.limiter),
+            decisions=Decisions(self.watched, self.limiter, V1Callers(options.v1_token, AllowedHosts(serve.allowed_host))),
             proxy=self._proxy,
         )
         app: Application = logged(self._front) if serve.access_log else self._front
@@ -122,7 +129,7 @@ async def _work(fd: int) -> None:
     commands = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     options = WORKER_OPTIONS.validate_json(await commands.readline())
-    worker = Worker(options, load(options.config), socket.socket(fileno=fd))
+    worker = Worker(options, load(options.config, has_v1_token=options.has_v1_token), socket.socket(fileno=fd))
     await worker.start()
     os.write(sys.stdout.fileno(), b"ready\n")
     stopping = asyncio.Event()

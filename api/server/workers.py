@@ -1,14 +1,17 @@
 """Several worker processes that serve one socket. One that ends is restarted."""
 
 import asyncio
+import os
 import socket
 import sys
+import time
 from asyncio.subprocess import Process
 from contextlib import suppress
 
 import structlog
 
 from limiter.aio import AsyncLimiter
+from limiter.api.backoff import Backoff
 from limiter.api.command_errors import CannotStart
 from limiter.api.rules import Rules
 from limiter.api.server.reload import Watched
@@ -16,8 +19,8 @@ from limiter.api.server.worker import STOP_S, WORKER_OPTIONS, WorkerOptions
 
 _log = structlog.get_logger("limiter.workers")
 
-# The pause before a restart, so that a worker that keeps failing does not keep the machine busy.
-_RESTART_DELAY_S = 0.5
+# Secrets that a worker does not use, or gets with its options.
+_FOR_THE_PARENT = frozenset({"LIMITER_ADMIN_TOKEN", "LIMITER_V1_TOKEN", "LIMITER_REDIS_URL"})
 
 
 class Workers:
@@ -25,7 +28,7 @@ class Workers:
 
     def __init__(self, options: WorkerOptions, rules: Rules, listener: socket.socket, count: int) -> None:
         self._options, self._listener, self._count = options, listener, count
-        self.watched = Watched(options.config, rules, _ignore, _ignore)
+        self.watched = Watched(options.config, rules, _ignore, _ignore, has_v1_token=options.has_v1_token)
         self.limiter = AsyncLimiter(options.redis, prefix=options.prefix, deadline=rules.deadline)
         self._running: dict[int, Process] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -66,12 +69,17 @@ class Workers:
             raise CannotStart(f"worker {number} did not start: the log above has the reason")
 
     async def _keep(self, number: int) -> None:
+        backoff = Backoff()
         while True:
+            began = time.monotonic()
             code = await self._running[number].wait()
-            _log.error("worker ended, restarting it", worker=number, code=code)
-            await asyncio.sleep(_RESTART_DELAY_S)
-            with suppress(CannotStart):
+            pause = backoff.pause_after(time.monotonic() - began)
+            _log.error("worker ended, restarting it", worker=number, code=code, pause=pause)
+            await asyncio.sleep(pause)
+            try:
                 await self._begin(number)
+            except (CannotStart, OSError) as error:
+                _log.error("worker cannot be restarted, trying again", worker=number, reason=str(error))
 
 
 async def _start(listener: socket.socket, number: int) -> Process:
@@ -89,6 +97,7 @@ async def _start(listener: socket.socket, number: int) -> Process:
         pass_fds=(fd,),
         # Ctrl-C must reach only the parent, which stops its workers.
         start_new_session=True,
+        env={name: value for name, value in os.environ.items() if name not in _FOR_THE_PARENT},
     )
 
 

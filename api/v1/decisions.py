@@ -1,7 +1,7 @@
 """The decision API: `POST /v1/take`, `/v1/peek` and `/v1/refund`, for gateways in any language.
 
 A decision is data: the status is 200 whether it allows the request or denies it. A caller can spend and refund the limits of any subject,
-so only this machine and the trusted proxies may call, and only for themselves: a call that they forward is refused.
+so callers need the permission that `V1Callers` checks.
 """
 
 import json
@@ -9,10 +9,9 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from limiter.addresses import parse_address
 from limiter.aio import AsyncLimiter
 from limiter.api.answers import Answer, problem
-from limiter.api.forwarded import hop_address, peer_of
+from limiter.api.callers.v1_callers import V1Callers
 from limiter.api.front import RulesNow
 from limiter.api.rules import Rules
 from limiter.api.v1.bodies import BatchRequest, GroupRequest, SingleRequest, parse_request, render_decision
@@ -28,7 +27,6 @@ _JSON = b"content-type: application/json\r\n"
 
 _NO_OPERATION = problem(404, "Nothing is served at this path: POST to /v1/take, /v1/peek or /v1/refund.")
 _NOT_POST = problem(405, "The decision API accepts POST only.", headers=((b"allow", b"POST"),))
-_NOT_ALLOWED = problem(403, "The decision API answers only this machine and trusted proxies.", reason="address-not-allowed")
 _NOT_JSON = problem(415, "The decision API reads application/json.", headers=((b"accept", b"application/json"),))
 _TOO_LARGE = problem(413, f"The body must have at most {MAX_BODY:,} bytes: send fewer requests at a time.")
 
@@ -40,8 +38,8 @@ class _Rejected(Exception):
 
 
 class Decisions:
-    def __init__(self, watched: RulesNow, limiter: AsyncLimiter) -> None:
-        self._watched, self._limiter = watched, limiter
+    def __init__(self, watched: RulesNow, limiter: AsyncLimiter, callers: V1Callers) -> None:
+        self._watched, self._limiter, self._callers = watched, limiter, callers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -52,13 +50,14 @@ class Decisions:
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         rules, headers = self._watched.rules, dict(scope["headers"])
+        refusal = self._callers.refusal(scope, rules)
+        if refusal is not None:
+            return refusal
         operation = _OPERATIONS.get(scope["path"])
         if operation is None:
             return _NO_OPERATION
         if scope["method"] != "POST":
             return _NOT_POST
-        if not _may_call(scope, rules):
-            return _NOT_ALLOWED
         if not _is_json(headers.get(b"content-type", b"")):
             return _NOT_JSON
         return await self._decide(_parse(await _read(receive)), operation, rules)
@@ -71,18 +70,6 @@ class Decisions:
         groups = [_group(request, f"requests[{place}]: ", operation, rules, prefix) for place, request in enumerate(body.requests)]
         decisions = [render_decision(decision, rules.reset) for decision in await self._limiter.decide_many(groups, rules.deadline)]
         return Answer(200, _JSON, json.dumps({"decisions": decisions}).encode())
-
-
-def _may_call(scope: Scope, rules: Rules) -> bool:
-    """Every hop must be this machine or a trusted proxy, in all lines of X-Forwarded-For: a proxy may add a line of its own."""
-    lines = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
-    hops = [hop_address(hop) for line in lines for hop in line.split(",")]
-    return all(hop is not None and (rules.trusts(hop) or _is_loopback(hop)) for hop in [peer_of(scope), *hops])
-
-
-def _is_loopback(address: str) -> bool:
-    found = parse_address(address)
-    return found is not None and found.is_loopback
 
 
 def _is_json(content_type: bytes) -> bool:

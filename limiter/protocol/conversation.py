@@ -4,13 +4,14 @@ A command is sent again in two cases only, and in both nothing was charged: Redi
 quota sent do not include Redis's time.
 """
 
+import re
 import struct
 from collections.abc import Generator, Sequence
 from typing import Any, TypeVar
 
 import hiredis
 
-from limiter.errors import BackendError, shown
+from limiter.errors import ACCESS_DENIED, BackendError, shown
 from limiter.protocol.call import Clock, Outcome, call_for
 from limiter.protocol.group import Group
 from limiter.protocol.resp import pack
@@ -18,6 +19,9 @@ from limiter.protocol.server_clock import ServerClock
 
 T = TypeVar("T")
 Conversation = Generator[bytes, Any, T]
+
+# The last one is what a script gets instead of NOPERM.
+_is_denial = re.compile(r"NOAUTH|WRONGPASS|NOPERM|ERR AUTH |ERR The user executing the script can't ").match
 
 
 def converse(groups: Sequence[Group], guess: ServerClock, injected: Clock | None) -> Conversation[list[Outcome]]:
@@ -44,5 +48,6 @@ def erase(group: Group) -> Conversation[None]:
 def accepted(reply: Any) -> Any:
     """The reply, unless it is an error."""
     if isinstance(reply, Exception):
-        raise BackendError(f"Redis refused: {reply}") from reply
+        what = ACCESS_DENIED if _is_denial(str(reply)) else "Redis refused"
+        raise BackendError(f"{what}: {reply}") from reply
     return reply

@@ -102,14 +102,38 @@ def test_other_methods_get_405(shared):
     assert (reply.status, reply.headers["Allow"]) == (405, "POST")
 
 
+def raw_status(port, *lines):
+    """The status of a request to /v1/take with these header lines."""
+    body = b'{"policy": "standard", "subject": "a"}'
+    framing = ["Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close"]
+    head = ["POST /v1/take HTTP/1.1", *lines, *framing, "", ""]
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall("\r\n".join(head).encode("latin-1") + body)
+        return int(connection.makefile("rb").readline().split()[1])
+
+
 @pytest.mark.parametrize(
-    "lines", [["203.0.113.7"], ["203.0.113.7", "127.0.0.1"], ["127.0.0.1, 203.0.113.7"], ["unknown"], ["127.0.0.1, _hidden"]]
+    "lines", [["203.0.113.7"], ["203.0.113.7", "127.0.0.1"], ["127.0.0.1, 203.0.113.7"], ["unknown"], ["127.0.0.1, _hidden"], ["127.0.0.1"]]
 )
 def test_callers_behind_a_proxy_get_403(shared, lines):
     """A caller can spend the limits of any subject. A gateway that exposes `/v1` by mistake must not give that to its clients."""
-    body = b'{"policy": "standard", "subject": "a"}'
-    head = [b"POST /v1/take HTTP/1.1", b"Host: x", b"Content-Type: application/json", b"Content-Length: %d" % len(body)]
-    head += [b"X-Forwarded-For: " + line.encode() for line in lines]
-    with socket.create_connection(("127.0.0.1", shared.port), timeout=20) as connection:
-        connection.sendall(b"\r\n".join([*head, b"Connection: close", b"", body]))
-        assert connection.makefile("rb").readline().split()[1] == b"403"
+    assert raw_status(shared.port, "Host: localhost", *(f"X-Forwarded-For: {line}" for line in lines)) == 403
+
+
+@pytest.mark.parametrize("line", ["Forwarded: for=203.0.113.7", "X-Real-IP: 203.0.113.7", "Via: 1.1 gateway", "X-Forwarded-Proto: https"])
+def test_callers_behind_a_proxy_that_sends_other_headers_get_403(shared, line):
+    assert raw_status(shared.port, "Host: localhost", line) == 403
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "203.0.113.7"])
+def test_a_web_page_that_rebinds_its_name_to_this_machine_gets_421(shared, host):
+    assert raw_status(shared.port, f"Host: {host}") == 421
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null"])
+def test_a_web_page_that_calls_this_machine_gets_403(shared, origin):
+    assert raw_status(shared.port, "Host: localhost", f"Origin: {origin}") == 403
+
+
+def test_a_direct_caller_on_this_machine_is_answered(shared):
+    assert raw_status(shared.port, f"Host: 127.0.0.1:{shared.port}") == 200

@@ -2,7 +2,7 @@
 
 import pytest
 
-from limiter.addresses import subject_of
+from limiter.addresses import normalize, subject_of
 
 
 @pytest.mark.parametrize(
@@ -11,3 +11,9 @@ from limiter.addresses import subject_of
 )
 def test_an_ipv6_customer_is_one_subject(address, subject):
     assert subject_of(address) == subject
+
+
+@pytest.mark.parametrize("zone", ["eth0", "a b", "{x}", "\x00\x7f", "\x80"])
+def test_the_zone_of_an_address_is_dropped(zone):
+    """A client can write any text into a zone, and the address appears in logs and in the audit."""
+    assert (normalize(f"fe80::1%{zone}"), subject_of(f"fe80::1%{zone}")) == ("fe80::1", "fe80::/64")

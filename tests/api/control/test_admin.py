@@ -62,3 +62,22 @@ def test_an_error_is_a_problem(shared, path, status):
 def test_a_configured_token_is_neither_printed_nor_logged(shared):
     assert TOKEN not in shared.output
     assert TOKEN not in str(shared.log)
+
+
+@pytest.mark.parametrize("path", ["/readyz", "/docs/", "/policies"])
+def test_a_request_by_an_unknown_name_is_refused(shared, path):
+    """A web site can let its name lead to this machine, and then read what its visitors' browsers get."""
+    reply = ask(shared.admin, path, headers={"Host": "evil.example:8081", "Authorization": f"Bearer {TOKEN}"})
+    assert (reply.status, reply.headers["Content-Type"]) == (421, "application/problem+json")
+    assert "not 'evil.example:8081': to allow a name, start with --allowed-host" in reply.json()["detail"]
+
+
+@pytest.mark.parametrize("host", ["localhost", "admin.localhost:8081", "[::1]:8081", "10.0.0.7:8081"])
+def test_loopback_names_and_addresses_are_answered(shared, host):
+    assert ask(shared.admin, "/healthz", headers={"Host": host}).status == 200
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_parsed(shared):
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    reply = ask(shared.admin, "/accounts", "POST", headers, b'{"id": "' + b"x" * 1_000_000 + b'"}')
+    assert (reply.status, reply.json()["detail"]) == (413, "The body must have at most 65,536 bytes.")

@@ -9,6 +9,8 @@ from limiter.api.registry import Catalog, Conflict, InvalidRecord, Issued, KeyFo
 from support.clock import DAY, HOUR, MINUTE, SECOND, Clock
 from support.registry import world_of
 
+FOREIGN = "a key from elsewhere"
+
 
 @pytest.fixture
 def clock():
@@ -116,7 +118,7 @@ def test_generations_never_repeat_even_when_the_clock_is_set_back(world, clock):
         lambda world: world.accounts.suspend("nobody"),
         lambda world: world.accounts.delete("nobody"),
         lambda world: world.keys.issue("nobody"),
-        lambda world: world.keys.adopt("nobody", "a foreign key"),
+        lambda world: world.keys.adopt("nobody", FOREIGN),
         lambda world: world.keys.list("nobody"),
         lambda world: world.keys.show("nobody", "0" * 20),
         lambda world: world.keys.rotate("nobody", "0" * 20),
@@ -196,7 +198,7 @@ def test_every_change_raises_the_generation(world):
     key = issued(world).key
     changes = [
         lambda: world.keys.issue("acme"),
-        lambda: world.keys.adopt("acme", "a foreign key"),
+        lambda: world.keys.adopt("acme", FOREIGN),
         lambda: world.keys.set("acme", key.id, name="other"),
         lambda: world.keys.rotate("acme", key.id, 60),
         lambda: world.keys.revoke("acme", key.id),
@@ -355,7 +357,7 @@ def test_a_key_is_imported_by_its_sha256(server, prefix, pepper):
         assert world(world.keys.find("sk-0123456789abcdef")) == adopted
 
 
-@pytest.mark.parametrize("raw", ["", "x" * 513, "é" * 257, "two\nlines", "ff_live_tooshort", None, b"bytes"])
+@pytest.mark.parametrize("raw", ["", "x" * 15, "x" * 513, "é" * 257, "two\nlines", "ff_live_tooshort0", None, b"bytes"])
 def test_an_invalid_key_is_not_imported_and_not_repeated(world, raw):
     with pytest.raises(InvalidRecord, match="the key to import") as refused:
         world(world.keys.adopt("acme", raw))
@@ -374,10 +376,10 @@ def test_a_key_of_512_bytes_is_imported(world):
 
 def test_a_key_belongs_to_one_account_only(world):
     world(world.accounts.create("globex", tier="free"))
-    adopted = world(world.keys.adopt("acme", "a foreign key"))
+    adopted = world(world.keys.adopt("acme", FOREIGN))
     for account in ("acme", "globex"):
         with pytest.raises(Conflict, match=f"'acme' has it as '{adopted.id}'"):
-            world(world.keys.adopt(account, "a foreign key"))
+            world(world.keys.adopt(account, FOREIGN))
     assert world(world.keys.list("globex")).items == ()
 
 
@@ -385,23 +387,23 @@ def test_only_one_of_several_concurrent_imports_of_a_key_succeeds(world):
     for name in ("globex", "initech"):
         world(world.accounts.create(name, tier="free"))
     accounts = ["acme", "globex", "initech"] * 3
-    answers = world.together(*(world.keys.adopt(account, "a foreign key") for account in accounts))
+    answers = world.together(*(world.keys.adopt(account, FOREIGN) for account in accounts))
     assert sum(isinstance(answer, Conflict) for answer in answers) == 8
     assert sum(len(world(world.keys.list(account)).items) for account in accounts[:3]) == 1
 
 
 def test_an_interrupted_import_blocks_the_key_for_10_seconds_only(world, clock):
     """The import was interrupted after it had claimed the pointer and before it wrote the record."""
-    claimed = world(world.keys.adopt("acme", "another key"))
-    digest = world.registry.key_format.digest("a foreign key")
+    claimed = world(world.keys.adopt("acme", "another key from elsewhere"))
+    digest = world.registry.key_format.digest(FOREIGN)
     world(world.registry.store.claim(digest, "", f"acme {claimed.id[:-1]}{'0' if claimed.id[-1] != '0' else '1'}"))
     with pytest.raises(UnknownKey):
-        world(world.keys.find("a foreign key"))
+        world(world.keys.find(FOREIGN))
     with pytest.raises(Conflict, match="try again in 10 seconds"):
-        world(world.keys.adopt("acme", "a foreign key"))
+        world(world.keys.adopt("acme", FOREIGN))
     clock.now_us += 10 * SECOND
-    adopted = world(world.keys.adopt("acme", "a foreign key"))
-    assert world(world.keys.find("a foreign key")) == adopted
+    adopted = world(world.keys.adopt("acme", FOREIGN))
+    assert world(world.keys.find(FOREIGN)) == adopted
 
 
 # --- Housekeeping and the audit

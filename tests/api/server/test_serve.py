@@ -69,7 +69,7 @@ def test_a_graceful_stop_loses_no_request(tmp_path, config, server, workers):
 def test_a_second_signal_stops_at_once(tmp_path, config, server):
     with sidecar(tmp_path, config(), redis=server.url) as running, socket.create_connection(("127.0.0.1", running.port)) as unfinished:
         # A body that never arrives keeps the request in flight.
-        unfinished.sendall(b"POST /v1/take HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{")
+        unfinished.sendall(b"POST /v1/take HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{")
         eventually(lambda: ask(running.front, "/").status == 404, "the request before it was read")
         running.send(signal.SIGTERM)
         eventually(lambda: any(line["event"].startswith("stopping") for line in running.log), "the stop")
@@ -134,6 +134,23 @@ def test_workers_reload_restart_and_do_not_outlive_their_parent(tmp_path, config
         running.process.kill()
         running.process.wait()
         eventually(lambda: not any(alive(worker) for worker in workers), "the workers' end")
+
+
+def test_a_worker_that_cannot_start_is_tried_again_with_growing_pauses_and_the_log_says_why(tmp_path, config, server):
+    """Takes about a second: the first pause is 0.5 s."""
+    with sidecar(tmp_path, config(), "--workers", "2", redis=server.url) as running:
+        (tmp_path / "limiter.yaml").unlink()
+        os.kill(children(running.process.pid)[0], signal.SIGKILL)
+
+        def pauses():
+            return [line["pause"] for line in running.log if line["event"] == "worker ended, restarting it"]
+
+        eventually(lambda: len(pauses()) > 1, "two ends")
+        (tmp_path / "limiter.yaml").write_text(config())
+        assert pauses()[:2] == [0.5, 1]
+        (reason, *_) = [line["reason"] for line in running.log if line["event"] == "worker cannot start"]
+        assert "limiter.yaml:1: file: cannot be read" in reason
+        assert running.ask(key="reading-key").status == 200
 
 
 def children(pid):
