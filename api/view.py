@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from limiter.addresses import subject_of
-from limiter.api.identity import Directory, Identity
+from limiter.api.identity import CREDENTIAL_HEADERS, Directory, Identity
 from limiter.api.numbers import Numbers
 from limiter.api.routes.matching import Route
 from limiter.api.rules import Rules
@@ -30,6 +30,9 @@ class View:
     def __init__(self, rules: Rules, directory: Directory, prefix: str) -> None:
         self.rules, self.directory, self._prefix = rules, directory, prefix
         self.trusts = rules.trusts
+        self.original = rules.gateway.original
+        # All headers that are read of a request.
+        self.headers = rules.gateway.headers | CREDENTIAL_HEADERS
         # With it, an anonymous caller costs 0.4 us instead of 4: the identity has its plans already.
         self._identity_at = lru_cache(_MAX_ADDRESSES)(_anonymous)
 
