@@ -97,7 +97,7 @@ class Gateway:
         if below not in ("/", path):
             detail = f"{_shown(self.uri)} and the path below {PREFIX} name different paths."
             raise InvalidDescription(400, "conflicting-accounts", detail)
-        return method.decode("latin-1").upper(), path
+        return method.decode("latin-1").strip().upper(), path
 
 
 NO_GATEWAY = Gateway("none")

@@ -56,6 +56,7 @@ def resolve(view: View, scope: Scope, read: Reader) -> Charged | LookUp | Answer
     try:
         request = read(scope, headers, view.trusts)
     except InvalidDescription as error:
+        view.warn_of(error)
         return problem(error.status, str(error), reason=error.reason)
     if rules.require_tls and request.scheme not in _TLS:
         return _PLAINTEXT

@@ -1,8 +1,11 @@
 """The original request that a gateway describes, and the address of its client."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from limiter.api.config.loader import loads
 from limiter.api.forwarded import GATEWAYS, InvalidDescription, Original, client_address, proxied
@@ -158,9 +161,12 @@ def test_only_the_headers_of_the_configured_gateway_are_collected():
     assert {name: len(gateway.headers & names) for name, gateway in GATEWAYS.items()} == {"nginx": 2, "forwarded": 2, "envoy": 0, "none": 4}
 
 
-def test_a_refused_description_is_a_problem_with_its_reason():
+def test_a_refused_description_is_a_problem_and_one_line_in_the_log():
     rules = loads("policies: { p: { limits: [1/day] } }\nidentify: { anonymous: p, gateway: nginx, trusted_proxies: [10.0.0.1] }\n")
     scope = {"raw_path": b"/authorize", "method": "GET", "client": ("10.0.0.1", 4711), "scheme": "http", "headers": []}
     view = View(rules, Directory(rules), "lim")
-    answer = resolve(view, scope, view.original)
-    assert (answer.status, b'"missing-forward-header"' in answer.body) == (400, True)
+    with capture_logs() as logged:
+        answers = [resolve(view, scope, view.original) for _ in range(3)]
+    detail = "The gateway must send X-Original-Method and X-Original-URI: identify.gateway is nginx."
+    assert [(answer.status, json.loads(answer.body)["detail"]) for answer in answers] == [(400, detail)] * 3
+    assert [(line["log_level"], line["detail"]) for line in logged] == [("warning", detail)]

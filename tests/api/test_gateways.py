@@ -13,6 +13,7 @@ from support.proxy.raw_client import Client, request
 from support.servers.gateways import EXAMPLE, Api, gateway
 from support.servers.redis_server import free_port
 from support.servers.sidecar import digest, sidecar
+from support.waiting import eventually
 
 KEYS = 100
 # The address of the clients. Unlike the gateways at 127.0.0.1, it is not trusted.
@@ -202,13 +203,55 @@ def test_the_head_of_an_example_names_the_configuration_of_the_sidecar(program):
     assert rules.trusts("127.0.0.1")
 
 
-def test_nginx_answers_503_while_the_sidecar_is_away_or_hangs(api, tmp_path, deaf):
-    for number, port in enumerate((free_port(), deaf)):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        with gateway("nginx", folder, port, api.port) as running, Client(running, CLIENT) as client:
-            answer = client.send(request("/files")).answer()
-            assert (answer.status, answer.problem["status"], answer.values(b"retry-after")) == (503, 503, [b"1"])
+@pytest.mark.parametrize(
+    ("identify", "reason", "warning"),
+    [
+        ("trusted_proxies: [127.0.0.1]", "gateway-not-configured", "identify.gateway is not set"),
+        ("gateway: forwarded", "untrusted-gateway", "no peer is trusted"),
+    ],
+)
+def test_a_gateway_that_is_not_believed_is_refused_and_the_log_says_why(identify, reason, warning, server, prefix, tmp_path):
+    text = f"policies: {{ p: {{ limits: [9/minute] }} }}\nidentify: {{ anonymous: p, {identify} }}\nredis: {{ prefix: {prefix} }}\n"
+    with sidecar(tmp_path, text, redis=server.url) as running:
+        reply = running.ask(headers={"X-Forwarded-Method": "POST", "X-Forwarded-Uri": "/login"})
+        assert (reply.status, reply.json()["reason"]) == (403, reason)
+        refused = eventually(lambda: [line for line in running.log if line.get("reason") == reason], "the warning of the refusal")
+        assert [line["detail"] for line in refused] == [reply.json()["detail"]]
+        assert any(warning in line["event"] and line["level"] == "warning" for line in running.log)
+
+
+# The statuses while nothing listens, and while the sidecar accepts connections but does not answer. Traefik waits 30 s for it.
+AWAY = {"nginx": (503, 503), "caddy": (502, 504), "haproxy": (503, 504), "envoy": (503, 503), "traefik": (500, None)}
+
+
+@pytest.mark.parametrize("program", AWAY)
+def test_no_request_passes_while_the_sidecar_is_away_or_hangs(program, api, tmp_path):
+    with socket.socket() as absent:
+        absent.bind(("127.0.0.1", 0))
+        with gateway(program, tmp_path, absent.getsockname()[1], api.port) as port:
+            statuses = [status_of(port)]
+            absent.listen()
+            if program != "traefik":
+                statuses.append(status_of(port))
+                asked = connections(absent)
+                assert asked == 1  # a request is not repeated, because it may have been charged
+    assert (*statuses, None)[:2] == AWAY[program]
+
+
+def status_of(port):
+    with Client(port, CLIENT) as client:
+        return client.send(request("/files")).answer().status
+
+
+def connections(listener):
+    """How many are waiting to be accepted."""
+    listener.settimeout(0)
+    count = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            listener.accept()[0].close()
+            count += 1
+    return count
 
 
 def test_nginx_can_let_requests_pass_while_the_sidecar_is_away(api, tmp_path):
@@ -218,10 +261,3 @@ def test_nginx_can_let_requests_pass_while_the_sidecar_is_away(api, tmp_path):
     with gateway("nginx", tmp_path, free_port(), api.port, opened) as port, Client(port, CLIENT) as client:
         answer = client.send(request("/files")).answer()
         assert (answer.status, answer.body) == (200, b"GET /files")
-
-
-@pytest.fixture
-def deaf():
-    """The port of a server that accepts connections and never answers."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield listener.getsockname()[1]
