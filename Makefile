@@ -14,7 +14,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# nginx is installed in sbin, which is not on every PATH.
+# nginx and HAProxy are installed in sbin, which is not on every PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin
 
 # Parallel jobs would compete for apt's lock.
@@ -24,7 +24,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin
 PYTHONS := $(wildcard $(HOME)/.pyenv/versions/3.1[1-9]*/bin/python)
 
 .PHONY: help serve test pythons lint docs bench load clean
-.PHONY: has-redis has-nginx has-cc has-openssl has-curl has-luacheck has-chromium has-npm
+.PHONY: has-redis has-gateways has-cc has-openssl has-curl has-luacheck has-chromium has-npm
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -32,7 +32,7 @@ help:
 serve: has-redis $(VENV)/.serve
 	$(BIN)/limiter serve $(ARGS)
 
-test: has-redis has-nginx has-cc has-openssl has-curl has-chromium has-npm $(VENV)/.dev
+test: has-redis has-gateways has-cc has-openssl has-curl has-chromium has-npm $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
 
 pythons: has-redis
@@ -80,8 +80,11 @@ $(BIN)/pip:
 has-redis:
 	$(call install-unless,command -v redis-server,redis-server,redis-server)
 
-has-nginx:
+# Envoy and Traefik are Python packages.
+has-gateways:
 	$(call install-unless,command -v nginx,nginx,nginx-light)
+	$(call install-unless,command -v caddy,Caddy,caddy)
+	$(call install-unless,command -v haproxy,HAProxy,haproxy)
 
 # Tests compile a library that lets them set the clock of a Redis.
 has-cc:
@@ -112,12 +115,14 @@ $(2)/bin/python -m pytest tests/limiter tests/lua $(ARGS)
 
 endef
 
-# $(call install-unless,test,what it tests for,Debian package)
+# $(call install-unless,test,what it tests for,Debian package). The policy keeps packages from starting their services.
+POLICY := /usr/sbin/policy-rc.d
 define install-unless
 @$(1) >/dev/null 2>&1 || \
 if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	echo 'Installing $(3)'; \
 	export DEBIAN_FRONTEND=noninteractive; \
+	[ -e $(POLICY) ] || { trap 'rm -f $(POLICY)' EXIT; printf '#!/bin/sh\nexit 101\n' >$(POLICY); chmod +x $(POLICY); }; \
 	{ apt-get update -qq && apt-get install -qq --no-install-recommends $(3); } >/dev/null; \
 else \
 	echo '$(2) is missing: install it (on Debian: sudo apt-get install $(3))' >&2; exit 1; \

@@ -32,7 +32,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from limiter.aio import AsyncLimiter
 from limiter.api.answers import WRITE_ANSWER, Answer, Header, problem
-from limiter.api.forwarded import PREFIX, is_authorize, original, proxied
+from limiter.api.forwarded import PREFIX, is_authorize, proxied
 from limiter.api.identity import Directory
 from limiter.api.numbers import unavailable
 from limiter.api.outages import Outages
@@ -106,7 +106,7 @@ class Front:
         if self._proxy is not None or self.draining or not is_authorize(scope):
             return False
         view = self._current_view()
-        outcome = resolve(view, scope, original)
+        outcome = resolve(view, scope, view.original)
         if isinstance(outcome, Charged):
             place = _Place(self, scope, outcome, receiver)
             self._limiter.verdict_to(place, outcome.plan.group, view.rules.deadline)
@@ -115,7 +115,7 @@ class Front:
         return True
 
     async def authorize(self, view: View, scope: Scope) -> Answer:
-        return _for_gateway(view, await self._answer(view, scope, original))
+        return _for_gateway(view, await self._answer(view, scope, view.original))
 
     def end(self, charged: Charged, outcome: Verdict | BackendError) -> Answer | None:
         """None if the identity was out of date. It is forgotten, so the request can be resolved again."""

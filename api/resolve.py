@@ -8,26 +8,23 @@ from typing import NamedTuple
 
 from starlette.types import Scope
 
-from limiter.api import forwarded
 from limiter.api.answers import Answer, problem
-from limiter.api.forwarded import ConflictingPaths, Headers, Original, Trusts
-from limiter.api.identity import CREDENTIAL_HEADERS, MISSING, Identity, Refusal, credential_in
+from limiter.api.forwarded import Headers, InvalidDescription, Original, Trusts
+from limiter.api.identity import MISSING, Identity, Refusal, credential_in
 from limiter.api.refused import refused, refused_after
 from limiter.api.routes.matching import Route
 from limiter.api.view import Plan, View
 from limiter.decision import Decision
 
-_HEADERS = forwarded.HEADERS | CREDENTIAL_HEADERS
 _TLS = frozenset({"https", "wss"})
 
 _EXEMPT = Answer(200)
-_CONFLICTING = problem(400, "X-Original-URI, X-Forwarded-Uri and the path name different requests.", reason="conflicting-accounts")
 _PLAINTEXT = problem(403, "This API accepts requests over TLS only.", reason="plaintext")
 
 # What a refused request is charged: nothing, or one unit against guessing.
 _LOOK, _ATTEMPT = Route(cost=0), Route(cost=1)
 
-# Reads the original request from the scope and its headers: `forwarded.original` or `forwarded.proxied`.
+# Reads the original request from the scope and its headers: `Gateway.original` or `forwarded.proxied`.
 Reader = Callable[[Scope, Headers, Trusts], Original]
 
 
@@ -55,11 +52,12 @@ class LookUp(NamedTuple):
 
 
 def resolve(view: View, scope: Scope, read: Reader) -> Charged | LookUp | Answer:
-    rules, headers = view.rules, _relevant(scope)
+    rules, headers = view.rules, _relevant(scope, view.headers)
     try:
         request = read(scope, headers, view.trusts)
-    except ConflictingPaths:
-        return _CONFLICTING
+    except InvalidDescription as error:
+        view.warn_of(error)
+        return problem(error.status, str(error), reason=error.reason)
     if rules.require_tls and request.scheme not in _TLS:
         return _PLAINTEXT
     route = rules.route(request.method, request.path)
@@ -83,11 +81,11 @@ def settle(view: View, route: Route, address: str, found: Identity | Refusal) ->
     return Charged(view, found, view.plan(found, route))
 
 
-def _relevant(scope: Scope) -> dict[bytes, bytes]:
-    """The headers that `resolve` reads, in one pass. A repeated header is joined as RFC 9110 says, so two credentials are invalid."""
+def _relevant(scope: Scope, names: frozenset[bytes]) -> dict[bytes, bytes]:
+    """The headers with these names, in one pass. A repeated header is joined as RFC 9110 says, so two credentials are invalid."""
     found: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
-        if name in _HEADERS:
+        if name in names:
             found[name] = found[name] + b", " + value if name in found else value
     return found
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from limiter.addresses import Network, Networks
+from limiter.api.forwarded import NO_GATEWAY, Gateway
 from limiter.api.registry.validation import Catalog
 from limiter.api.routes.matching import Route, Routes
 from limiter.headers import Reset
@@ -69,6 +70,7 @@ class Rules:
     order: tuple[str, ...] = ("bearer", "x-api-key")
     anonymous: Policy | None = None
     guard: Policy | None = None
+    gateway: Gateway = NO_GATEWAY
     trusted_proxies: Networks = field(default_factory=Networks)
     routes: Routes = field(default_factory=Routes)
     keys: Mapping[str, FileKey] = field(default_factory=dict)

@@ -45,8 +45,18 @@ def parse_network(text: str) -> Network:
 @lru_cache(_CACHED)
 def normalize(text: str) -> str:
     """The canonical spelling of an address; text that is not an address is returned unchanged."""
+    return canonical(text) or text
+
+
+@lru_cache(_CACHED)
+def _canonical(text: str) -> str | None:
     found = parse_address(text)
-    return text if found is None else str(found)
+    return None if found is None else str(found)
+
+
+def canonical(text: str) -> str | None:
+    """The canonical spelling of an address. None if the text is not an address."""
+    return _canonical(text) if len(text) <= _MAX_TEXT else None
 
 
 @lru_cache(_CACHED)

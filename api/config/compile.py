@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from limiter.addresses import Networks
 from limiter.api.config.forms import AccountForm, FileForm, KeyForm, RouteForm, TierForm
+from limiter.api.forwarded import GATEWAYS
 from limiter.api.routes.matching import Route, Routes
 from limiter.api.rules import FileAccount, FileKey, Rules, Tier
 from limiter.policy import Policy
@@ -24,6 +25,7 @@ def compiled(form: FileForm, digest: str, warnings: tuple[str, ...]) -> Rules:
         order=form.identify.order,
         anonymous=_named(form.identify.anonymous, policies),
         guard=_named(form.identify.guard, policies),
+        gateway=GATEWAYS[form.identify.gateway or "none"],
         trusted_proxies=Networks(form.identify.trusted_proxies),
         routes=_routes(form.routes, policies),
         keys=MappingProxyType({key.digest: key for key in (_key(each, policies, tiers, accounts) for each in form.keys)}),

@@ -79,6 +79,7 @@ class IdentifyForm(Form):
     order: Annotated[ListOf[Literal["bearer", "x-api-key"]], AfterValidator(_distinct)] = ("bearer", "x-api-key")
     anonymous: PolicyName | None = None
     guard: PolicyName | None = None
+    gateway: Literal["nginx", "forwarded", "envoy", "none"] | None = None
     trusted_proxies: ListOf[NetworkField] = ()
 
 

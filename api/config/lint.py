@@ -7,11 +7,14 @@ from limiter.api.config.mistakes import Mistake
 from limiter.api.config.tree import Node, Step, dotted
 from limiter.api.routes.matching import Route, Routes
 
+_FORBIDDEN = 403
+
 Warnings = Iterator[tuple[tuple[Step, ...], str]]
 
 
 def warnings_about(form: FileForm, file: str, tree: Node) -> tuple[str, ...]:
-    found = (*_unreachable_routes(form), *_impossible_costs(form), *_unused_policies(form), *_no_callers(form), *_trust(form))
+    checks = (_unreachable_routes, _impossible_costs, _unused_policies, _no_callers, _trust, _gateway)
+    found = [warning for check in checks for warning in check(form)]
     return tuple(str(mistake) for mistake in sorted(Mistake(file, tree.nearest(path)[1].line, dotted(path), text) for path, text in found))
 
 
@@ -46,6 +49,17 @@ def _unused_policies(form: FileForm) -> Warnings:
 def _no_callers(form: FileForm) -> Warnings:
     if not form.tiers and form.identify.anonymous is None:
         yield ("policies",), "/authorize refuses every caller: define a tier for keys, or set identify.anonymous for callers without a key"
+
+
+def _gateway(form: FileForm) -> Warnings:
+    gateway, proxies = form.identify.gateway, form.identify.trusted_proxies
+    if proxies and gateway is None:
+        text = "identify.gateway is not set, so /authorize refuses a gateway that describes its client's request in headers"
+        yield ("identify", "trusted_proxies"), f"{text}: set it to nginx, forwarded or envoy, or to none for load balancers"
+    if gateway not in (None, "none") and not proxies:
+        yield ("identify", "gateway"), "no peer is trusted, so no gateway is believed: set identify.trusted_proxies to its addresses"
+    if gateway == "nginx" and form.deny_status != _FORBIDDEN:
+        yield ("identify", "gateway"), "nginx's auth_request turns denials with status 429 into 500: set deny_status to 403"
 
 
 def _trust(form: FileForm) -> Warnings:

@@ -113,11 +113,11 @@ def test_a_key_can_be_restricted_to_addresses(shared, address, status):
 
 
 def test_a_route_can_require_a_scope_and_cost_more(shared, key):
-    headers = {"X-Original-Method": "POST", "X-Original-URI": "/convert?x=1"}
-    refused = shared.ask(key=key, headers=headers)
+    asked = {"path": "/authorize/convert?x=1", "method": "POST"}
+    refused = shared.ask(**asked, key=key)
     assert (refused.status, refused.json()["reason"]) == (403, "missing-scope")
     assert 'scope="convert:write"' in refused.headers["WWW-Authenticate"]
-    allowed = shared.ask(key="writer-secret", headers=headers)
+    allowed = shared.ask(**asked, key="writer-secret")
     assert allowed.status == 200
     names = [name for name, _ in http_sf.parse(allowed.headers["RateLimit-Policy"].encode(), tltype="list")]
     assert names == ["burst", "minute"]
@@ -162,9 +162,15 @@ def test_guesses_store_nothing_but_the_count_of_their_address(shared, elsewhere,
     assert not client.keys("*invented*")
 
 
-def test_conflicting_original_paths_get_400(shared, key):
-    reply = shared.ask(key=key, headers={"X-Original-URI": "/a", "X-Forwarded-Uri": "/b"})
-    assert (reply.status, reply.json()["reason"]) == (400, "conflicting-accounts")
+def test_forwarding_headers_of_another_gateway_are_ignored(shared, key):
+    forged = {"X-Original-Method": "POST", "X-Original-URI": "/health", "X-Forwarded-Method": "POST", "X-Forwarded-Uri": "/convert"}
+    assert shared.ask(key=key, headers=forged).headers["X-RateLimit-Remaining"] == "4"
+
+
+def test_an_unreadable_address_of_the_client_gets_400(shared, key):
+    reply = shared.ask(key=key, headers={"X-Forwarded-For": "203.0.113.7, unknown"})
+    assert (reply.status, reply.json()["reason"]) == (400, "invalid-forwarded-for")
+    assert reply.json()["detail"] == "X-Forwarded-For must list IP addresses, not 'unknown'."
 
 
 @pytest.mark.parametrize("path", ["/", "/authorized", "/%61uthorize/x", "/v1", "/v2/take", "/v1/takes"])

@@ -14,7 +14,7 @@ from limiter.api.rules import Rules
 FIELDS = [
     *("policies", "tiers", "identify", "routes", "redis", "failure", "keys", "accounts", "headers", "deny_status", "credentials"),
     *("limits", "key", "account", "scopes", "order", "anonymous", "guard", "trusted_proxies", "path", "method", "cost", "policy"),
-    *("scope", "exempt", "name", "digest", "tier", "addresses", "expires", "state", "url", "prefix", "deadline", "environments"),
+    *("scope", "exempt", "name", "digest", "tier", "addresses", "expires", "gateway", "state", "url", "prefix", "deadline", "environments"),
     *("sliding_window", "token_bucket", "quota", "capacity", "window", "refill", "per", "period", "timezone", "anchor", "shadow"),
     *("reset", "retry_after_ms", "should_retry", "transport", "require_tls", "<<", "pepper"),
 ]
@@ -93,7 +93,7 @@ def test_a_good_file_with_any_part_replaced_gives_rules_or_mistakes(data):
     whole = {
         "policies": {"p": {"limits": ["1/second", {"quota": {"capacity": 1, "period": "day"}}], "failure": "open"}},
         "tiers": {"t": {"key": "p", "account": "p", "scopes": ["a"]}},
-        "identify": {"order": ["bearer"], "anonymous": "p", "guard": "p", "trusted_proxies": ["10.0.0.0/8"]},
+        "identify": {"order": ["bearer"], "anonymous": "p", "guard": "p", "gateway": "nginx", "trusted_proxies": ["10.0.0.0/8"]},
         "keys": [{"name": "k", "digest": "a" * 64, "tier": "t", "scopes": ["a"], "addresses": ["::1"], "expires": "2026-12-31"}],
         "routes": [{"path": "/a/*", "method": ["GET"], "cost": 2, "policy": "p", "scope": "a"}],
         "accounts": {"a": {"tier": "t", "state": "active", "policy": "p"}},

@@ -99,6 +99,7 @@ CONTENT = [
     (BASE + "identify: {order: [bearer, cookie]}\n", 3, "identify.order[1]", "must be bearer or x-api-key, not 'cookie'"),
     (BASE + "identify: {order: [bearer, bearer]}\n", 3, "identify.order", "must not contain the same name twice"),
     (BASE + "identify: {trusted_proxies: [10.0.0.1/8]}\n", 3, "identify.trusted_proxies[0]", "address '10.0.0.1/8' has bits set"),
+    (BASE + "identify: {gateway: haproxy}\n", 3, "identify.gateway", "must be nginx, forwarded, envoy or none, not 'haproxy'"),
     (BASE + "identify: {trusted_proxies: [proxy]}\n", 3, "identify.trusted_proxies[0]", "address must be an IP address or a network"),
     ("policies: {p: {limits: [1/day]}}\ntiers:\n  t: {}\n", 3, "tiers.t.key", "is required"),
     ("policies: {p: {limits: [1/day]}}\ntiers:\n  t: {key: q}\n", 3, "tiers.t.key", "unknown policy 'q': must be one of p"),
@@ -270,7 +271,11 @@ def test_a_file_that_is_too_large_is_refused(tmp_path):
 WARNINGS = [
     ("routes: [{path: /a/**}, {path: /a/b}]", 3, "routes[1]", "/a/b never matches"),
     ("routes: [{path: /a, cost: 101}]", 3, "routes[0].cost", "cost 101 is above the capacity 100 of policy standard"),
-    ("identify: {trusted_proxies: [0.0.0.0/0]}", 3, "identify.trusted_proxies[0]", "every peer is trusted"),
+    ("identify: {gateway: envoy, trusted_proxies: [0.0.0.0/0]}", 3, "identify.trusted_proxies[0]", "every peer is trusted"),
+    ("identify: {trusted_proxies: [10.0.0.1]}", 3, "identify.trusted_proxies", "identify.gateway is not set"),
+    ("identify: {gateway: forwarded}", 3, "identify.gateway", "no peer is trusted"),
+    ("deny_status: 403\nidentify:\n  gateway: nginx", 5, "identify.gateway", "no peer is trusted"),
+    ("identify: {gateway: nginx, trusted_proxies: [10.0.0.1]}", 3, "identify.gateway", "nginx's auth_request turns denials"),
     ("transport: {require_tls: true}", 3, "transport.require_tls", "no proxy is trusted to report TLS"),
 ]
 

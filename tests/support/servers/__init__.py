@@ -1,1 +1,1 @@
-"""Real servers: Redis, the sidecar, and nginx in front of it."""
+"""Real servers: Redis, the sidecar, and gateways in front of it."""

@@ -1,0 +1,64 @@
+-- Asks the sidecar about a request. A refusal is returned to the client. The headers of an allowed request go into variables of the
+-- transaction: X-RateLimit-Limit into txn.x_ratelimit_limit.
+
+-- Longer than the time-outs of the proxy `limiter`, which then answers 503 or 504 itself.
+local TIMEOUT_MS = 2000
+local COPIED = { "ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset" }
+local CREDENTIALS = { "authorization", "x-api-key" }
+-- These belong to the connection between HAProxy and the sidecar.
+local DROPPED = { ["connection"] = true, ["content-length"] = true, ["date"] = true, ["transfer-encoding"] = true }
+
+-- HAProxy numbers the values of a header from 0.
+local function list(values)
+  local lines = {}
+  for place, value in pairs(values or {}) do
+    lines[place + 1] = value
+  end
+  return lines
+end
+
+-- Only these headers are sent, so a client cannot add to them.
+local function question(txn)
+  local received = txn.http:req_get_headers()
+  local headers = {
+    ["x-forwarded-method"] = { txn.sf:method() },
+    ["x-forwarded-uri"] = { txn.sf:pathq() },
+    ["x-forwarded-for"] = { txn.sf:src() },
+    ["x-forwarded-proto"] = { txn.sf:ssl_fc() == "1" and "https" or "http" },
+  }
+  for _, name in ipairs(CREDENTIALS) do
+    if received[name] then
+      headers[name] = list(received[name])
+    end
+  end
+  return headers
+end
+
+local function refuse(txn, answer)
+  local reply = txn:reply({ status = answer.status })
+  for name, values in pairs(answer.headers or {}) do
+    if not DROPPED[name] then
+      for _, value in ipairs(list(values)) do
+        reply:add_header(name, value)
+      end
+    end
+  end
+  reply:set_body(answer.body or "")
+  txn:done(reply)
+end
+
+local function ask(txn)
+  local client = core.httpclient()
+  local answer = client:get({ url = "http://limiter/authorize", dst = "abns@limiter", headers = question(txn), timeout = TIMEOUT_MS })
+  if answer.status ~= 200 then
+    refuse(txn, answer)
+    return
+  end
+  for _, name in ipairs(COPIED) do
+    if answer.headers[name] then
+      txn:set_var("txn." .. name:gsub("-", "_"), answer.headers[name][0])
+    end
+  end
+end
+
+core.register_action("limiter", { "http-req" }, ask, 0)
