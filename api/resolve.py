@@ -4,6 +4,7 @@ Every request passes the same gates, in the order in which they stand in `resolv
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 from starlette.types import Scope
@@ -14,6 +15,7 @@ from limiter.api.forwarded import ConflictingPaths, Headers, Original, Trusts
 from limiter.api.identity import CREDENTIAL_HEADERS, MISSING, Identity, Refusal, credential_in
 from limiter.api.refused import refused, refused_after
 from limiter.api.routes.matching import Route
+from limiter.api.routes.paths import Fault, RefusedPath
 from limiter.api.view import Plan, View
 from limiter.decision import Decision
 
@@ -58,11 +60,13 @@ def resolve(view: View, scope: Scope, read: Reader) -> Charged | LookUp | Answer
     rules, headers = view.rules, _relevant(scope)
     try:
         request = read(scope, headers, view.trusts)
+        route = rules.route(request.method, request.path)
     except ConflictingPaths:
         return _CONFLICTING
+    except RefusedPath as refusal:
+        return _refused_path(refusal.fault)
     if rules.require_tls and request.scheme not in _TLS:
         return _PLAINTEXT
-    route = rules.route(request.method, request.path)
     if route.exempt:
         return _EXEMPT
     credential = credential_in(headers, rules.order)
@@ -81,6 +85,12 @@ def settle(view: View, route: Route, address: str, found: Identity | Refusal) ->
     if isinstance(found, Refusal):
         return _refuse(view, address, found)
     return Charged(view, found, view.plan(found, route))
+
+
+@cache
+def _refused_path(fault: Fault) -> Answer:
+    """There are about a dozen faults."""
+    return problem(fault.status, fault.detail, reason=fault.reason)
 
 
 def _relevant(scope: Scope) -> dict[bytes, bytes]:
