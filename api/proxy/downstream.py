@@ -69,7 +69,7 @@ class DownstreamProtocol(HttpToolsProtocol):
         self.url = target
         path, mark, query = _origin_form(target).partition(b"?")
         # The application runs in a task, which begins later.
-        self.scope.update(path=path.decode("ascii"), raw_path=path, query_string=query)
+        self.scope["path"], self.scope["raw_path"], self.scope["query_string"] = path.decode("ascii"), path, query
         if mark and not query:
             self.scope["limiter.empty_query"] = True  # type: ignore[typeddict-unknown-key]
 

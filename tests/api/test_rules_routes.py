@@ -103,7 +103,9 @@ def found_by(found, method, path):
 def test_no_spelling_bypasses_a_route(path):
     """Some server reads each of these as /convert/x. As `/health` it would be exempt."""
     for mode in ("strict", "encoded-slashes"):
-        route = found_by(rules("path: /health, exempt: true", "path: /convert/*, cost: 5, scope: 'convert:write'", paths=mode), "POST", path)
+        route = found_by(
+            rules("path: /health, exempt: true", "path: /convert/*, cost: 5, scope: 'convert:write'", paths=mode), "POST", path
+        )
         assert route is None or (route.exempt, route.cost, route.scope, route.name) == (False, 5, "convert:write", "/convert/*")
         found = rules("path: /health, exempt: true", "path: /convert/*, policy: uploads", "path: /status/*, policy: loose", paths=mode)
         route = found_by(found, "POST", path)

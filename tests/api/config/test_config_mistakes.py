@@ -127,7 +127,12 @@ CONTENT = [
         "must be a path pattern, not '/a/**/b': ** matches the rest of the path: put it at",
     ),
     (BASE + "routes: [{path: /a/*.json}]\n", 3, "routes[0].path", "must be a path pattern, not '/a/*.json': segment '*.json': write it"),
-    (BASE + "routes: [{path: /a//b}]\n", 3, "routes[0].path", "must be a path pattern, not '/a//b': segment '': no path matches it: remove"),
+    (
+        BASE + "routes: [{path: /a//b}]\n",
+        3,
+        "routes[0].path",
+        "must be a path pattern, not '/a//b': segment '': no path matches it: remove",
+    ),
     (
         BASE + "routes: [{path: /a/../b}]\n",
         3,
