@@ -4,6 +4,7 @@ Every request passes the same gates, in the order in which they stand in `resolv
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 from starlette.types import Scope
@@ -13,6 +14,7 @@ from limiter.api.forwarded import Headers, InvalidDescription, Original, Trusts
 from limiter.api.identity import MISSING, Identity, Refusal, credential_in
 from limiter.api.refused import refused, refused_after
 from limiter.api.routes.matching import Route
+from limiter.api.routes.paths import Fault, RefusedPath
 from limiter.api.view import Plan, View
 from limiter.decision import Decision
 
@@ -55,12 +57,14 @@ def resolve(view: View, scope: Scope, read: Reader) -> Charged | LookUp | Answer
     rules, headers = view.rules, _relevant(scope, view.headers)
     try:
         request = read(scope, headers, view.trusts)
+        route = rules.route(request.method, request.path)
     except InvalidDescription as error:
         view.warn_of(error)
         return problem(error.status, str(error), reason=error.reason)
+    except RefusedPath as refusal:
+        return _refused_path(refusal.fault)
     if rules.require_tls and request.scheme not in _TLS:
         return _PLAINTEXT
-    route = rules.route(request.method, request.path)
     if route.exempt:
         return _EXEMPT
     credential = credential_in(headers, rules.order)
@@ -79,6 +83,12 @@ def settle(view: View, route: Route, address: str, found: Identity | Refusal) ->
     if isinstance(found, Refusal):
         return _refuse(view, address, found)
     return Charged(view, found, view.plan(found, route))
+
+
+@cache
+def _refused_path(fault: Fault) -> Answer:
+    """There are about a dozen faults."""
+    return problem(fault.status, fault.detail, reason=fault.reason)
 
 
 def _relevant(scope: Scope, names: frozenset[bytes]) -> dict[bytes, bytes]:

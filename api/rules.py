@@ -96,7 +96,7 @@ class Rules:
         return ip in self.trusted_proxies
 
     def route(self, method: str, path: str) -> Route:
-        """The first route that matches a path as sent by the client; a route of cost 1 if none does."""
+        """The first route that matches a path as sent by the client; a route of cost 1 if none does. Raises RefusedPath."""
         return self.routes.find(method, path)
 
     @property

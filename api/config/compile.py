@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from limiter.addresses import Networks
-from limiter.api.config.forms import AccountForm, FileForm, KeyForm, RouteForm, TierForm
+from limiter.api.config.forms import AccountForm, FileForm, KeyForm, TierForm
 from limiter.api.forwarded import GATEWAYS
 from limiter.api.routes.matching import Route, Routes
 from limiter.api.rules import FileAccount, FileKey, Rules, Tier
@@ -27,7 +27,7 @@ def compiled(form: FileForm, digest: str, warnings: tuple[str, ...]) -> Rules:
         guard=_named(form.identify.guard, policies),
         gateway=GATEWAYS[form.identify.gateway or "none"],
         trusted_proxies=Networks(form.identify.trusted_proxies),
-        routes=_routes(form.routes, policies),
+        routes=_routes(form, policies),
         keys=MappingProxyType({key.digest: key for key in (_key(each, policies, tiers, accounts) for each in form.keys)}),
         reset=form.headers.reset,
         retry_after_ms=form.headers.retry_after_ms,
@@ -83,9 +83,9 @@ def _key(form: KeyForm, policies: Mapping[str, Policy], tiers: Mapping[str, Tier
     )
 
 
-def _routes(forms: tuple[RouteForm, ...], policies: Mapping[str, Policy]) -> Routes:
-    routes = Routes()
-    for form in forms:
-        route = Route(form.cost, _named(form.policy, policies), form.exempt, form.scope, form.path.written)
-        routes.add(form.path.segments, form.methods, route)
+def _routes(form: FileForm, policies: Mapping[str, Policy]) -> Routes:
+    routes = Routes(form.paths)
+    for each in form.routes:
+        route = Route(each.cost, _named(each.policy, policies), each.exempt, each.scope, each.path.written)
+        routes.add(each.path.segments, each.methods, route)
     return routes

@@ -35,6 +35,7 @@ from limiter.api.config.fields import (
 from limiter.api.config.limit_forms import PolicyForm
 from limiter.api.config.mistakes import shown, suggestion
 from limiter.api.registry.key_format import Environment
+from limiter.api.routes.paths import PathMode
 from limiter.api.rules import V1
 from limiter.policy import Failure
 
@@ -182,4 +183,5 @@ class FileForm(Form):
     deny_status: DenyStatus = 429
     credentials: CredentialsForm = CredentialsForm.model_construct()
     transport: TransportForm = TransportForm.model_construct()
+    paths: PathMode = "strict"
     v1: V1 = "loopback"

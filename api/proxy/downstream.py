@@ -4,6 +4,7 @@
 - Trailers are dropped. uvicorn appends them to the headers, so a body could add an X-Forwarded-For.
 - An upgrade with a body is refused. The parser would read that body as the next request.
 - A target in absolute form must agree with Host, as an application sees only Host.
+- A target with a fragment is refused, and `path` is as on the wire. uvicorn drops the fragment, and takes milliseconds to decode 64 KB.
 - A response of unknown length to an HTTP/1.0 client ends with the connection. uvicorn would send chunks.
 - A head and its body are sent in one system call.
 - Bytes that are not a valid request get a problem+json response, but never in the middle of another response.
@@ -19,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from limiter.api.proxy.cork import Cork
 from limiter.api.proxy.heads import MAX_HEAD, head_size
 from limiter.api.proxy.proxy_errors import ProxyError, RequestRefused
+from limiter.api.routes.paths import FRAGMENT
 from limiter.problems import problem_body
 
 
@@ -52,16 +54,24 @@ class DownstreamProtocol(HttpToolsProtocol):
             self._refusal = refusal
             raise
         self._pending = 0
-        if self.url[-1:] == b"?":
-            self.scope["limiter.target"] = self.url  # type: ignore[typeddict-unknown-key]
         http_1_0 = self.parser.get_http_version() == "1.0"
         if http_1_0:
             self.expect_100_continue = False  # RFC 9110 §10.1.1
-        super().on_headers_complete()
+        self._complete_head()
         if not self.parser.should_upgrade():
             self.headers = []  # what the parser adds from here on are trailers
         if http_1_0:
             self.cycle.send = _closing_at_the_end(self.cycle)  # type: ignore[method-assign, assignment]
+
+    def _complete_head(self) -> None:
+        target, self.url = self.url, b"/"
+        super().on_headers_complete()
+        self.url = target
+        path, mark, query = _origin_form(target).partition(b"?")
+        # The application runs in a task, which begins later.
+        self.scope["path"], self.scope["raw_path"], self.scope["query_string"] = path.decode("ascii"), path, query
+        if mark and not query:
+            self.scope["limiter.empty_query"] = True  # type: ignore[typeddict-unknown-key]
 
     def on_body(self, body: bytes) -> None:
         self._pending = 0
@@ -89,6 +99,8 @@ class DownstreamProtocol(HttpToolsProtocol):
             raise _too_large()
         if self.parser.should_upgrade() and self._drops_what_follows():
             raise RequestRefused("A request to upgrade the protocol must not have a body.", status=501)
+        if b"#" in self.url:
+            raise RequestRefused(FRAGMENT.detail)
         if self.url[:1] != b"/":
             self._check_authority()
 
@@ -99,8 +111,7 @@ class DownstreamProtocol(HttpToolsProtocol):
     def _check_authority(self) -> None:
         if self.url == b"*":
             return
-        _, _, rest = self.url.partition(b"://")
-        authority = rest.partition(b"/")[0].partition(b"?")[0].lower()
+        authority = _authority(self.url.partition(b"://")[2]).lower()
         if not authority or [value.lower() for name, value in self.headers if name == b"host"] != [authority]:
             raise RequestRefused("The request's target and its Host must name the same authority.")
 
@@ -110,6 +121,19 @@ class DownstreamProtocol(HttpToolsProtocol):
         if cycle is None or cycle.response_complete:
             return True
         return cycle.more_body and not cycle.response_started and not self.pipeline
+
+
+def _origin_form(target: bytes) -> bytes:
+    """The target from its path on. The authority of an absolute form has been compared with Host."""
+    if target[:1] == b"/" or target == b"*":
+        return target
+    rest = target.partition(b"://")[2]
+    path = rest[len(_authority(rest)) :]
+    return path if path[:1] == b"/" else b"/" + path
+
+
+def _authority(rest: bytes) -> bytes:
+    return rest.partition(b"/")[0].partition(b"?")[0]
 
 
 def _closing_at_the_end(cycle: RequestResponseCycle) -> Send:

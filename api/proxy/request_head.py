@@ -61,8 +61,9 @@ class RequestTranslator:
         return lines + _forwarded(special if trusted else {}, scope["scheme"].encode(), host, peer.encode())
 
     def _target(self, scope: Scope) -> bytes:
+        """The path that was judged, and the query."""
         query = scope["query_string"]
-        target: bytes = scope.get("limiter.target") or scope["raw_path"] + (b"?" + query if query else b"")
+        target: bytes = scope["raw_path"] + (b"?" + query if query or "limiter.empty_query" in scope else b"")
         return target if target == b"*" else self.base + target
 
 

@@ -1,4 +1,4 @@
-"""The route of a request: the first in the file whose method and pattern match, however the path is spelled.
+"""The route of a request: the first in the file whose method and pattern match, however the path is encoded.
 
 A pattern consists of literal segments, `*` or `{name}` for one segment, and at its end `**` for any number of segments, zero included.
 Patterns are stored in a tree of segments, so the cost of a lookup depends on the length of the path and not on the number of routes.
@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-from limiter.api.routes.paths import is_plain, readings
+from limiter.api.routes.paths import AMBIGUOUS, PathMode, RefusedPath, is_plain, readings, segments
 from limiter.policy import Policy
 
 _MAX_CACHED = 4096
 # Longer paths are not cached, so that clients cannot fill the memory with them.
 _MAX_CACHED_LENGTH = 256
-_MAX_LENGTH = 8192
 
 # Placeholders in a pattern. No segment of a path equals them, because segments contain no slash.
 ONE: Final = "/*"
@@ -39,10 +38,6 @@ class Route:
 
 
 UNMATCHED: Final = Route()
-# No key can have these scopes, so the request is refused: the first path is too long for reading it in every way, the second falls under
-# two policies at once.
-TOO_LONG: Final = Route(scope="(a shorter path)")
-TWO_POLICIES: Final = Route(scope="(a path with one meaning)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +67,15 @@ class _Node:
 
 
 class Routes:
-    """The routes of a file: `routes.find("POST", "/convert/a%2Fb?x=1")`. Paths are given as on the wire."""
+    """The routes of a file: `routes.find("POST", "/convert/a%20b?x=1")`. Paths are given as on the wire."""
 
-    __slots__ = ("_cached", "_count", "_root")
+    __slots__ = ("_cached", "_count", "_depth", "_mode", "_root")
 
-    def __init__(self) -> None:
+    def __init__(self, mode: PathMode = "strict") -> None:
         self._root = _Node()
-        self._count = 0
-        # 0.15 us instead of 1, or instead of 5 for an odd path. Bounded by _MAX_CACHED, dropped with the file.
+        self._mode: PathMode = mode
+        self._count = self._depth = 0
+        # 0.15 us instead of 1, or instead of 5 for an encoded path. Bounded by _MAX_CACHED, dropped with the file.
         self._cached = lru_cache(_MAX_CACHED)(self._find)
 
     def add(self, pattern: Sequence[str], methods: frozenset[str] | None, route: Route) -> None:
@@ -91,8 +87,10 @@ class Routes:
         place = node.rest if pattern and pattern[-1] is REST else node.ends
         place.append(Matched(self._count, methods, route))
         self._count += 1
+        self._depth = max(self._depth, len(pattern))
 
     def find(self, method: str, path: str) -> Route:
+        """Raises RefusedPath for a path that servers may read in different ways."""
         if len(path) > _MAX_CACHED_LENGTH:
             return self._find(method, path)
         return self._cached(method, path)
@@ -103,19 +101,17 @@ class Routes:
         return all(self._first(method, pattern) for method in methods or {""})
 
     def _find(self, method: str, path: str) -> Route:
-        if len(path) > _MAX_LENGTH:
-            return TOO_LONG
         if is_plain(path):
-            return self._route(method, path[1:].split("/"))
-        return strictest(self._route(method, segments) for segments in readings(path))
+            return self._route(method, segments(path, self._depth))
+        return strictest(self._route(method, reading) for reading in readings(path, self._depth, self._mode))
 
-    def _route(self, method: str, segments: Sequence[str]) -> Route:
-        first = self._first(method, segments)
+    def _route(self, method: str, reading: Sequence[str]) -> Route:
+        first = self._first(method, reading)
         return first.route if first else UNMATCHED
 
-    def _first(self, method: str, segments: Sequence[str]) -> Matched | None:
+    def _first(self, method: str, reading: Sequence[str]) -> Matched | None:
         nodes, first = [self._root], None
-        for segment in segments:
+        for segment in reading:
             following = []
             for node in nodes:
                 if node.rest:
@@ -143,14 +139,14 @@ def _earlier(first: Matched | None, others: Iterable[Matched], method: str) -> M
 
 
 def strictest(routes: Iterable[Route]) -> Route:
-    """One route with the requirements of all. A path with several readings has to meet each, so that no spelling bypasses a route."""
+    """One route with the requirements of all. A path with several readings has to meet each, so that no encoding bypasses a route."""
     distinct = list(dict.fromkeys(routes))
     limited = [route for route in distinct if not route.exempt]
     if len(distinct) == 1 or not limited:
         return distinct[0]
     # No policy can replace another, not even the caller's own (None): the route's policy may be the looser one.
     if len({route.policy for route in limited}) > 1:
-        return TWO_POLICIES
+        raise RefusedPath(AMBIGUOUS)
     # No key has a scope with a blank in it, so a path that may mean routes with different scopes is refused.
     scopes = dict.fromkeys(route.scope for route in limited if route.scope)
     return Route(

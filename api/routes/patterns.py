@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from limiter.api.routes.matching import ONE, REST
-from limiter.api.routes.paths import segment
+from limiter.api.routes.paths import RefusedPath, segment
 
 _NAMED = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
 _MAX_LENGTH = 512
@@ -39,7 +39,16 @@ def _segments(path: str) -> Iterator[str]:
 def _literal(part: str) -> str:
     if re.search(r"[*{}]", part):
         raise ValueError(f"segment {part!r}: write it out, or use * or {{name}} for the whole segment")
-    literal = segment(part)
-    if literal in ("", ".", "..") or re.search(r"%2F|[\\;]", literal):
-        raise ValueError(f"segment {part!r}: no path has it after normalization: remove //, . and .., backslashes, semicolons and %2F")
+    literal = _decoded(part)
+    # A path with `;x` matches what is before the semicolon.
+    if not literal or re.search("[/;]", literal):
+        raise ValueError(f"segment {part!r}: no path matches it: remove //, . and .., backslashes, semicolons, %2F and invalid escapes")
     return literal
+
+
+def _decoded(part: str) -> str:
+    """Empty if every path with this segment is refused."""
+    try:
+        return segment(part)
+    except RefusedPath:
+        return ""

@@ -13,7 +13,6 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
-import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from limiter.api.answers import WRITE_ANSWER, Answer, head_of
@@ -102,7 +101,7 @@ class FrontProtocol(DownstreamProtocol):
         return (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
 
     def _begin(self, front: Front) -> bool:
-        method, path = self.parser.get_method(), httptools.parse_url(self.url).path
+        method, path = self.parser.get_method(), self.url.partition(b"?")[0]
         scope = {
             "type": "http",
             "method": method.decode("ascii"),

@@ -173,7 +173,25 @@ def test_an_unreadable_address_of_the_client_gets_400(shared, key):
     assert reply.json()["detail"] == "X-Forwarded-For must list IP addresses, not 'unknown'."
 
 
-@pytest.mark.parametrize("path", ["/", "/authorized", "/%61uthorize/x", "/v1", "/v2/take", "/v1/takes"])
+@pytest.mark.parametrize(
+    ("path", "status", "reason"),
+    [
+        ("//evil/convert", 400, "path-empty-segment"),
+        ("/../v1/take", 400, "path-dot-segment"),
+        ("/a%2Fb", 400, "path-encoded-slash"),
+        ("/health#/../convert", 400, "path-fragment"),
+        ("/" + "x" * 4096, 414, "path-too-long"),
+    ],
+)
+def test_a_path_that_servers_read_differently_is_refused_with_a_reason_and_charges_nothing(shared, key, path, status, reason):
+    for reply in (shared.ask(f"/authorize{path}", key=key), shared.ask(key=key, headers={"X-Original-URI": path})):
+        assert (reply.status, reply.json()["status"], reply.json()["reason"]) == (status, status, reason)
+        assert reply.headers["Content-Type"] == "application/problem+json"
+        assert "X-RateLimit-Remaining" not in reply.headers
+    assert shared.ask(key=key).headers["X-RateLimit-Remaining"] == "4"
+
+
+@pytest.mark.parametrize("path", ["/", "/authorized", "/%61uthorize/x", "/v1", "/v2/take", "/v1/takes", "/%761/take", "/v1%2Ftake"])
 def test_other_paths_get_404(shared, path):
     reply = shared.ask(path)
     assert reply.status == 404

@@ -128,12 +128,17 @@ CONTENT = [
         "must be a path pattern, not '/a/**/b': ** matches the rest of the path: put it at",
     ),
     (BASE + "routes: [{path: /a/*.json}]\n", 3, "routes[0].path", "must be a path pattern, not '/a/*.json': segment '*.json': write it"),
-    (BASE + "routes: [{path: /a//b}]\n", 3, "routes[0].path", "must be a path pattern, not '/a//b': segment '': no path has it after"),
+    (
+        BASE + "routes: [{path: /a//b}]\n",
+        3,
+        "routes[0].path",
+        "must be a path pattern, not '/a//b': segment '': no path matches it: remove",
+    ),
     (
         BASE + "routes: [{path: /a/../b}]\n",
         3,
         "routes[0].path",
-        "must be a path pattern, not '/a/../b': segment '..': no path has it after",
+        "must be a path pattern, not '/a/../b': segment '..': no path matches it: remove",
     ),
     (BASE + "routes: [{path: /a?b}]\n", 3, "routes[0].path", "must be a path pattern, not '/a?b': '?' cannot be part of a path"),
     (BASE + "routes: [{path: /a, method: get}]\n", 3, "routes[0].method", "must be a method in capitals such as POST, not 'get'"),
@@ -153,6 +158,7 @@ CONTENT = [
     (BASE + "credentials: {environments: [prod]}\n", 3, "credentials.environments[0]", "must be live or test, not 'prod'"),
     (BASE + "credentials: {environments: []}\n", 3, "credentials.environments", "must name at least one: omit the field to accept all"),
     (BASE + "transport: {require_tls: on}\n", 3, "transport.require_tls", FLAG + "'on'"),
+    (BASE + "paths: lenient\n", 3, "paths", "must be strict or encoded-slashes, not 'lenient'"),
 ]
 
 

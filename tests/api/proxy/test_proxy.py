@@ -45,9 +45,11 @@ def test_options_with_an_asterisk_is_passed_on():
     assert (seen.method, seen.target) == (b"OPTIONS", b"*")
 
 
-def test_a_target_in_absolute_form_is_passed_on_by_its_path():
-    seen, _ = through(target="http://api.test/a?b=1")
-    assert (seen.target, seen.values(b"host")) == (b"/a?b=1", [b"api.test"])
+@pytest.mark.parametrize("target", ["/a?b=1", "/a?", "/a%2Fb", "//a", "/?b=http://c", "?b", ""])
+def test_a_target_in_absolute_form_is_passed_on_by_its_path(target):
+    seen, _ = through(target=f"http://api.test{target}")
+    expected = target if target.startswith("/") else f"/{target}"
+    assert (seen.target.decode(), seen.values(b"host")) == (expected, [b"api.test"])
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"])

@@ -68,6 +68,8 @@ def port(upstream):
         "length in the trailers": CHUNKED + b"0\r\nContent-Length: 41\r\n\r\n" + HIDDEN,
         "no host": b"GET / HTTP/1.1\r\n\r\n" + HIDDEN,
         "two hosts": b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" + HIDDEN,
+        "fragment": b"GET /a#/../b HTTP/1.1\r\nHost: api.test\r\n\r\n" + HIDDEN,
+        "fragment after the query": b"GET /a?b#/../c HTTP/1.1\r\nHost: api.test\r\n\r\n" + HIDDEN,
         "target and host differ": b"GET http://other.test/ HTTP/1.1\r\nHost: api.test\r\n\r\n" + HIDDEN,
     }.items(),
     ids=lambda attack: attack[0],
