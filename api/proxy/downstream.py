@@ -61,9 +61,11 @@ class DownstreamProtocol(HttpToolsProtocol):
         self.flow = Inflow(self.loop, transport, self._read_on)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.flow.drop()
         super().connection_lost(exc)
         self.on_lost()
+        # Without cycles of references, the memory is free at once and not when the garbage collector runs.
+        self.flow.end()
+        self.on_lost = _nothing
 
     def data_received(self, data: bytes) -> None:
         if not self.flow.unread and has_one_head_at_most(data):

@@ -49,6 +49,11 @@ class Inflow(FlowControl):
     def drop(self) -> None:
         self._unread, self._at = b"", 0
 
+    def end(self) -> None:
+        """The connection is lost: forgets what is unread, and the function that would parse it."""
+        self.drop()
+        self._read_on = _nothing
+
     def pause_reading(self) -> None:
         self.read_paused = True
         if not self._is_stopped:
@@ -69,3 +74,7 @@ class Inflow(FlowControl):
         if self._is_stopped and not self.read_paused:
             self._is_stopped = False
             self._transport.resume_reading()
+
+
+def _nothing() -> None:
+    pass

@@ -95,7 +95,7 @@ class Listening(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, listener: socket.socket, connections: Connections | None = None) -> None:
         super().__init__(config)
         self._listener = listener
-        self._connections = connections or admin_connections(config.timeout_keep_alive)
+        self._connections = admin_connections(config.timeout_keep_alive) if connections is None else connections
         self._opening: set[asyncio.Task[None]] = set()
         self._resumption: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None

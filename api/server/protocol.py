@@ -152,3 +152,9 @@ class FrontProtocol(DownstreamProtocol):
         if headers is not self._default_headers:
             self._default_headers, self._default_head = headers, head_of(headers)
         return self._default_head
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if isinstance(self.cycle, _Request):
+            self.cycle.disconnected = True
+            self.cycle = None  # type: ignore[assignment]
