@@ -23,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from limiter.api.proxy.cork import Cork
 from limiter.api.proxy.heads import MAX_HEAD, MAX_HEADERS, head_size
-from limiter.api.proxy.inflow import Inflow, has_one_head_at_most
+from limiter.api.proxy.inflow import END_OF_HEAD, Inflow
 from limiter.api.proxy.proxy_errors import ProxyError, RequestRefused
 from limiter.problems import problem_body
 
@@ -34,6 +34,10 @@ class Part(Enum):
     REQUEST = auto()  # nothing of it yet
     HEAD = auto()
     BODY = auto()
+
+
+# Looking up a member of an enumeration takes longer than a global name, and each request does it several times.
+REQUEST, HEAD, BODY = Part
 
 
 class DownstreamProtocol(HttpToolsProtocol):
@@ -47,7 +51,7 @@ class DownstreamProtocol(HttpToolsProtocol):
         self._pending = 0
         self._refusal: ProxyError | None = None
         # The part of a request that the parser expects or reads.
-        self._part = Part.REQUEST
+        self._part = REQUEST
         # For `server/connections.py`: the number of heads that have begun, the bytes of bodies, and what to call at the end.
         self.turns = 0
         self.received = 0
@@ -68,19 +72,20 @@ class DownstreamProtocol(HttpToolsProtocol):
         self.on_lost = _nothing
 
     def data_received(self, data: bytes) -> None:
-        if not self.flow.unread and has_one_head_at_most(data):
-            self._parse(data)
-        else:
-            self.flow.keep(data)
+        flow = self.flow
+        if flow.unread or -1 < data.find(END_OF_HEAD) < len(data) - len(END_OF_HEAD):
+            flow.keep(data)
             self._read_on()
+        else:
+            self._parse(data)
 
     def _read_on(self) -> None:
         flow = self.flow
         while flow.unread and not flow.read_paused:
-            if self._part is not Part.BODY and self._is_answering():
+            if self._part is not BODY and self._is_answering():
                 flow.pause_reading()
             else:
-                self._parse(flow.take(of_body=self._part is Part.BODY))
+                self._parse(flow.take(of_body=self._part is BODY))
             if self.transport.is_closing():
                 flow.drop()
                 return
@@ -88,13 +93,24 @@ class DownstreamProtocol(HttpToolsProtocol):
 
     def _parse(self, data: bytes) -> None:
         self._pending += len(data)
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+        except httptools.HttpParserUpgrade:
+            self._on_upgrade()
         if self._pending and self._exceeds_head() and not self.transport.is_closing():
             self._refusal = _too_large()
             self.send_400_response("")
 
+    def _on_upgrade(self) -> None:
+        """Ignores an offer to upgrade, but for WebSocket if the server supports it."""
+        if self._should_upgrade():
+            self.transport = self._plain_transport  # the other protocol needs all methods of a transport
+            self.handle_websocket_upgrade()
+
     def _exceeds_head(self) -> bool:
-        return self._pending > MAX_HEAD or (self._part is Part.HEAD and len(self.headers) > MAX_HEADERS)
+        return self._pending > MAX_HEAD or (self._part is HEAD and len(self.headers) > MAX_HEADERS)
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
@@ -110,8 +126,8 @@ class DownstreamProtocol(HttpToolsProtocol):
         if self.flow.read_paused:
             return None
         if not self._is_answering():
-            return Part.HEAD if self._part is Part.HEAD else Part.REQUEST
-        return Part.BODY if self.cycle.more_body and not self.cycle.waiting_for_100_continue else None
+            return HEAD if self._part is HEAD else REQUEST
+        return BODY if self.cycle.more_body and not self.cycle.waiting_for_100_continue else None
 
     @property
     def sent(self) -> int:
@@ -124,7 +140,7 @@ class DownstreamProtocol(HttpToolsProtocol):
 
     def time_out(self, awaited: Part) -> None:
         """Ends a connection whose client did not send in time what was awaited."""
-        if awaited is Part.REQUEST:
+        if awaited is REQUEST:
             self.transport.close()
         else:
             self._refusal = RequestRefused(f"The request's {awaited.name.lower()} did not arrive in time.", status=408)
@@ -135,12 +151,9 @@ class DownstreamProtocol(HttpToolsProtocol):
         self._plain_transport.abort()
 
     def on_message_begin(self) -> None:
-        self._begin_head()
-        super().on_message_begin()
-
-    def _begin_head(self) -> None:
-        self._part = Part.HEAD
+        self._part = HEAD
         self.turns += 1
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         try:
@@ -155,7 +168,7 @@ class DownstreamProtocol(HttpToolsProtocol):
         if http_1_0:
             self.expect_100_continue = False  # RFC 9110 §10.1.1
         super().on_headers_complete()
-        self._part = Part.BODY
+        self._part = BODY
         if not self.parser.should_upgrade():
             self.headers = []  # what the parser adds from here on are trailers
         if http_1_0:
@@ -167,7 +180,7 @@ class DownstreamProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._part = Part.REQUEST
+        self._part = REQUEST
         super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -191,13 +204,6 @@ class DownstreamProtocol(HttpToolsProtocol):
         head = b"content-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
         self.transport.write(STATUS_LINE[refusal.status] + head + body)
         self.transport.close()
-
-    def handle_websocket_upgrade(self) -> None:
-        self.transport = self._plain_transport  # the other protocol needs all methods of a transport
-        super().handle_websocket_upgrade()
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """No-op: ignoring an offer to upgrade is normal."""
 
     def _check_head(self) -> None:
         if self._pending > MAX_HEAD and head_size(self.headers) + len(self.url) > MAX_HEAD:

@@ -9,16 +9,10 @@ from collections.abc import Callable
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
-_END_OF_HEAD = b"\r\n\r\n"
+END_OF_HEAD = b"\r\n\r\n"
 # A body may contain the end of a head at every fourth byte. Larger pieces of it keep the number of calls small.
 _LEAST_OF_BODY = 1024
 _MOST_AT_ONCE = 64 * 1024
-
-
-def has_one_head_at_most(data: bytes) -> bool:
-    """Whether nothing follows the first end of a head."""
-    end = data.find(_END_OF_HEAD)
-    return end < 0 or end + len(_END_OF_HEAD) == len(data)
 
 
 class Inflow(FlowControl):
@@ -27,27 +21,25 @@ class Inflow(FlowControl):
     def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, read_on: Callable[[], None]) -> None:
         super().__init__(transport)
         self._loop, self._read_on = loop, read_on
-        self._unread, self._at = b"", 0
+        self.unread = b""
+        # How much of it is parsed.
+        self._at = 0
         self._is_stopped = False
 
-    @property
-    def unread(self) -> int:
-        return len(self._unread) - self._at
-
     def keep(self, data: bytes) -> None:
-        self._unread, self._at = self._unread[self._at :] + data if self._unread else data, 0
+        self.unread, self._at = self.unread[self._at :] + data if self.unread else data, 0
 
     def take(self, *, of_body: bool) -> bytes:
         """The next part of the unread bytes: it ends after the first head, or soon after it within a body."""
-        end = self._unread.find(_END_OF_HEAD, self._at + (_LEAST_OF_BODY if of_body else 0))
-        end = min(len(self._unread) if end < 0 else end + len(_END_OF_HEAD), self._at + _MOST_AT_ONCE)
-        part, self._at = self._unread[self._at : end], end
-        if end == len(self._unread):
+        end = self.unread.find(END_OF_HEAD, self._at + (_LEAST_OF_BODY if of_body else 0))
+        end = min(len(self.unread) if end < 0 else end + len(END_OF_HEAD), self._at + _MOST_AT_ONCE)
+        part, self._at = self.unread[self._at : end], end
+        if end == len(self.unread):
             self.drop()
         return part
 
     def drop(self) -> None:
-        self._unread, self._at = b"", 0
+        self.unread, self._at = b"", 0
 
     def end(self) -> None:
         """The connection is lost: forgets what is unread, and the function that would parse it."""
@@ -64,7 +56,7 @@ class Inflow(FlowControl):
         if not self.read_paused:
             return
         self.read_paused = False
-        if self._unread:
+        if self.unread:
             self._loop.call_soon(self._read_on)
         else:
             self.receive()

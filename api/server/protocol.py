@@ -18,8 +18,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from limiter.api.answers import WRITE_ANSWER, Answer, head_of
 from limiter.api.front import Front
-from limiter.api.proxy.downstream import DownstreamProtocol, Part
+from limiter.api.proxy.downstream import BODY, HEAD, REQUEST, DownstreamProtocol
 from limiter.api.proxy.heads import MAX_HEAD, MAX_HEADERS
+
+# A head of this many bytes has fewer headers than the bound, as each takes 4 bytes at least.
+_SHORT = min(MAX_HEAD, 4 * MAX_HEADERS)
 
 
 class _Request:
@@ -62,7 +65,8 @@ class FrontProtocol(DownstreamProtocol):
 
     def on_message_begin(self) -> None:
         """Leaves the scope to `_make_scope`, because the fast path does without it."""
-        self._begin_head()
+        self._part = HEAD
+        self.turns += 1
         self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_headers_complete(self) -> None:
@@ -72,7 +76,7 @@ class FrontProtocol(DownstreamProtocol):
 
     def on_message_complete(self) -> None:
         if isinstance(self.cycle, _Request):
-            self._part = Part.REQUEST
+            self._part = REQUEST
             self.cycle.more_body = False
         else:
             super().on_message_complete()
@@ -104,7 +108,7 @@ class FrontProtocol(DownstreamProtocol):
 
     def _is_simple(self) -> bool:
         """Whether only the head matters, and no earlier request on the connection still waits."""
-        if self.url[:1] != b"/" or self._pending > MAX_HEAD or len(self.headers) > MAX_HEADERS or self.parser.should_upgrade():
+        if self.url[:1] != b"/" or (self._pending > _SHORT and self._exceeds_head()) or self.parser.should_upgrade():
             return False
         # If the client does not read its answers, the next one has to wait, which a callback cannot.
         return (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
@@ -124,7 +128,7 @@ class FrontProtocol(DownstreamProtocol):
         request = _Request(self, keep_alive=keep_alive, is_head=method == b"HEAD")
         if not front.begin(scope, request):
             return False
-        self._pending, self._part = 0, Part.BODY
+        self._pending, self._part = 0, BODY
         # The parser appends trailers to this list, and they must not turn into headers of the request.
         self.headers = []
         self.cycle = request  # type: ignore[assignment]
