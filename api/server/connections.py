@@ -103,8 +103,10 @@ class Connections:
         self._bounds, self._room, self._is_exempt = bounds, room, is_exempt
         self._open: dict[DownstreamProtocol, Watch] = {}
         self._of_peer: Counter[str] = Counter()
-        # Those that can be ended for a new one, of one peer or of all, the first to go first. Made at most once between two sweeps.
+        # Those that can be ended for a new one, of one peer or of all, the first to go first. Looking for them costs a look at every
+        # connection. So between two sweeps it is done again only after it has found many.
         self._spare: dict[str | None, deque[DownstreamProtocol]] = {}
+        self._exhausted: set[str | None] = set()
         # What the next sweep logs.
         self._refused = self._ended = 0
         self._error: OSError | None = None
@@ -159,6 +161,7 @@ class Connections:
     def _sweep(self) -> None:
         self.start()
         self._spare.clear()
+        self._exhausted.clear()
         self._report()
         bounds, now = self._bounds(), asyncio.get_running_loop().time()
         for connection, watch in list(self._open.items()):
@@ -176,9 +179,11 @@ class Connections:
     def _end_one(self, peer: str | None) -> bool:
         """Ends the connection that has waited longest for a request or its head. Those of peers with many connections go first, and
         those of exempt peers last."""
-        if peer not in self._spare:
-            self._spare[peer] = deque(sorted(self._waiting(peer), key=self._order))
-        spare = self._spare[peer]
+        spare = self._spare.get(peer)
+        if spare is None or (not spare and peer not in self._exhausted):
+            spare = self._spare[peer] = deque(sorted(self._waiting(peer), key=self._order))
+            if len(spare) < len(self._open) // 8:
+                self._exhausted.add(peer)
         while spare:
             connection = spare.popleft()
             watch = self._open.get(connection)

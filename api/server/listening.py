@@ -14,6 +14,7 @@ import socket
 import ssl
 import time
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,17 +149,20 @@ class Listening(uvicorn.Server):
             )
             opening = asyncio.create_task(self._open(connection, accepted))
             self._opening.add(opening)
-            opening.add_done_callback(self._opening.discard)
             self._connections.add(connection, address[0], opening)
+            opening.add_done_callback(partial(self._opened, connection, accepted))
         else:
             _refuse(accepted, tls=self.config.ssl is not None)
 
     async def _open(self, connection: DownstreamProtocol, accepted: socket.socket) -> None:
-        loop, context = asyncio.get_running_loop(), self.config.ssl
+        context = self.config.ssl
         timeout = {"ssl_handshake_timeout": self._connections.head_timeout} if context else {}
-        try:
-            await loop.connect_accepted_socket(lambda: connection, accepted, ssl=context, **timeout)
-        except (OSError, asyncio.CancelledError):
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted, ssl=context, **timeout)
+
+    def _opened(self, connection: DownstreamProtocol, accepted: socket.socket, opening: asyncio.Task[None]) -> None:
+        self._opening.discard(opening)
+        # The handshake failed, timed out, or was cancelled for another connection.
+        if opening.cancelled() or opening.exception() is not None:
             self._connections.remove(connection)
             accepted.close()
 
