@@ -8,7 +8,7 @@ from limiter.addresses import Networks
 from limiter.api.config.forms import AccountForm, FileForm, KeyForm, TierForm
 from limiter.api.forwarded import GATEWAYS
 from limiter.api.routes.matching import Route, Routes
-from limiter.api.rules import FileAccount, FileKey, Rules, Tier
+from limiter.api.rules import ConnectionBounds, FileAccount, FileKey, Rules, Tier
 from limiter.policy import Policy
 
 T = TypeVar("T")
@@ -40,6 +40,7 @@ def compiled(form: FileForm, digest: str, warnings: tuple[str, ...]) -> Rules:
         environments=frozenset(form.credentials.environments),
         require_tls=form.transport.require_tls,
         v1=form.v1,
+        connections=ConnectionBounds(**dict(form.connections)),
         scopes=_scopes(form),
         digest=digest,
         warnings=warnings,

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from limiter.api.config.fields import (
     REQUIRED,
     AccountName,
+    ConnectionCount,
     Deadline,
     DenyStatus,
     Digest,
@@ -27,6 +28,7 @@ from limiter.api.config.fields import (
     Scope,
     Text,
     TierKey,
+    Timeout,
     Units,
     context_of,
     one_or_many,
@@ -36,7 +38,7 @@ from limiter.api.config.limit_forms import PolicyForm
 from limiter.api.config.mistakes import shown, suggestion
 from limiter.api.registry.key_format import Environment
 from limiter.api.routes.paths import PathMode
-from limiter.api.rules import V1
+from limiter.api.rules import V1, ConnectionBounds
 from limiter.policy import Failure
 
 
@@ -170,6 +172,18 @@ class TransportForm(Form):
     require_tls: Flag = False
 
 
+_DEFAULT = ConnectionBounds()
+
+
+class ConnectionsForm(Form):
+    most: ConnectionCount = _DEFAULT.most
+    per_peer: ConnectionCount = _DEFAULT.per_peer
+    head: Timeout = _DEFAULT.head
+    body: Timeout = _DEFAULT.body
+    answer: Timeout = _DEFAULT.answer
+    idle: Timeout = _DEFAULT.idle
+
+
 class FileForm(Form):
     policies: MapOf[PolicyKey, PolicyForm]
     tiers: MapOf[TierKey, TierForm] = Field(default_factory=dict)
@@ -185,3 +199,4 @@ class FileForm(Form):
     transport: TransportForm = TransportForm.model_construct()
     paths: PathMode = "strict"
     v1: V1 = "loopback"
+    connections: ConnectionsForm = ConnectionsForm.model_construct()

@@ -17,8 +17,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from limiter.api.answers import WRITE_ANSWER, Answer, head_of
 from limiter.api.front import Front
-from limiter.api.proxy.downstream import DownstreamProtocol
-from limiter.api.proxy.heads import MAX_HEAD
+from limiter.api.proxy.downstream import BODY, HEAD, REQUEST, DownstreamProtocol
+from limiter.api.proxy.heads import MAX_HEAD, MAX_HEADERS
+
+# A head of this many bytes has fewer headers than the bound, as each takes 4 bytes at least.
+_SHORT = min(MAX_HEAD, 4 * MAX_HEADERS)
 
 
 class _Request:
@@ -26,6 +29,7 @@ class _Request:
 
     disconnected = response_started = response_complete = False
     more_body = True
+    waiting_for_100_continue = False
     # Wakes an application that waits for the body. On the fast path there is none.
     message_event = asyncio.Event()
 
@@ -57,16 +61,24 @@ class FrontProtocol(DownstreamProtocol):
         # The headers that uvicorn puts on every answer, and the same as bytes.
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_head = b""
-        self._idle_since: float | None = None
 
     def on_message_begin(self) -> None:
         """Leaves the scope to `_make_scope`, because the fast path does without it."""
+        self._part = HEAD
+        self.turns += 1
         self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_headers_complete(self) -> None:
         if self._front is None or not self._is_simple() or not self._begin(self._front):
             self._make_scope()
             super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if isinstance(self.cycle, _Request):
+            self._part = REQUEST
+            self.cycle.more_body = False
+        else:
+            super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
         if isinstance(self.cycle, _Request):
@@ -95,7 +107,7 @@ class FrontProtocol(DownstreamProtocol):
 
     def _is_simple(self) -> bool:
         """Whether only the head matters, and no earlier request on the connection still waits."""
-        if self.url[:1] != b"/" or self._pending > MAX_HEAD or self.parser.should_upgrade():
+        if self.url[:1] != b"/" or (self._pending > _SHORT and self._exceeds_head()) or self.parser.should_upgrade():
             return False
         # If the client does not read its answers, the next one has to wait, which a callback cannot.
         return (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
@@ -115,7 +127,7 @@ class FrontProtocol(DownstreamProtocol):
         request = _Request(self, keep_alive=keep_alive, is_head=method == b"HEAD")
         if not front.begin(scope, request):
             return False
-        self._pending = 0
+        self._pending, self._part = 0, BODY
         # The parser appends trailers to this list, and they must not turn into headers of the request.
         self.headers = []
         self.cycle = request  # type: ignore[assignment]
@@ -144,31 +156,8 @@ class FrontProtocol(DownstreamProtocol):
             self._default_headers, self._default_head = headers, head_of(headers)
         return self._default_head
 
-    def on_response_complete(self) -> None:
-        if self.pipeline or self.transport.is_closing():
-            super().on_response_complete()
-            return
-        self.server_state.total_requests += 1
-        self.flow.resume_reading()
-        self._idle_since = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
-
-    def _unset_keepalive_if_required(self) -> None:
-        """Keeps the timer: setting a new one for every request costs as much as the decision."""
-        self._idle_since = None
-
-    def timeout_keep_alive_handler(self) -> None:
-        self.timeout_keep_alive_task = None
-        if self._idle_since is None:
-            return  # the next answer sets a timer
-        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
-        if left > 0:
-            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
-        else:
-            super().timeout_keep_alive_handler()
-
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self.timeout_keep_alive_task is not None:
-            self.timeout_keep_alive_task.cancel()
+        if isinstance(self.cycle, _Request):
+            self.cycle.disconnected = True
+            self.cycle = None  # type: ignore[assignment]

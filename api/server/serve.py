@@ -32,6 +32,7 @@ from limiter.api.registry import InvalidRecord, KeyFormat, Registry, connected
 from limiter.api.rules import Rules
 from limiter.api.server import logs
 from limiter.api.server.backend import Backend, open_backend
+from limiter.api.server.connections import raise_descriptor_limit
 from limiter.api.server.greeting import greet
 from limiter.api.server.listening import Listening, bind, config_for, http_url
 from limiter.api.server.sample import sample
@@ -53,6 +54,7 @@ def serve(options: ServeOptions, tokens: Tokens) -> None:
     logs.set_up()
     # Files of this process and of the embedded Redis are for this user alone.
     os.umask(0o077)
+    raise_descriptor_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(options, tokens))
 
