@@ -70,25 +70,29 @@ class Identity:
 class Refusal:
     """Why a request is refused.
 
-    `audit` is the reason in the registry's audit. `attempt`: somebody may be guessing keys, which is limited by address. `scope` is the
-    missing one. The answer shows the numbers of `holder`.
+    `audit` is the reason in the registry's audit. An `attempt` is counted. `scope` is the missing one. `holder` is the identity of the key
+    if the key is known.
     """
 
     status: int
     reason: str
     detail: str
     audit: str = ""
-    attempt: bool = False
+    attempt: bool = True
     scope: str | None = None
     holder: Identity | None = field(default=None, repr=False, compare=False)
 
     def of(self, holder: Identity) -> Refusal:
-        """With the holder, if the answer may show their numbers: for a key that is valid, and has a policy."""
-        return replace(self, holder=holder) if self.status == _FORBIDDEN and holder.policy is not NO_POLICY else self
+        return replace(self, holder=holder)
+
+    @property
+    def shows_numbers(self) -> bool:
+        """Whether the answer may show the numbers of the holder: for a key that is valid, and has a policy."""
+        return self.status == _FORBIDDEN and self.holder is not None and self.holder.policy is not NO_POLICY
 
 
-MISSING = Refusal(401, "no-credential", "This request needs an API key.")
-MALFORMED = Refusal(401, "invalid-credential", "The API key is not valid.", "malformed", attempt=True)
+MISSING = Refusal(401, "no-credential", "This request needs an API key.", attempt=False)
+MALFORMED = Refusal(401, "invalid-credential", "The API key is not valid.", "malformed")
 # The same text, so that the response does not reveal whether a well-formed key exists.
 UNKNOWN = replace(MALFORMED, audit="unknown")
 REVOKED = Refusal(401, "revoked-key", "The API key was revoked.", "revoked")
