@@ -1,4 +1,4 @@
-"""The answers to refused requests: 401 and 403 with the caller's numbers, and 429 after too many of them.
+"""The answers to refused requests: 401 and 403 with the numbers of their attempts, and 429 after too many.
 
 A refused request is an attempt, counted under the policy `identify.guard`: one with a key that is known, of the key and of the address; any
 other, of the address.
@@ -9,12 +9,8 @@ from functools import lru_cache
 from limiter.api.answers import Answer, Header, problem
 from limiter.api.identity import MISSING, Refusal
 from limiter.api.numbers import Numbers
-from limiter.api.rules import Rules
 from limiter.decision import Decision
-from limiter.headers import layout_of
-from limiter.policy import Policy
 from limiter.problems import ABNORMAL_USAGE, problem_body
-from limiter.summary import WIDTH, summarize
 
 _UNAUTHORIZED = 401
 # Of a file's scopes and of the other reasons: there are few.
@@ -30,37 +26,7 @@ _TOO_MANY_OF_KEY = _too_many("Too many refused requests with this API key or fro
 _TOO_MANY_OF_ADDRESS = _too_many("Too many failed attempts from this address.")
 
 
-class AttemptNumbers:
-    """Renders decisions on the attempts of a known key and of its address, which are the last two charges of the group.
-
-    An answer shows the key's own numbers, if they are given. Otherwise it shows those of the attempts with the least left.
-    """
-
-    __slots__ = ("_at", "_attempts", "_own", "_rows", "_width")
-
-    def __init__(self, own: list[Policy] | None, guard: Policy, rules: Rules) -> None:
-        self._own = None if own is None else Numbers(own, rules)
-        self._at = WIDTH * sum(len(policy.limits) for policy in own or ())
-        self._width = WIDTH * len(guard.limits)
-        self._rows, self._attempts = layout_of((guard, guard)).rows, Numbers([guard], rules)
-
-    def allowed(self, decision: Decision) -> Answer:
-        # The numbers of the key come first, so nothing has to be cut off.
-        return self._own.allowed(decision) if self._own else self._attempts.allowed(self._binding(decision))
-
-    def denied(self, decision: Decision, body: bytes = _TOO_MANY_OF_KEY) -> Answer:
-        return self._attempts.denied(self._binding(decision), body)
-
-    def _binding(self, decision: Decision) -> Decision:
-        if decision.degraded:
-            return decision
-        numbers = decision.numbers[self._at :]
-        row, _ = summarize(self._rows, decision.allowed, numbers)
-        start = row.charge * self._width
-        return decision._replace(numbers=numbers[start : start + self._width])
-
-
-def refused_after(refusal: Refusal, numbers: Numbers | AttemptNumbers, decision: Decision) -> Answer:
+def refused_after(refusal: Refusal, numbers: Numbers, decision: Decision) -> Answer:
     """With the numbers of the decision. If it denies the attempt, the answer is that denial."""
     if not decision.allowed and refusal.attempt:
         return numbers.denied(decision, _TOO_MANY_OF_ADDRESS if refusal.holder is None else _TOO_MANY_OF_KEY)

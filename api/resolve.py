@@ -104,6 +104,6 @@ def _relevant(scope: Scope) -> dict[bytes, bytes]:
 def _refuse(view: View, address: str, refusal: Refusal) -> Charged:
     holder = refusal.holder
     if holder is not None:
-        return Charged(view, holder, view.attempt(refusal, holder, address), refusal, address)
+        return Charged(view, holder, view.attempt(holder, address), refusal, address)
     caller = view.anonymous(address, view.rules.guard)
     return Charged(view, caller, view.plan(caller, _ATTEMPT if refusal.attempt else _LOOK), refusal, address)

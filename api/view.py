@@ -7,9 +7,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from limiter.addresses import subject_of
-from limiter.api.identity import Directory, Identity, Refusal
+from limiter.api.identity import Directory, Identity
 from limiter.api.numbers import Numbers
-from limiter.api.refused import AttemptNumbers
 from limiter.api.routes.matching import Route
 from limiter.api.rules import Rules
 from limiter.charge import Charge
@@ -26,7 +25,7 @@ class Plan(NamedTuple):
     """What a request is charged, and how the decision is rendered. Many requests share one."""
 
     group: Group
-    numbers: Numbers | AttemptNumbers
+    numbers: Numbers
 
 
 class View:
@@ -50,38 +49,32 @@ class View:
             plan = identity.plans[key] = self._make_plan(identity, route)
         return plan
 
-    def attempt(self, refusal: Refusal, holder: Identity, address: str) -> Plan:
+    def attempt(self, holder: Identity, address: str) -> Plan:
         """What a refused request with the key of this holder is charged."""
-        return self._attempt_of(holder, subject_of(address), refusal.shows_numbers)
+        return self._attempt_of(holder, subject_of(address))
 
-    def _make_attempt(self, holder: Identity, address: str, shows_numbers: bool) -> Plan:
+    def _make_attempt(self, holder: Identity, address: str) -> Plan:
         """One attempt of the key and one of the address, counted apart from everything else, and in the account of the key.
 
         So nobody uses up the limits of a key, or the attempts of an address with other keys, by misusing the key.
         """
         guard = self.rules.guard
-        own = _charges(holder, holder.policy, 0) if shows_numbers else []
-        charges = [*own, Charge(guard, f"refused-key:{holder.subject}"), Charge(guard, f"refused-from:{address}")]
-        numbers = AttemptNumbers([charge.policy for charge in own] if own else None, guard, self.rules)
-        return Plan(self._group(holder, charges, Operation.TAKE), numbers)
+        charges = [Charge(guard, f"refused-key:{holder.subject}"), Charge(guard, f"refused-from:{address}")]
+        return self._planned(holder, charges, Operation.TAKE)
 
     def _make_plan(self, identity: Identity, route: Route) -> Plan:
         """A route of cost 0 charges nothing, but needs room for one unit."""
         cost, operation = (route.cost, Operation.TAKE) if route.cost else (1, Operation.PEEK)
-        group = self._group(identity, _charges(identity, route.policy or identity.policy, cost), operation)
-        return Plan(group, Numbers([charge.policy for charge in group.charges], self.rules))
+        charges = [Charge(route.policy or identity.policy, identity.subject, cost)]
+        if identity.account_policy is not None:
+            charges.append(Charge(identity.account_policy, identity.account, cost))
+        return self._planned(identity, charges, operation)
 
-    def _group(self, identity: Identity, charges: list[Charge], operation: Operation) -> Group:
-        keys = tuple([state_key(self._prefix, identity.account, charge) for charge in charges])
-        return Group(tuple(charges), keys, operation, identity.guard)
-
-
-def _charges(identity: Identity, policy: Policy, cost: int) -> list[Charge]:
-    """Of the key and of its account. A key may have the name and the policy of its account: both are then the same count, charged once."""
-    of_key, account_policy = Charge(policy, identity.subject, cost), identity.account_policy
-    if account_policy is None or (identity.account, account_policy.name) == (identity.subject, policy.name):
-        return [of_key]
-    return [of_key, Charge(account_policy, identity.account, cost)]
+    def _planned(self, identity: Identity, charges: list[Charge], operation: Operation) -> Plan:
+        # A key may have the name and the policy of its account. Both are then the same count, which is charged once.
+        by_key = {state_key(self._prefix, identity.account, charge): charge for charge in charges}
+        group = Group(tuple(by_key.values()), tuple(by_key), operation, identity.guard)
+        return Plan(group, Numbers([charge.policy for charge in by_key.values()], self.rules))
 
 
 def _anonymous(subject: str, policy: Policy) -> Identity:

@@ -30,7 +30,7 @@ class Directory:
         identity = self._known(sha256_of(credential))
         if identity is None:
             return self._unknown(credential)
-        return self._judged(identity, scope, address, 0 if identity.expires_us is None else self._now_us(identity))
+        return self._judge(identity, scope, address, 0 if identity.expires_us is None else self._now_us(identity))
 
     async def look_up(self, credential: str, scope: str | None, address: str) -> Identity | Refusal:
         """The answer, from Redis unless memory has it. Raises BackendError if Redis does not answer within the deadline."""
@@ -39,7 +39,7 @@ class Directory:
             return recalled or UNKNOWN
         sha256 = sha256_of(credential)
         found = await self._registered.look_up(sha256)
-        return UNKNOWN if found is None else self._judged(self._identity_of(found, sha256), scope, address, found.read_us)
+        return UNKNOWN if found is None else self._judge(self._identity_of(found, sha256), scope, address, found.read_us)
 
     def count_refusal(self, refusal: Refusal, address: str) -> None:
         """For the registry's audit."""
@@ -52,10 +52,10 @@ class Directory:
         if self._registered is not None:
             self._registered.forget(identity)
 
-    def _judged(self, identity: Identity, scope: str | None, address: str, now_us: int) -> Identity | Refusal:
+    def _judge(self, identity: Identity, scope: str | None, address: str, now_us: int) -> Identity | Refusal:
         refusal = identity.refusal(scope, address, now_us)
         if self._registered is not None and identity.source is not None:
-            self._registered.use(identity, admitted=refusal is None)
+            self._registered.use(identity, refusal is None)
         return identity if refusal is None else refusal.of(identity)
 
     def _unknown(self, credential: str) -> Refusal | None:

@@ -37,7 +37,7 @@ class RegisteredKeys:
     def recall(self, sha256: bytes) -> Identity | None:
         return self._remembered.get(sha256)
 
-    def use(self, identity: Identity, *, admitted: bool) -> None:
+    def use(self, identity: Identity, admitted: bool) -> None:
         """Keeps it in memory. A refused request does not count as a use of the key."""
         self._remembered.move_to_end(identity.sha256)
         if admitted and identity.source is not None:

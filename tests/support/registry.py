@@ -20,7 +20,7 @@ class World:
 
     def __init__(self, runner, url, prefix, **options) -> None:
         self.run, self.url, self.prefix = runner.run, url, prefix
-        self.client = connected(url)
+        self.client = connected(url, timeout=20)
         self.registry = Registry(self.client, prefix=prefix, **options)
         self.accounts, self.keys, self.audit = self.registry.accounts, self.registry.keys, self.registry.audit
         self._opened: list[RegisteredKeys] = []
