@@ -8,7 +8,7 @@ from limiter.addresses import Networks
 from limiter.api.config.forms import AccountForm, FileForm, KeyForm, TierForm
 from limiter.api.forwarded import GATEWAYS
 from limiter.api.routes.matching import Route, Routes
-from limiter.api.rules import ConnectionBounds, FileAccount, FileKey, Rules, Tier
+from limiter.api.rules import ConnectionBounds, FileAccount, FileKey, Rules, Tier, default_guard
 from limiter.policy import Policy
 
 T = TypeVar("T")
@@ -24,8 +24,8 @@ def compiled(form: FileForm, digest: str, warnings: tuple[str, ...]) -> Rules:
         accounts=MappingProxyType(accounts),
         order=form.identify.order,
         anonymous=_named(form.identify.anonymous, policies),
-        guard=_named(form.identify.guard, policies),
         gateway=GATEWAYS[form.identify.gateway or "none"],
+        guard=_named(form.identify.guard, policies) or default_guard(form.failure),
         trusted_proxies=Networks(form.identify.trusted_proxies),
         routes=_routes(form, policies),
         keys=MappingProxyType({key.digest: key for key in (_key(each, policies, tiers, accounts) for each in form.keys)}),
