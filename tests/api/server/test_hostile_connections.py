@@ -12,7 +12,7 @@ import uuid
 import psutil
 import pytest
 
-from support.hostile import MOST_GROWTH, Memory, at_once, connected, connections, descriptors, is_open_after
+from support.holding import MOST_GROWTH, Memory, at_once, connected, connections, descriptors, is_open_after
 from support.proxy.raw_upstream import OK, Peer, Upstream
 from support.servers.sidecar import digest, sidecar
 from support.waiting import eventually

@@ -46,8 +46,8 @@ METHOD_NAMES = (b"GET", b"POST", b"get", b" POST ", b"", b"G\xc3\x89T", b"GET, P
 BENIGN = (
     *(b"Accept: */*", b"Accept-Encoding: gzip, br", b"Cookie: a=b; c=d", b"Cache-Control: no-cache", b"If-None-Match: *", b"Range: bytes=0-", b"DNT: 1"),
     *(b"Connection: keep-alive", b"Connection: Authorization", b"Connection: x-forwarded-for, host", b"TE: trailers", b"Keep-Alive: timeout=5, max=1"),
-    *(b"X-Empty:", b"X-Blank: \t ", b"X-Text: \xe9\xff\x80", b"X-Quoted: \"a\\\"b\"", b"Proxy-Connection: close-not", b"Proxy-Authorization: Basic eA=="),
-    *(b"X-RateLimit-Limit: 0", b"RateLimit: \"minute\";r=9999;t=0", b"Retry-After: 0", b"Max-Forwards: 0", b"Sec-Fetch-Mode: cors", b"X-Sub: {a}:b*?[x]"),
+    *(b"X-Empty:", b"X-Blank: \t ", b"X-Text: \xe9\xff\x80", b'X-Quoted: "a\\"b"', b"Proxy-Connection: close-not", b"Proxy-Authorization: Basic eA=="),
+    *(b"X-RateLimit-Limit: 0", b'RateLimit: "minute";r=9999;t=0', b"Retry-After: 0", b"Max-Forwards: 0", b"Sec-Fetch-Mode: cors", b"X-Sub: {a}:b*?[x]"),
 )
 
 HEAD_LIMIT = 64 * 1024

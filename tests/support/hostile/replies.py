@@ -127,7 +127,7 @@ def mistakes(reply: Reply, allowed: set[int], method: bytes) -> Iterator[str]:
     headers, kind = reply.headers, reply.headers.get("content-type", "")
     if reply.status == 429 and not ("ratelimit" in headers and int(headers.get("retry-after", "0")) >= 1):
         yield "a denial without its numbers"
-    if reply.status in (401, 405) and not {401: "www-authenticate", 405: "allow"}[reply.status] in headers:
+    if reply.status in (401, 405) and {401: "www-authenticate", 405: "allow"}[reply.status] not in headers:
         yield f"{reply.status} without the header that it requires"
     if kind.startswith("application/") and kind.endswith("json") and method != b"HEAD" and reply.status not in _BODILESS:
         yield from _mistakes_in_json(reply, kind)
