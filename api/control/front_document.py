@@ -38,8 +38,9 @@ _DECISION_ERRORS = {
 }
 
 _DENIALS = {
+    "400": problem_response("The headers of the gateway do not describe one request; `reason` and `detail` say why."),
     "401": problem_response("The request has no valid key; `reason` says why."),
-    "403": problem_response("The key lacks a scope, or may not be used from this address. With `deny_status: 403`, every denial."),
+    "403": problem_response("The key lacks a scope or may not be used from this address. With `deny_status: 403`, every denial."),
     "429": problem_response("A limit denies the request."),
     "503": problem_response("Redis did not decide, and the policy fails closed."),
 }
