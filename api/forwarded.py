@@ -73,7 +73,7 @@ class Gateway:
 
     def original(self, scope: Scope, headers: Headers, trusts: Trusts) -> Original:
         """The request behind one to `/authorize`. Raises InvalidDescription."""
-        method, path = scope["method"], scope["raw_path"][_PREFIX_LENGTH:].decode("latin-1") or "/"
+        method, path = scope["method"], scope["raw_path"][_PREFIX_LENGTH:].decode("latin-1")
         peer = peer_of(scope)
         is_trusted = trusts(peer)
         if self is NO_GATEWAY:
@@ -83,9 +83,12 @@ class Gateway:
             _refuse_gateways(peer, scope)
         elif self.uri:
             method, path = self._described(headers, path)
+        elif not path:
+            detail = f"The gateway must ask with its client's path below {PREFIX}: identify.gateway is {self.name}."
+            raise InvalidDescription(400, "missing-path", detail)
         if is_trusted:
-            return Original(method, path, client_address(peer, headers, trusts), _scheme(scope, headers))
-        return Original(method, path, peer, scope["scheme"])
+            return Original(method, path or "/", client_address(peer, headers, trusts), _scheme(scope, headers))
+        return Original(method, path or "/", peer, scope["scheme"])
 
     def _described(self, headers: Headers, below: str) -> tuple[str, str]:
         method, uri = headers.get(self.method), headers.get(self.uri)
@@ -97,7 +100,7 @@ class Gateway:
             detail = f"{_shown(self.method)} must be one method, and {_shown(self.uri)} one path without spaces."
             raise InvalidDescription(400, "conflicting-accounts", detail)
         path = uri.decode("latin-1").partition("?")[0]
-        if below not in ("/", path):
+        if below not in ("", "/", path):
             detail = f"{_shown(self.uri)} and the path below {PREFIX} name different paths."
             raise InvalidDescription(400, "conflicting-accounts", detail)
         return method.decode("latin-1").strip().upper(), path

@@ -81,6 +81,11 @@ def test_two_lines_of_a_header_are_contradicting_accounts(gateway, forged, is_fi
     assert refusal(gateway, lines, path)[:2] == (400, "conflicting-accounts")
 
 
+def test_envoy_must_ask_with_the_path():
+    assert refusal("envoy", {"X-Original-Method": "GET", "X-Original-URI": "/x"}, "/authorize")[:2] == (400, "missing-path")
+    assert asked("envoy", {}, "/authorize/").path == "/"
+
+
 @pytest.mark.parametrize("gateway", ["nginx", "forwarded"])
 def test_a_path_below_authorize_must_agree_with_the_header(gateway):
     headers = SENT[gateway][2]
@@ -113,6 +118,7 @@ def test_without_a_configured_gateway_a_described_request_is_refused(peer, name)
 
 
 def test_without_a_gateway_a_trusted_load_balancer_states_the_address_and_the_scheme():
+    assert asked("none", CLIENT).path == "/"
     assert asked("none", CLIENT, "/authorize/x", "PUT") == Original("PUT", "/x", "203.0.113.7", "https")
 
 
