@@ -20,7 +20,10 @@ from limiter.addresses import canonical, normalize
 
 PREFIX = "/authorize"
 _AUTHORIZE, _BELOW = PREFIX.encode(), f"{PREFIX}/".encode()
+_PREFIX_LENGTH = len(PREFIX)
 
+# More proxies than these do not stand in a row. A client may write a long list to the left of them, which is not split.
+_MAX_PROXIES = 16
 _FOR, _PROTO = b"x-forwarded-for", b"x-forwarded-proto"
 # Headers that only a gateway sends, with the value of `identify.gateway` for those that send them.
 _SENT_BY = {
@@ -70,7 +73,7 @@ class Gateway:
 
     def original(self, scope: Scope, headers: Headers, trusts: Trusts) -> Original:
         """The request behind one to `/authorize`. Raises InvalidDescription."""
-        method, path = scope["method"], scope["raw_path"].decode("latin-1")[len(PREFIX) :] or "/"
+        method, path = scope["method"], scope["raw_path"][_PREFIX_LENGTH:].decode("latin-1")
         peer = peer_of(scope)
         is_trusted = trusts(peer)
         if self is NO_GATEWAY:
@@ -80,9 +83,12 @@ class Gateway:
             _refuse_gateways(peer, scope)
         elif self.uri:
             method, path = self._described(headers, path)
+        elif not path:
+            detail = f"The gateway must ask with its client's path below {PREFIX}: identify.gateway is {self.name}."
+            raise InvalidDescription(400, "missing-path", detail)
         if is_trusted:
-            return Original(method, path, client_address(peer, headers, trusts), _scheme(scope, headers))
-        return Original(method, path, peer, scope["scheme"])
+            return Original(method, path or "/", client_address(peer, headers, trusts), _scheme(scope, headers))
+        return Original(method, path or "/", peer, scope["scheme"])
 
     def _described(self, headers: Headers, below: str) -> tuple[str, str]:
         method, uri = headers.get(self.method), headers.get(self.uri)
@@ -94,7 +100,7 @@ class Gateway:
             detail = f"{_shown(self.method)} must be one method, and {_shown(self.uri)} one path without spaces."
             raise InvalidDescription(400, "conflicting-accounts", detail)
         path = uri.decode("latin-1").partition("?")[0]
-        if below not in ("/", path):
+        if below not in ("", "/", path):
             detail = f"{_shown(self.uri)} and the path below {PREFIX} name different paths."
             raise InvalidDescription(400, "conflicting-accounts", detail)
         return method.decode("latin-1").strip().upper(), path
@@ -137,7 +143,7 @@ def client_address(peer: str, headers: Headers, trusts: Trusts) -> str:
     """The rightmost address that is not a trusted proxy's. A client may have written anything to the left of it."""
     forwarded_for = headers.get(_FOR)
     client = peer
-    for part in reversed(forwarded_for.decode("latin-1").split(",")) if forwarded_for else ():
+    for part in reversed(forwarded_for.decode("latin-1").rsplit(",", _MAX_PROXIES)) if forwarded_for else ():
         hop = hop_address(part)
         if hop is None:
             detail = f"X-Forwarded-For must list IP addresses, not {part.strip()[:64]!r}."

@@ -22,7 +22,7 @@ tiers:
   pro: {{ key: bulk, account: account }}
 identify:
   guard: guessing
-  gateway: envoy
+  gateway: none
   trusted_proxies: [127.0.0.1]
 routes:
   - {{ path: /health, exempt: true }}

@@ -81,6 +81,11 @@ def test_two_lines_of_a_header_are_contradicting_accounts(gateway, forged, is_fi
     assert refusal(gateway, lines, path)[:2] == (400, "conflicting-accounts")
 
 
+def test_envoy_must_ask_with_the_path():
+    assert refusal("envoy", {"X-Original-Method": "GET", "X-Original-URI": "/x"}, "/authorize")[:2] == (400, "missing-path")
+    assert asked("envoy", {}, "/authorize/").path == "/"
+
+
 @pytest.mark.parametrize("gateway", ["nginx", "forwarded"])
 def test_a_path_below_authorize_must_agree_with_the_header(gateway):
     headers = SENT[gateway][2]
@@ -113,6 +118,7 @@ def test_without_a_configured_gateway_a_described_request_is_refused(peer, name)
 
 
 def test_without_a_gateway_a_trusted_load_balancer_states_the_address_and_the_scheme():
+    assert asked("none", CLIENT).path == "/"
     assert asked("none", CLIENT, "/authorize/x", "PUT") == Original("PUT", "/x", "203.0.113.7", "https")
 
 
@@ -134,6 +140,7 @@ def test_the_proxy_judges_the_request_itself(peer):
         ("10.0.0.2", "10.0.0.2"),
         ("203.0.113.7:4711", "203.0.113.7"),
         ("[2001:db8::7]:4711", "2001:db8::7"),
+        ("6.6.6.6, " * 1000 + "203.0.113.7, 10.0.0.2", "203.0.113.7"),
         ("::ffff:203.0.113.7", "203.0.113.7"),
         ("", "10.0.0.1"),
     ],
@@ -142,7 +149,10 @@ def test_the_client_is_the_rightmost_address_that_is_not_a_trusted_proxy(forward
     assert client_address("10.0.0.1", {b"x-forwarded-for": forwarded_for.encode()}, trusts) == address
 
 
-@pytest.mark.parametrize("forwarded_for", ["unknown", "203.0.113.7, unknown", "203.0.113.7, unknown, 10.0.0.2", "203.0.113.7,", "1" * 5000])
+@pytest.mark.parametrize(
+    "forwarded_for",
+    ["unknown", "203.0.113.7, unknown", "203.0.113.7, unknown, 10.0.0.2", "203.0.113.7,", "1" * 5000, "10.0.0.2, " * 50 + "10.0.0.2"],
+)
 def test_a_hop_that_is_not_an_address_is_refused(forwarded_for):
     with pytest.raises(InvalidDescription) as caught:
         client_address("10.0.0.1", {b"x-forwarded-for": forwarded_for.encode()}, trusts)

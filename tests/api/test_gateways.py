@@ -188,7 +188,7 @@ def test_a_large_upload_is_judged_without_its_body(guarded, key):
         assert client.send(upload).answer().status == 200
 
 
-def test_requests_pass_again_when_connections_to_the_sidecar_were_idle(guarded, key):
+def test_each_request_of_a_connection_is_judged(guarded, key):
     with Client(guarded.port, CLIENT) as client:
         answers = [client.send(request("/files", f"Authorization: Bearer {key}")).answer().status for _ in range(4)]
     assert answers == [200, 200, 200, 429]
