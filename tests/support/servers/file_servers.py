@@ -14,6 +14,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from getpass import getuser
 from pathlib import Path
 
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from support.proxy.proxying import serving
@@ -25,9 +27,13 @@ from support.waiting import eventually
 NODE = """
 const http = require("http"), fs = require("fs"), path = require("path");
 http.createServer((request, response) => {
-  let name;
-  try { name = decodeURIComponent(new URL(request.url, "http://localhost").pathname); } catch { name = "/none"; }
-  fs.readFile(path.join(process.argv[1], name), (error, body) => { response.writeHead(error ? 404 : 200); response.end(body); });
+  try {
+    const name = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
+    fs.readFile(path.join(process.argv[1], name), (error, body) => { response.writeHead(error ? 404 : 200); response.end(body); });
+  } catch {
+    response.writeHead(400);
+    response.end();
+  }
 }).listen(Number(process.argv[2]), "127.0.0.1");
 """
 
@@ -131,7 +137,7 @@ def node(folder: Path) -> Iterator[int]:
 
 @contextmanager
 def starlette(folder: Path) -> Iterator[int]:
-    with serving(StaticFiles(directory=folder), http="httptools") as port:
+    with serving(Starlette(routes=[Mount("/", StaticFiles(directory=folder))]), http="httptools") as port:
         yield port
 
 
