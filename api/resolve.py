@@ -14,8 +14,8 @@ from limiter.api.answers import Answer, problem
 from limiter.api.forwarded import ConflictingPaths, Headers, Original, Trusts
 from limiter.api.identity import CREDENTIAL_HEADERS, MISSING, Identity, Refusal, credential_in
 from limiter.api.refused import refused, refused_after
+from limiter.api.routes.faults import Fault, RefusedPath
 from limiter.api.routes.matching import Route
-from limiter.api.routes.paths import Fault, RefusedPath
 from limiter.api.view import Plan, View
 from limiter.decision import Decision
 

@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from limiter.api.proxy.cork import Cork
 from limiter.api.proxy.heads import MAX_HEAD, head_size
 from limiter.api.proxy.proxy_errors import ProxyError, RequestRefused
-from limiter.api.routes.paths import FRAGMENT
+from limiter.api.routes.faults import FRAGMENT
 from limiter.problems import problem_body
 
 
