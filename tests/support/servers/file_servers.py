@@ -19,9 +19,11 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from support.proxy.proxying import serving
-from support.servers.nginx import GUARD
 from support.servers.redis_server import free_port
 from support.waiting import eventually
+
+# The configuration that the documentation shows.
+EXAMPLE = Path(__file__).parents[3] / "examples" / "nginx.conf"
 
 # Node's usual way from a request to a file.
 NODE = """
@@ -109,7 +111,7 @@ def program(name: str) -> str:
 def nginx(work: Path, folder: Path, front: int, dispatcher: int) -> Iterator[tuple[int, int]]:
     """The ports of `examples/nginx.conf` before the dispatcher, and of nginx as a file server."""
     port, files = free_port(), free_port()
-    guard = GUARD.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{front}").replace("127.0.0.1:9000", f"127.0.0.1:{dispatcher}")
+    guard = EXAMPLE.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{front}").replace("127.0.0.1:9000", f"127.0.0.1:{dispatcher}")
     guard = guard.replace("listen 80;", f"listen 127.0.0.1:{port};")
     (work / "tmp").mkdir(parents=True)
     (work / "nginx.conf").write_text(NGINX.format(user=getuser(), guard=guard, files=files, folder=folder))
