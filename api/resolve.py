@@ -13,8 +13,8 @@ from limiter.api.answers import Answer, problem
 from limiter.api.forwarded import Headers, InvalidDescription, Original, Trusts
 from limiter.api.identity import EXPIRED, MISSING, Identity, Refusal, credential_in
 from limiter.api.refused import refused_after
+from limiter.api.routes.faults import Fault, RefusedPath
 from limiter.api.routes.matching import Route
-from limiter.api.routes.paths import Fault, RefusedPath
 from limiter.api.view import Plan, View
 from limiter.decision import Decision
 

@@ -48,9 +48,10 @@ _DECISION_ERRORS = {
 }
 
 _DENIALS = {
-    "400": problem_response("The headers of the gateway do not describe one request; `reason` and `detail` say why."),
+    "400": problem_response("The path, or what the gateway says of the request, can be read in different ways; `reason` says why."),
     "401": problem_response("The request has no valid key; `reason` says why. After too many of these, 429."),
     "403": problem_response("The key lacks a scope, or may not be used from this address. With `deny_status: 403`, every denial."),
+    "414": problem_response("The path is too long."),
     "429": problem_response("A limit denies the request."),
     "503": problem_response("Redis did not decide, and the policy fails closed."),
 }

@@ -26,7 +26,7 @@ from limiter.api.proxy.cork import Cork
 from limiter.api.proxy.heads import MAX_HEAD, MAX_HEADERS, head_size
 from limiter.api.proxy.inflow import END_OF_HEAD, Inflow
 from limiter.api.proxy.proxy_errors import ProxyError, RequestRefused
-from limiter.api.routes.paths import FRAGMENT
+from limiter.api.routes.faults import FRAGMENT
 from limiter.problems import problem_body
 
 

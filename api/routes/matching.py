@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-from limiter.api.routes.paths import AMBIGUOUS, PathMode, RefusedPath, is_plain, readings, segments
+from limiter.api.routes.faults import AMBIGUOUS, RefusedPath
+from limiter.api.routes.paths import PathMode, is_plain, readings, segments
 from limiter.policy import Policy
 
 _MAX_CACHED = 4096

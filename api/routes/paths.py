@@ -10,12 +10,29 @@ docs/decisions/0019-strict-paths.md lists what common servers do.
 import re
 from binascii import a2b_qp
 from collections.abc import Iterator
-from typing import Final, Literal, NamedTuple
+from typing import Literal
 from urllib.parse import unquote_to_bytes
+
+from limiter.api.routes.faults import (
+    BACKSLASH,
+    CONTROL,
+    DOT_SEGMENT,
+    EMPTY_SEGMENT,
+    ENCODED_SLASH,
+    ENCODED_TWICE,
+    FRAGMENT,
+    INVALID_ESCAPE,
+    INVALID_UTF_8,
+    MAX_LENGTH,
+    NOT_ABSOLUTE,
+    NOT_ENCODED,
+    TOO_LONG,
+    Fault,
+    RefusedPath,
+)
 
 PathMode = Literal["strict", "encoded-slashes"]
 
-MAX_LENGTH: Final = 4096
 # Decoding twice is slower than decoding once, and such paths are rare.
 _MAX_LENGTH_ENCODED_TWICE = 512
 
@@ -29,57 +46,11 @@ _CONTROLS = bytes([*range(0x20), 0x7F])
 _SLASH_AS_DATA = b"\0"
 
 
-class Fault(NamedTuple):
-    """Why a path is refused. `reason` is for programs, `detail` for people."""
-
-    status: int
-    reason: str
-    detail: str
-
-
-class RefusedPath(Exception):
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.detail)
-        self.fault = fault
-
-
-def _fault(reason: str, detail: str, status: int = 400) -> Fault:
-    return Fault(status, f"path-{reason}", detail)
-
-
-TOO_LONG: Final = _fault(
-    "too-long", f"The path must have at most {MAX_LENGTH:,} characters: send long values in the query or the body.", 414
-)
-NOT_ABSOLUTE: Final = _fault("not-absolute", "The path must begin with one slash.")
-FRAGMENT: Final = _fault("fragment", "The path must not contain #: send %23 if it is part of a name.")
-NOT_ENCODED: Final = _fault("not-encoded", "The path must be printable ASCII: percent-encode spaces and, as UTF-8, every other character.")
-INVALID_ESCAPE: Final = _fault(
-    "invalid-escape", "Every % in the path must be followed by two hexadecimal digits: send a percent sign as %25."
-)
-INVALID_UTF_8: Final = _fault("invalid-utf-8", "The escapes of the path must be valid UTF-8.")
-CONTROL: Final = _fault("control-character", "The path must not contain control characters (%00 to %1F, and %7F): remove them.")
-BACKSLASH: Final = _fault("backslash", "The path must not contain a backslash or %5C, as some servers read it as a slash: send a slash.")
-EMPTY_SEGMENT: Final = _fault(
-    "empty-segment", "The path must not contain // or /;x/, as some servers read these as one slash: send one slash."
-)
-DOT_SEGMENT: Final = _fault(
-    "dot-segment", "The path must not contain the segments . and .., in any encoding: resolve them before you send it."
-)
-ENCODED_SLASH: Final = _fault(
-    "encoded-slash",
-    "The path must not contain %2F: send a slash. If segments of this API contain slashes, it needs the setting paths: encoded-slashes.",
-)
-ENCODED_TWICE: Final = _fault("encoded-twice", "The path must be percent-encoded once: some servers decode %25 and two digits twice.")
-AMBIGUOUS: Final = _fault(
-    "ambiguous", "The path has several meanings, which fall under different policies: remove ;, %23, %25, %2F and %3F from it."
-)
-
-
 def is_plain(path: str) -> bool:
     """Whether every server reads the path as it is written."""
     if len(path) > MAX_LENGTH or not path.isascii() or path.encode().translate(None, _PLAIN):
         return False
-    return path[:1] == "/" != path[-1:] and "//" not in path and "/." not in path
+    return path.startswith("/") and not path.endswith("/") and "//" not in path and "/." not in path
 
 
 def segments(path: str, most: int) -> list[str]:
@@ -111,7 +82,7 @@ def _raw(path: str) -> bytes:
         raise RefusedPath(NOT_ABSOLUTE)
     if "#" in path:
         raise RefusedPath(FRAGMENT)
-    if not path.isascii() or _has(path.encode(), _CONTROLS + b" "):
+    if not path.isascii() or _contains_any(path.encode(), _CONTROLS + b" "):
         raise RefusedPath(NOT_ENCODED)
     return path.encode()
 
@@ -127,7 +98,7 @@ def _texts(raw: bytes, mode: PathMode) -> Iterator[str]:
         yield _text(_decoded(raw.replace(b"%2F", _SLASH_AS_DATA).replace(b"%2f", _SLASH_AS_DATA)))
     yield _text(once)
     if _ESCAPE(once):
-        yield _text(_decoded_again(once))
+        yield _text(_decoded_again(once), ENCODED_TWICE)
 
 
 def _checked(raw: bytes) -> bytes:
@@ -158,7 +129,7 @@ def _decoded_again(once: bytes) -> bytes:
 
 
 def _fault_of(decoded: bytes) -> Fault | None:
-    if _has(decoded, _CONTROLS):
+    if _contains_any(decoded, _CONTROLS):
         return CONTROL
     if b"\\" in decoded:
         return BACKSLASH
@@ -169,15 +140,15 @@ def _fault_of(decoded: bytes) -> Fault | None:
     return None
 
 
-def _has(text: bytes, characters: bytes) -> bool:
+def _contains_any(text: bytes, characters: bytes) -> bool:
     return len(text.translate(None, characters)) < len(text)
 
 
-def _text(decoded: bytes) -> str:
+def _text(decoded: bytes, fault: Fault = INVALID_UTF_8) -> str:
     try:
         return decoded.decode()
     except UnicodeDecodeError:
-        raise RefusedPath(INVALID_UTF_8) from None
+        raise RefusedPath(fault) from None
 
 
 def _without_end(found: list[str]) -> list[str]:

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from limiter.api.routes.faults import RefusedPath
 from limiter.api.routes.matching import ONE, REST
-from limiter.api.routes.paths import RefusedPath, segment
+from limiter.api.routes.paths import segment
 
 _NAMED = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
 _MAX_LENGTH = 512

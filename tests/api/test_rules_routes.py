@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limiter.api.config.loader import loads
-from limiter.api.routes.paths import MAX_LENGTH, RefusedPath
+from limiter.api.routes.faults import MAX_LENGTH, RefusedPath
 
 POLICIES = "policies: {standard: {limits: [100/minute]}, uploads: {limits: [10/minute]}, loose: {limits: [999/minute]}}\n"
 BASE = POLICIES + "tiers: {free: {key: standard}}\nroutes:\n"

@@ -86,7 +86,8 @@ def chains(server, tmp_path_factory):
         (nginx, nginx_files), (caddy, caddy_alone, caddy_files), node, starlette = stack.enter_context(servers)
         dispatcher.servers = dict(zip(FILES, (nginx_files, caddy_files, node, starlette), strict=True))
         gateways = {"nginx": nginx, "caddy": caddy, "caddy alone": caddy_alone, "proxy": proxy, "proxy with slashes": slashes}
-        yield Chains(gateways)
+        yield (chains := Chains(gateways))
+        assert set(chains.bodies("/public/gr%C3%B6%C3%9Fe%201.txt").values()) == {PUBLIC}, "a server has ended"
 
 
 def test_the_file_is_served_to_who_may_have_it(chains):

@@ -14,20 +14,28 @@ from contextlib import ExitStack, contextmanager, suppress
 from getpass import getuser
 from pathlib import Path
 
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from support.proxy.proxying import serving
-from support.servers.gateways import EXAMPLE
 from support.servers.redis_server import free_port
 from support.waiting import eventually
+
+# The configuration that the documentation shows.
+EXAMPLE = Path(__file__).parents[3] / "examples" / "nginx.conf"
 
 # Node's usual way from a request to a file.
 NODE = """
 const http = require("http"), fs = require("fs"), path = require("path");
 http.createServer((request, response) => {
-  let name;
-  try { name = decodeURIComponent(new URL(request.url, "http://localhost").pathname); } catch { name = "/none"; }
-  fs.readFile(path.join(process.argv[1], name), (error, body) => { response.writeHead(error ? 404 : 200); response.end(body); });
+  try {
+    const name = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
+    fs.readFile(path.join(process.argv[1], name), (error, body) => { response.writeHead(error ? 404 : 200); response.end(body); });
+  } catch {
+    response.writeHead(400);
+    response.end();
+  }
 }).listen(Number(process.argv[2]), "127.0.0.1");
 """
 
@@ -103,7 +111,7 @@ def program(name: str) -> str:
 def nginx(work: Path, folder: Path, front: int, dispatcher: int) -> Iterator[tuple[int, int]]:
     """The ports of `examples/nginx.conf` before the dispatcher, and of nginx as a file server."""
     port, files = free_port(), free_port()
-    guard = EXAMPLE["nginx"].read_text().replace("127.0.0.1:8080", f"127.0.0.1:{front}").replace("127.0.0.1:9000", f"127.0.0.1:{dispatcher}")
+    guard = EXAMPLE.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{front}").replace("127.0.0.1:9000", f"127.0.0.1:{dispatcher}")
     guard = guard.replace("listen 80;", f"listen 127.0.0.1:{port};")
     (work / "tmp").mkdir(parents=True)
     (work / "nginx.conf").write_text(NGINX.format(user=getuser(), guard=guard, files=files, folder=folder))
@@ -131,7 +139,7 @@ def node(folder: Path) -> Iterator[int]:
 
 @contextmanager
 def starlette(folder: Path) -> Iterator[int]:
-    with serving(StaticFiles(directory=folder), http="httptools") as port:
+    with serving(Starlette(routes=[Mount("/", StaticFiles(directory=folder))]), http="httptools") as port:
         yield port
 
 
