@@ -1,7 +1,7 @@
 """A uvicorn server on a socket that is already bound, with bounds on its connections and a shutdown that loses no request.
 
-It accepts connections itself, so that one too many costs neither a protocol nor a TLS handshake, and so that it survives a lack of
-descriptors: libuv would accept and close everything in the queue, and uvloop would close the listener.
+It accepts connections itself, so that one too many costs neither a protocol nor a TLS handshake, and so that new connections wait in the
+kernel's queue while no descriptor is free. libuv would close them without an answer.
 
 `stop` refuses new connections, serves those that the kernel has already accepted, gives idle clients a moment to send one more
 request (the response closes the connection), and then waits for the requests in flight until its deadline.
