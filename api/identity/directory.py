@@ -29,7 +29,7 @@ class Directory:
         """
         identity = self._known(sha256_of(credential))
         if identity is None:
-            return self._unknown(credential)
+            return UNKNOWN if self._registered is None else None
         return self._judge(identity, scope, address, 0 if identity.expires_us is None else self._now_us(identity))
 
     async def look_up(self, credential: str, scope: str | None, address: str) -> Identity | Refusal:
@@ -37,14 +37,16 @@ class Directory:
         recalled = self.recall(credential, scope, address)
         if recalled is not None or self._registered is None:
             return recalled or UNKNOWN
+        if not self._registered.may_be_known(credential):
+            return MALFORMED
         sha256 = sha256_of(credential)
         found = await self._registered.look_up(sha256)
         return UNKNOWN if found is None else self._judge(self._identity_of(found, sha256), scope, address, found.read_us)
 
     def count_refusal(self, refusal: Refusal, address: str) -> None:
-        """For the registry's audit."""
-        if self._registered is not None and refusal.audit:
-            source = refusal.holder.source if refusal.holder else None
+        """For the registry's audit, which knows nothing of keys of the file."""
+        source = refusal.holder.source if refusal.holder else None
+        if self._registered is not None and refusal.audit and (source or refusal.holder is None):
             self._registered.activity.refused(refusal.audit, address, source.key if source else None)
 
     def forget(self, identity: Identity) -> None:
@@ -57,12 +59,6 @@ class Directory:
         if self._registered is not None and identity.source is not None:
             self._registered.use(identity, refusal is None)
         return identity if refusal is None else refusal.of(identity)
-
-    def _unknown(self, credential: str) -> Refusal | None:
-        """The refusal of a key that is not in memory, if no lookup is needed for it."""
-        if self._registered is None:
-            return UNKNOWN
-        return None if self._registered.may_be_known(credential) else MALFORMED
 
     def _identity_of(self, found: Lookup, sha256: bytes) -> Identity:
         """Equal lookups of a batch share what was found, and so the identity."""
