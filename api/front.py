@@ -8,16 +8,16 @@ Paths are relative to this folder.
             |
     resolve.py                     the gates, in order: original request, TLS, route, credential, identity, plan
             |-- Answer ------------------------------------------------------------------------------> send
-            |-- LookUp             the key is not in memory: Directory.look_up, then settle
-            `-- Charged            what to charge; for a refused request (401, 403) one failed attempt of its address, or nothing
+            |-- LookUp             the key is not in memory: Directory.look_up, in one call with the others that wait, then settle
+            `-- Charged            what to charge; for a refused request (401, 403) one attempt of its key and of its address
                   |
     AsyncLimiter.verdict           Redis decides, in one call with the other requests that wait; if it does not answer within the
                                    deadline, the failure modes of the policies decide
-                  |-- Stale        the key or its account has changed: forget the identity, and resolve again
+                  |-- Stale        the key or its account has changed: forget the identity, and resolve again, also if it was refused
                   `-- Decision
                         |
     Charged.answer                 200 or 429 with the numbers, 503 if a policy fails closed; a refused request gets its 401 or 403, or
-                                   429 if its address has no attempts left -> send
+                                   429 if its key or its address has no attempts left -> send
 
 With a proxy, every path belongs to the upstream. A request is passed on if its answer is 200, and the response gets the numbers.
 
@@ -33,12 +33,13 @@ from starlette.types import Message, Receive, Scope, Send
 from limiter.aio import AsyncLimiter
 from limiter.api.answers import WRITE_ANSWER, Answer, Header, problem
 from limiter.api.forwarded import PREFIX, is_authorize, original, proxied
-from limiter.api.identity import Directory
+from limiter.api.identity import Directory, Refusal
 from limiter.api.numbers import unavailable
 from limiter.api.outages import Outages
 from limiter.api.resolve import Charged, LookUp, Reader, resolve, settle
 from limiter.api.rules import Rules
 from limiter.api.view import View
+from limiter.decision import Decision
 from limiter.errors import BackendError
 from limiter.protocol.call import Stale, Verdict
 
@@ -124,8 +125,19 @@ class Front:
         if isinstance(outcome, Stale):
             charged.view.directory.forget(charged.identity)
             return None
+        if charged.refusal is not None:
+            return self._refuse(charged, charged.refusal, outcome)
         self._outages.note(outcome.degraded)
         return charged.answer(outcome)
+
+    def _refuse(self, charged: Charged, refusal: Refusal, decision: Decision) -> Answer | None:
+        directory = charged.view.directory
+        if charged.is_early(decision):
+            directory.forget(charged.identity)
+            return None
+        self._outages.note(decision.degraded)
+        directory.count_refusal(refusal, charged.address)
+        return charged.answer(decision)
 
     def _unavailable(self, error: BackendError) -> Answer:
         """503, for failed lookups. Decisions do not raise here, because every policy of a configuration has a failure mode."""

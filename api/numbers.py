@@ -11,7 +11,7 @@ from limiter.decision import Decision
 from limiter.headers import layout_of, shifted
 from limiter.policy import Policy
 from limiter.problems import QUOTA_EXCEEDED, REDUCED_CAPACITY, problem_body
-from limiter.summary import NEVER, summarize
+from limiter.summary import NEVER, Row, summarize
 
 _DENIAL = head_of([PROBLEM_TYPE, NO_STORE])
 _OPEN = head_of([(b"x-ratelimit-degraded", b"open")])
@@ -40,7 +40,8 @@ class Numbers:
         _, figures = summarize(layout.rows, True, decision.numbers)
         return Answer(200, layout.lines % shifted(figures, self._rules.reset, decision.decided_us))
 
-    def denied(self, decision: Decision) -> Answer:
+    def denied(self, decision: Decision, body: bytes = b"") -> Answer:
+        """With the reason, or with the given body, which has a place for the names of the limits without room."""
         if decision.degraded:
             return unavailable(list(dict.fromkeys(charge.policy.name for charge in decision.charges)))
         layout, numbers = self._layout, decision.numbers
@@ -48,12 +49,8 @@ class Numbers:
         wait_us, seconds = numbers[binding.at + 1], figures[-1]
         lines = layout.lines % shifted(figures, self._rules.reset, decision.decided_us)
         violated = b'", "'.join([row.name.encode() for row in layout.rows if numbers[row.at + 1]])
-        name, capacity = binding.name.encode(), binding.capacity
-        if wait_us == NEVER:
-            detail = b"The limit '%b' allows %d, less than this request costs: it can never pass." % (name, capacity)
-        else:
-            detail = b"The limit '%b' allows %d; try again in %d s." % (name, capacity, seconds)
-        return Answer(429, lines + _DENIAL + self._retry_lines(wait_us, seconds), _DENIED % (detail, violated))
+        body = body % violated if body else _DENIED % (_detail(binding, wait_us, seconds), violated)
+        return Answer(429, lines + _DENIAL + self._retry_lines(wait_us, seconds), body)
 
     def _retry_lines(self, wait_us: int, seconds: int) -> bytes:
         rules, lines = self._rules, b""
@@ -64,6 +61,13 @@ class Numbers:
         if rules.should_retry and (wait_us == NEVER or seconds > _PATIENCE_S):
             lines += _DO_NOT_RETRY
         return lines
+
+
+def _detail(binding: Row, wait_us: int, seconds: int) -> bytes:
+    name, capacity = binding.name.encode(), binding.capacity
+    if wait_us == NEVER:
+        return b"The limit '%b' allows %d, less than this request costs: it can never pass." % (name, capacity)
+    return b"The limit '%b' allows %d; try again in %d s." % (name, capacity, seconds)
 
 
 def unavailable(policies: Sequence[str] = ()) -> Answer:

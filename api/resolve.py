@@ -11,8 +11,8 @@ from starlette.types import Scope
 from limiter.api import forwarded
 from limiter.api.answers import Answer, problem
 from limiter.api.forwarded import ConflictingPaths, Headers, Original, Trusts
-from limiter.api.identity import CREDENTIAL_HEADERS, MISSING, Identity, Refusal, credential_in
-from limiter.api.refused import refused, refused_after
+from limiter.api.identity import CREDENTIAL_HEADERS, EXPIRED, MISSING, Identity, Refusal, credential_in
+from limiter.api.refused import refused_after
 from limiter.api.routes.matching import Route
 from limiter.api.view import Plan, View
 from limiter.decision import Decision
@@ -24,7 +24,7 @@ _EXEMPT = Answer(200)
 _CONFLICTING = problem(400, "X-Original-URI, X-Forwarded-Uri and the path name different requests.", reason="conflicting-accounts")
 _PLAINTEXT = problem(403, "This API accepts requests over TLS only.", reason="plaintext")
 
-# What a refused request is charged: nothing, or one unit against guessing.
+# What a request without a known key is charged: nothing, or one attempt of its address.
 _LOOK, _ATTEMPT = Route(cost=0), Route(cost=1)
 
 # Reads the original request from the scope and its headers: `forwarded.original` or `forwarded.proxied`.
@@ -32,12 +32,21 @@ Reader = Callable[[Scope, Headers, Trusts], Original]
 
 
 class Charged(NamedTuple):
-    """A request that needs a decision on `plan`. One with a `refusal` is refused in any case."""
+    """A request that needs a decision on `plan`. One with a `refusal` is refused in any case, unless the identity is out of date."""
 
     view: View
     identity: Identity
     plan: Plan
     refusal: Refusal | None = None
+    # Of a refused request.
+    address: str = ""
+
+    def is_early(self, decision: Decision) -> bool:
+        """Whether the key has not expired yet by Redis's clock: the estimate of it, by which a request is refused, may be ahead."""
+        refusal, expires_us = self.refusal, self.identity.expires_us
+        if refusal is None or self.identity.guard is None or expires_us is None or decision.degraded:
+            return False
+        return refusal.reason == EXPIRED.reason and decision.decided_us < expires_us
 
     def answer(self, decision: Decision) -> Answer:
         numbers = self.plan.numbers
@@ -77,7 +86,7 @@ def resolve(view: View, scope: Scope, read: Reader) -> Charged | LookUp | Answer
     return settle(view, route, request.address, found)
 
 
-def settle(view: View, route: Route, address: str, found: Identity | Refusal) -> Charged | Answer:
+def settle(view: View, route: Route, address: str, found: Identity | Refusal) -> Charged:
     if isinstance(found, Refusal):
         return _refuse(view, address, found)
     return Charged(view, found, view.plan(found, route))
@@ -92,11 +101,9 @@ def _relevant(scope: Scope) -> dict[bytes, bytes]:
     return found
 
 
-def _refuse(view: View, address: str, refusal: Refusal) -> Charged | Answer:
-    """The answer has the numbers of the refused key, or else those of the address. A failed attempt counts against the address."""
-    guard, holder, route = view.rules.guard, refusal.holder, _LOOK
-    if holder is None:
-        if guard is None:
-            return refused(refusal)
-        holder, route = view.anonymous(address, guard), _ATTEMPT if refusal.attempt else _LOOK
-    return Charged(view, holder, view.plan(holder, route), refusal)
+def _refuse(view: View, address: str, refusal: Refusal) -> Charged:
+    holder = refusal.holder
+    if holder is not None:
+        return Charged(view, holder, view.attempt(holder, address), refusal, address)
+    caller = view.anonymous(address, view.rules.guard)
+    return Charged(view, caller, view.plan(caller, _ATTEMPT if refusal.attempt else _LOOK), refusal, address)

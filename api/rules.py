@@ -8,7 +8,12 @@ from limiter.addresses import Network, Networks
 from limiter.api.registry.validation import Catalog
 from limiter.api.routes.matching import Route, Routes
 from limiter.headers import Reset
-from limiter.policy import Policy
+from limiter.policy import Failure, Policy
+
+
+def default_guard(failure: Failure = "open") -> Policy:
+    """The guard of a file that names none. The dot keeps its counts apart from those of the policies of most files."""
+    return Policy("identify.guard", ["100/minute"], failure=failure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class Rules:
     tiers: Mapping[str, Tier] = field(default_factory=dict)
     order: tuple[str, ...] = ("bearer", "x-api-key")
     anonymous: Policy | None = None
-    guard: Policy | None = None
+    guard: Policy = field(default_factory=default_guard)
     trusted_proxies: Networks = field(default_factory=Networks)
     routes: Routes = field(default_factory=Routes)
     keys: Mapping[str, FileKey] = field(default_factory=dict)

@@ -123,9 +123,12 @@ def test_the_shell_of_the_gateways_runs(tmp_path, server, prefix):
 
 
 def test_the_shell_of_the_operations_runs(tmp_path, server, prefix):
-    serve, health, counts = blocks(text_of("operations.md"), "sh")
+    serve, health, attempts, counts = blocks(text_of("operations.md"), "sh")
     shown = run(
-        _with_prefix(f"limiter init limiter.yaml\n{serve}{READY}{health}{counts}", prefix), tmp_path, server.url, LIMITER_ADMIN_TOKEN=TOKEN
+        _with_prefix(f"limiter init limiter.yaml\n{serve}{READY}{health}{attempts}{counts}", prefix),
+        tmp_path,
+        server.url,
+        LIMITER_ADMIN_TOKEN=TOKEN,
     )
     assert '{"status":"ok"}' in shown
     assert '"policies":["anonymous"' in shown

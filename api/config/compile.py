@@ -7,7 +7,7 @@ from typing import TypeVar
 from limiter.addresses import Networks
 from limiter.api.config.forms import AccountForm, FileForm, KeyForm, RouteForm, TierForm
 from limiter.api.routes.matching import Route, Routes
-from limiter.api.rules import FileAccount, FileKey, Rules, Tier
+from limiter.api.rules import FileAccount, FileKey, Rules, Tier, default_guard
 from limiter.policy import Policy
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ def compiled(form: FileForm, digest: str, warnings: tuple[str, ...]) -> Rules:
         accounts=MappingProxyType(accounts),
         order=form.identify.order,
         anonymous=_named(form.identify.anonymous, policies),
-        guard=_named(form.identify.guard, policies),
+        guard=_named(form.identify.guard, policies) or default_guard(form.failure),
         trusted_proxies=Networks(form.identify.trusted_proxies),
         routes=_routes(form.routes, policies),
         keys=MappingProxyType({key.digest: key for key in (_key(each, policies, tiers, accounts) for each in form.keys)}),

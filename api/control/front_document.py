@@ -38,7 +38,7 @@ _DECISION_ERRORS = {
 }
 
 _DENIALS = {
-    "401": problem_response("The request has no valid key; `reason` says why."),
+    "401": problem_response("The request has no valid key; `reason` says why. After too many of these, 429."),
     "403": problem_response("The key lacks a scope, or may not be used from this address. With `deny_status: 403`, every denial."),
     "429": problem_response("A limit denies the request."),
     "503": problem_response("Redis did not decide, and the policy fails closed."),

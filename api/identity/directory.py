@@ -4,9 +4,10 @@ import hmac
 import os
 import time
 
-from limiter.api.identity.identity import UNKNOWN, Identity, Refusal
+from limiter.api.identity.identity import MALFORMED, UNKNOWN, Identity, Refusal
 from limiter.api.identity.registered_keys import RegisteredKeys
 from limiter.api.identity.translation import Translator
+from limiter.api.registry import Lookup
 from limiter.api.registry.key_format import sha256_of
 from limiter.api.rules import Rules
 
@@ -22,41 +23,51 @@ class Directory:
         self._of_file: dict[bytes, Identity] = {}
 
     def recall(self, credential: str, scope: str | None, address: str) -> Identity | Refusal | None:
-        """The answer from memory, without waiting; None if `look_up` has to give it. Refuses only keys of the file."""
+        """The answer from memory, without waiting; None if `look_up` has to give it.
+
+        An answer about a key of the registry is true only if a decision under the guard of its identity confirms it.
+        """
         identity = self._known(sha256_of(credential))
         if identity is None:
-            return None
-        refusal = identity.refusal(scope, address, 0 if identity.expires_us is None else self._now_us(identity))
-        if self._registered is None or identity.source is None:
-            return identity if refusal is None else refusal.of(identity)
-        if refusal is not None:
-            return None
-        self._registered.use(identity)
-        return identity
+            return UNKNOWN if self._registered is None else None
+        return self._judge(identity, scope, address, 0 if identity.expires_us is None else self._now_us(identity))
 
     async def look_up(self, credential: str, scope: str | None, address: str) -> Identity | Refusal:
         """The answer, from Redis unless memory has it. Raises BackendError if Redis does not answer within the deadline."""
         recalled = self.recall(credential, scope, address)
         if recalled is not None or self._registered is None:
             return recalled or UNKNOWN
+        if not self._registered.may_be_known(credential):
+            return MALFORMED
         sha256 = sha256_of(credential)
-        found = await self._registered.look_up(credential, sha256)
-        if isinstance(found, Refusal):
-            self._registered.activity.refused(found.audit, address)
-            return found
-        identity = self._translator.of_registry(found, sha256)
-        self._registered.remember(identity)
-        refusal = identity.refusal(scope, address, found.read_us)
-        if refusal is not None:
-            self._registered.activity.refused(refusal.audit, address, found.key)
-            return refusal.of(identity)
-        self._registered.use(identity)
-        return identity
+        found = await self._registered.look_up(sha256)
+        return UNKNOWN if found is None else self._judge(self._identity_of(found, sha256), scope, address, found.read_us)
+
+    def count_refusal(self, refusal: Refusal, address: str) -> None:
+        """For the registry's audit, which knows nothing of keys of the file."""
+        source = refusal.holder.source if refusal.holder else None
+        if self._registered is not None and refusal.audit and (source or refusal.holder is None):
+            self._registered.activity.refused(refusal.audit, address, source.key if source else None)
 
     def forget(self, identity: Identity) -> None:
         """Drops an identity that a guarded decision found out of date. One that was looked up since stays."""
         if self._registered is not None:
             self._registered.forget(identity)
+
+    def _judge(self, identity: Identity, scope: str | None, address: str, now_us: int) -> Identity | Refusal:
+        refusal = identity.refusal(scope, address, now_us)
+        if self._registered is not None and identity.source is not None:
+            self._registered.use(identity, refusal is None)
+        return identity if refusal is None else refusal.of(identity)
+
+    def _identity_of(self, found: Lookup, sha256: bytes) -> Identity:
+        """Equal lookups of a batch share what was found, and so the identity."""
+        identity = self._known(sha256)
+        if identity is None or identity.source is not found:
+            identity = self._translator.of_registry(found, sha256)
+            if self._registered is not None:
+                self._registered.remember(identity)
+        return identity
 
     def _known(self, sha256: bytes) -> Identity | None:
         identity = self._of_file.get(sha256)

@@ -1,18 +1,20 @@
 """The registry's keys in one process: those used last are in memory, the others are looked up. It outlives reloads of the configuration.
 
-A remembered identity is only used for decisions under its guard: Redis refuses the decision once the account has changed, and the key is
-looked up again. A refusal never rests on memory: the key is looked up first, so that one that was activated, widened or prolonged works on
-its next request. Keys that do not exist are not remembered.
+A remembered identity is only used for decisions under its guard, whether it is admitted or refused: Redis rejects the decision once the
+account has changed, and the key is looked up again. So a key that was revoked is refused on its next request, and one that was activated,
+widened or prolonged works on its next request. Keys that do not exist are not remembered: memory holds only keys that were once issued.
+
+Lookups are batched, on connections of their own: any number of invented keys takes no connection from decisions or from other lookups.
 """
 
 import asyncio
 from collections import OrderedDict
 from contextlib import suppress
 
-from limiter.api.identity.identity import MALFORMED, UNKNOWN, Identity, Refusal
+from limiter.api.identity.identity import Identity
 from limiter.api.registry.activity import Activity
-from limiter.api.registry.registry import Lookup, Registry
-from limiter.api.registry.store import backend
+from limiter.api.registry.lookups import Lookup, Lookups
+from limiter.api.registry.registry import Registry
 from limiter.errors import BackendError
 from limiter.protocol.server_clock import ServerClock
 
@@ -21,21 +23,24 @@ class RegisteredKeys:
     """Remembers the `most` identities that were used last, by the SHA-256 of their keys. Lookups take at most `deadline` seconds."""
 
     def __init__(self, registry: Registry, *, most: int = 20_000, deadline: float = 0.05) -> None:
-        self._registry, self._format = registry, registry.key_format
+        self._format = registry.key_format
+        self.may_be_known = registry.key_format.may_be_known
         self._most, self._deadline = most, deadline
         # By the SHA-256 without the pepper, which would be slow and protects only what is stored. Bounded by `most`; an entry is dropped
         # when a guarded decision finds it out of date, or a lookup finds no key.
         self._remembered: OrderedDict[bytes, Identity] = OrderedDict()
         self._clock = ServerClock()
         self.now_us = registry.store.clock or self._clock.now_us
+        self._lookups = Lookups(registry.store, self._clock)
         self.activity = Activity(registry.store, registry.audit)
 
     def recall(self, sha256: bytes) -> Identity | None:
         return self._remembered.get(sha256)
 
-    def use(self, identity: Identity) -> None:
+    def use(self, identity: Identity, admitted: bool) -> None:
+        """Keeps it in memory. A refused request does not count as a use of the key."""
         self._remembered.move_to_end(identity.sha256)
-        if identity.source is not None:
+        if admitted and identity.source is not None:
             self.activity.used(identity.source.key)
 
     def remember(self, identity: Identity) -> None:
@@ -50,19 +55,15 @@ class RegisteredKeys:
         if remembered is not None and remembered.source is identity.source:
             del self._remembered[identity.sha256]
 
-    async def look_up(self, credential: str, sha256: bytes) -> Lookup | Refusal:
-        """Raises BackendError, or BackendTimeout after the deadline."""
-        if not self._format.may_be_known(credential):
-            return MALFORMED
-        asked_at = self._clock.ticks_us()
-        with backend():
-            async with asyncio.timeout(self._deadline):
-                found = await self._registry.look_up(self._format.digest_of_sha256(sha256))
+    async def look_up(self, sha256: bytes) -> Lookup | None:
+        """None if the key does not exist. Raises BackendError, or BackendTimeout after the deadline."""
+        found = await self._lookups.find(self._format.digest_of_sha256(sha256), self._deadline)
         if found is None:
             self._remembered.pop(sha256, None)
-            return UNKNOWN
-        self._clock.learn(found.read_us, asked_at)
         return found
+
+    async def close(self) -> None:
+        await self._lookups.close()
 
     async def flush(self) -> None:
         asked_at = self._clock.ticks_us()

@@ -1,12 +1,11 @@
 """The registry: `registry.accounts`, `registry.keys`, and `registry.audit`, the log of their changes.
 
 Each change is one script call, which raises the account's generation. What leads to a record from elsewhere, the pointer to a key or the
-list of accounts, is written before the record and deleted after it. If a process dies in between, it leads to no record: a lookup then
-finds nothing, and the next import or account of the same name takes its place.
+list of accounts, is written before the record and deleted after it. If a process dies in between, it leads to no record: a lookup
+(`lookups.py`) then finds nothing, and the next import or account of the same name takes its place.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import redis.asyncio
@@ -17,21 +16,9 @@ from limiter.api.registry.accounts import Accounts
 from limiter.api.registry.audit import Audit
 from limiter.api.registry.key_format import KeyFormat
 from limiter.api.registry.keyring import Keyring
-from limiter.api.registry.records import Account, Key
-from limiter.api.registry.store import ACCOUNT, Names, Store
+from limiter.api.registry.store import Names, Store
 from limiter.api.registry.validation import Catalog
 from limiter.protocol.call import Clock
-from limiter.protocol.group import Guard
-
-
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """A key with its account as they were at `read_us`, and the guard that refuses a take once either has changed."""
-
-    key: Key
-    account: Account
-    guard: Guard
-    read_us: int = field(compare=False)
 
 
 class Registry:
@@ -61,20 +48,6 @@ class Registry:
 
     async def now_us(self) -> int:
         return await self.store.now_us()
-
-    async def look_up(self, digest: str) -> Lookup | None:
-        """The key that has this digest, in two round trips."""
-        pointed = await self.store.pointer(digest)
-        if not pointed:
-            return None
-        account, _, key_id = pointed.partition(" ")
-        reading = await self.store.read(account, key_id)
-        if not reading.records[key_id] or not reading.records[ACCOUNT]:
-            return None
-        key = reading.key(key_id)
-        if key.digest != digest:
-            return None
-        return Lookup(key, reading.account, Guard(self.names.generation(account).encode(), reading.generation), reading.now_us)
 
 
 def connected(url: str, timeout: float = 2.0) -> redis.asyncio.Redis:

@@ -89,6 +89,7 @@ class Worker:
                 await task
         if self._proxy:
             await self._proxy.close()
+        await self._keys.close()
         await self._redis.aclose()
         await self.limiter.close()
 

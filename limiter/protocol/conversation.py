@@ -23,7 +23,7 @@ Conversation = Generator[bytes, Any, T]
 def converse(groups: Sequence[Group], guess: ServerClock, injected: Clock | None) -> Conversation[list[Outcome]]:
     call = call_for(groups, guess, injected)
     reply = yield call.command
-    if isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
+    if lacks_script(reply):
         reply = yield call.command_with_source
     try:
         now_us, verdicts, stale = call.decode(accepted(reply))
@@ -39,6 +39,11 @@ def converse(groups: Sequence[Group], guess: ServerClock, injected: Clock | None
 
 def erase(group: Group) -> Conversation[None]:
     accepted((yield pack(b"DEL", *group.keys)))
+
+
+def lacks_script(reply: Any) -> bool:
+    """Whether Redis has executed nothing because it does not have the script."""
+    return isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT")
 
 
 def accepted(reply: Any) -> Any:

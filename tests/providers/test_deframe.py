@@ -63,11 +63,12 @@ def test_every_decision_has_the_limit_headers(provider, issued):
         assert reply.headers["X-RateLimit-Reset"]
     for method, path in (("GET", "/v1/strategies"), ("POST", "/v1/transactions")):
         reply = provider.call(path, method=method, headers=sent(issued["key"]))
-        assert (reply.status, reply.headers["X-RateLimit-Remaining"]) == (403, "0")
-        assert reply.headers["RateLimit"].startswith('"minute";r=0;t=60, "hour";r=900;')
+        # A refused request has the numbers of the attempts, which it is counted by.
+        assert (reply.status, reply.headers["X-RateLimit-Limit"]) == (403, "10")
+        assert reply.headers["RateLimit"].startswith('"failed-attempts.minute";r=')
     without = provider.call(POSITIONS, address="198.51.100.99")
     assert (without.status, without.headers["X-RateLimit-Limit"], without.headers["X-RateLimit-Remaining"]) == (401, "10", "10")
-    # Failed authentication is counted by address, with headers.
+    # An unknown key is counted by address, with headers.
     refused = provider.call(POSITIONS, headers=sent("nonsense"), address="198.51.100.99")
     assert (refused.status, refused.headers["X-RateLimit-Limit"], refused.headers["X-RateLimit-Remaining"]) == (401, "10", "9")
 

@@ -8,6 +8,7 @@ import pytest
 
 from limiter.api.config.loader import ConfigError, load, loads, starting_file
 from limiter.api.identity import Directory, Identity
+from limiter.api.rules import default_guard
 from limiter.limits import Quota, SlidingWindow, TokenBucket
 
 DIGEST = "ab" * 32
@@ -19,7 +20,7 @@ def test_the_smallest_file_has_every_default():
     assert rules.policies["standard"].limits == (SlidingWindow(100, 60),)
     assert rules.policies["standard"].failure == "open"
     assert (rules.tiers, rules.keys, rules.accounts) == ({}, {}, {})
-    assert (rules.order, rules.anonymous, rules.guard) == (("bearer", "x-api-key"), None, None)
+    assert (rules.order, rules.anonymous, rules.guard) == (("bearer", "x-api-key"), None, default_guard("open"))
     assert (rules.reset, rules.retry_after_ms, rules.should_retry, rules.deny_status) == ("delta", False, False, 429)
     assert (rules.redis_url, rules.prefix, rules.deadline) == (None, "lim", 0.05)
     assert (rules.key_prefix, rules.environments, rules.require_tls) == ("ff", {"live", "test"}, False)
