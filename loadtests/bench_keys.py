@@ -132,6 +132,7 @@ async def measure(registry: Registry, tenants: list[str], raws: list[str]) -> No
     started = time.perf_counter()
     await registered.flush()
     print(f"{f'last uses of {len(raws):,} keys written':<46} {(time.perf_counter() - started) * 1e3:>10,.1f} ms")
+    await registered.close()
     await timed("list a page of 100", 50, (registry.keys.list(random.choice(tenants), count=100) for _ in range(50)))
 
 

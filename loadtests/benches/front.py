@@ -69,9 +69,9 @@ def bench(*, short: bool) -> Report:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         servers = Servers(stack, folder, stack.enter_context(private_redis()))
         contestants = _contestants(servers)
-        _compete(contestants, effort)
+        compete(contestants, effort)
     by_name = {each.name: each for each in contestants}
-    table = Table("HTTP", COLUMNS, [_row(each, by_name[each.floor]) for each in contestants])
+    table = Table("HTTP", COLUMNS, [row(each, by_name[each.floor]) for each in contestants])
     return Report("The front, over HTTP", [table], _targets(by_name), NOTE, [_summary(contestants, by_name)])
 
 
@@ -80,11 +80,11 @@ def _contestants(servers: Servers) -> list[Contestant]:
     settings = config(POLICIES, keys)
     upstream = servers.app("upstream")
     sidecar = servers.sidecar(settings)
-    plain = _requests("/items", KEYS)
+    plain = requests("/items", KEYS)
     return [
         Contestant("bare ASGI", servers.app("bare"), plain),
-        Contestant("**limiter**, /authorize, allowed", sidecar, _requests("/authorize/items", KEYS), LIMITS["ours"]),
-        Contestant("**limiter**, /authorize, denied", sidecar, _requests("/authorize/items", DENIED_KEYS), LIMITS["ours"], "429"),
+        Contestant("**limiter**, /authorize, allowed", sidecar, requests("/authorize/items", KEYS), LIMITS["ours"]),
+        Contestant("**limiter**, /authorize, denied", sidecar, requests("/authorize/items", DENIED_KEYS), LIMITS["ours"], "429"),
         Contestant("FastAPI, a route alone", servers.app("fastapi"), plain),
         Contestant("FastAPI + slowapi", servers.app("slowapi"), plain, LIMITS["peers"]),
         Contestant("FastAPI + fastapi-limiter", servers.app("fastapi-limiter"), plain, f"{LIMITS['peers']}; no headers"),
@@ -99,11 +99,11 @@ def _contestants(servers: Servers) -> list[Contestant]:
     ]
 
 
-def _requests(path: str, keys: Sequence[str]) -> list[bytes]:
+def requests(path: str, keys: Sequence[str]) -> list[bytes]:
     return [f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n".encode() for key in keys]
 
 
-def _compete(contestants: Sequence[Contestant], effort: Effort) -> None:
+def compete(contestants: Sequence[Contestant], effort: Effort) -> None:
     # Spawned, so that the generator is a fresh process and not a copy of this one.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as generator:
         for each in contestants:
@@ -145,7 +145,7 @@ def _targets(by_name: dict[str, Contestant]) -> list[Target]:
     ]
 
 
-def _row(each: Contestant, floor: Contestant) -> list[str]:
+def row(each: Contestant, floor: Contestant) -> list[str]:
     ratios = each.ratios(floor)
     p50, p99 = (median(getattr(answers, name) for answers in each.answers) for name in ("p50_ms", "p99_ms"))
     total: Counter[str] = sum((answers.statuses for answers in each.answers), Counter())
