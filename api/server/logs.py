@@ -14,8 +14,8 @@ _SHARED: list[Any] = [
     structlog.processors.format_exc_info,
 ]
 
-# Below WARNING these repeat what the sidecar logs itself.
-_CHATTY = ("uvicorn", "uvicorn.error", "asyncio", "watchfiles")
+# Below these levels they repeat what the sidecar logs itself. uvicorn also warns of each invalid request, so clients could fill the disk.
+_LEVELS = {"uvicorn": logging.ERROR, "uvicorn.error": logging.ERROR, "asyncio": logging.WARNING, "watchfiles": logging.WARNING}
 
 
 def set_up(**always: object) -> None:
@@ -37,5 +37,5 @@ def set_up(**always: object) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in _LEVELS.items():
+        logging.getLogger(name).setLevel(level)

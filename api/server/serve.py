@@ -23,6 +23,7 @@ from limiter.api.control.configuration_routes import configuration_router
 from limiter.api.control.counter_routes import counter_router
 from limiter.api.control.health_routes import Readiness, health_router
 from limiter.api.control.registry_routes import registry_router
+from limiter.api.proxy.downstream import DownstreamProtocol
 from limiter.api.proxy.upstream import Address
 from limiter.api.registry import InvalidRecord, KeyFormat, Registry, connected
 from limiter.api.rules import Rules
@@ -66,7 +67,7 @@ async def _serve(options: ServeOptions, admin_token: str | None) -> None:
         signals = Signals(front)
         token = admin_token or secrets.token_urlsafe(24)
         app = _admin_app(front, registry, _readiness(backend, front, signals), front_url, token)
-        admin = Listening(config_for(app), admin_listener)
+        admin = Listening(config_for(app, http=DownstreamProtocol), admin_listener)
         # The stack unwinds in reverse: the front stops first, while admin still reports it, and Redis last.
         await admin.start()
         stack.push_async_callback(admin.stop, 1)
