@@ -14,6 +14,10 @@ settings.register_profile("default", deadline=None, suppress_health_check=[Healt
 settings.load_profile("default")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--hostile", type=int, default=20_000, help="how many hostile requests tests/api/test_hostile.py sends")
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[RedisServer]:
     with redis_server() as running:

@@ -48,6 +48,10 @@ class Sidecar:
         return lines_of(self._log)
 
     @property
+    def raw_log(self) -> bytes:
+        return self._log.read_bytes()
+
+    @property
     def output(self) -> str:
         """Everything on standard output so far."""
         return self._output.read_text()
