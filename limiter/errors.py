@@ -17,8 +17,8 @@ def shown(value: object) -> str:
     """A value for an error message, cut short if it is long."""
     try:
         text = repr(value)
-    except ValueError:
-        # An integer with more digits than Python converts to text.
+    except (ValueError, RecursionError):
+        # An integer with more digits than Python converts to text, or a value that is nested too deeply.
         return f"of {value.bit_length():,} bits" if isinstance(value, int) else type(value).__name__
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
 

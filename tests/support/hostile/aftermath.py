@@ -18,16 +18,15 @@ _SECRETS = [SECRET.encode(), TOKEN.encode(), *map(str.encode, WELL_FORMED)]
 
 @dataclass(frozen=True)
 class Footprint:
-    """Of the process of a sidecar: its memory in MB, its open descriptors and its threads."""
+    """Of the process of a sidecar: its memory in MB, and its open descriptors."""
 
     memory: float
     descriptors: int
-    threads: int
 
     @classmethod
     def of(cls, sidecar: Sidecar) -> "Footprint":
         process = psutil.Process(sidecar.process.pid)
-        return cls(process.memory_info().rss / _MB, process.num_fds(), process.num_threads())
+        return cls(process.memory_info().rss / _MB, process.num_fds())
 
 
 def mistakes_in_log(sidecar: Sidecar, most_lines: int) -> Iterator[str]:

@@ -13,14 +13,19 @@ from support.hostile.scene import GOOD
 HIDDEN = b"GET /authorize/hidden HTTP/1.1\r\nHost: api.test\r\nAuthorization: Bearer " + GOOD[0].encode() + b"\r\n\r\n"
 
 _EXTENSIONS = (b"", b"", b"", b";a", b";a=b", b';a="b;c"', b";" + b"x" * 5000)
-_TRAILERS = (b"X-Sum: 1", b"X-Forwarded-For: 1.2.3.4", b"X-Original-URI: /health", b"Authorization: Bearer " + GOOD[1].encode(), b"Host: evil.test")
+_TRAILERS = (
+    *(b"X-Sum: 1", b"X-Forwarded-For: 1.2.3.4", b"X-Original-URI: /health", b"Authorization: Bearer " + GOOD[1].encode()),
+    b"Host: evil.test",
+)
 
 
 def with_body(rng: Random, draft: Draft, body: bytes) -> None:
     if draft.method in (b"GET", b"HEAD", b"OPTIONS"):
         draft.method = b"POST"
     if rng.random() < 0.6:
-        draft.lines.append(rng.choice((b"Content-Length: %d", b"content-length:%d", b"Content-Length: 0%d", b"Content-Length:\t%d")) % len(body))
+        draft.lines.append(
+            rng.choice((b"Content-Length: %d", b"content-length:%d", b"Content-Length: 0%d", b"Content-Length:\t%d")) % len(body)
+        )
         draft.framed = body
     else:
         draft.lines.append(rng.choice((b"Transfer-Encoding: chunked", b"transfer-encoding:chunked", b"Transfer-Encoding: CHUNKED")))
@@ -50,39 +55,45 @@ def chunked(rng: Random, body: bytes) -> bytes:
 # Lines which make a POST with the body `0\r\n\r\n` + HIDDEN ambiguous.
 _AMBIGUOUS = (
     *((b"Content-Length: 5", b"Transfer-Encoding: chunked"), (b"Transfer-Encoding: chunked", b"Content-Length: 5")),
-    *((b"Content-Length: 5", b"Content-Length: 6"), (b"Content-Length: 5", b"Content-Length: 5"), (b"Content-Length: 5, 5",), (b"Content-Length: 5,6",)),
-    *((b"Content-Length: +5",), (b"Content-Length: -1",), (b"Content-Length: 0x5",), (b"Content-Length: 5 5",), (b"Content-Length:",)),
-    *((b"Content-Length: 1e1",), (b"Content-Length: 5.0",), (b"Content-Length: " + b"9" * 30,), (b"Content-Length: 18446744073709551617",)),
-    *((b"Content-Length : 5",), (b"Content-Length\t: 5",), (b" Content-Length: 5",), (b"\tContent-Length: 5",), (b"Content-Length\x00: 5",)),
-    *((b"Transfer-Encoding : chunked",), (b" Transfer-Encoding: chunked",), (b"Transfer-Encoding\t:chunked",), (b"Transfer-Encoding\x0b: chunked",)),
-    *((b"Transfer-Encoding: chunked, identity",), (b"Transfer-Encoding: identity",), (b"Transfer-Encoding: xchunked",), (b"Transfer-Encoding: chunkedx",)),
-    *((b"Transfer-Encoding: \x0bchunked",), (b"Transfer-Encoding: chunked\x00",), (b'Transfer-Encoding: "chunked"',), (b"Transfer-Encoding: chun ked",)),
+    *((b"Content-Length: 5", b"Content-Length: 6"), (b"Content-Length: 5", b"Content-Length: 5"), (b"Content-Length: 5, 5",)),
+    *((b"Content-Length: 5,6",), (b"Content-Length: +5",), (b"Content-Length: -1",), (b"Content-Length: 0x5",)),
+    *((b"Content-Length: 5 5",), (b"Content-Length:",), (b"Content-Length: 1e1",), (b"Content-Length: 5.0",)),
+    *((b"Content-Length: " + b"9" * 30,), (b"Content-Length: 18446744073709551617",), (b"Content-Length : 5",)),
+    *((b"Content-Length\t: 5",), (b" Content-Length: 5",), (b"\tContent-Length: 5",), (b"Content-Length\x00: 5",)),
+    *((b"Transfer-Encoding : chunked",), (b" Transfer-Encoding: chunked",), (b"Transfer-Encoding\t:chunked",)),
+    *((b"Transfer-Encoding\x0b: chunked",), (b"Transfer-Encoding: chunked, identity",), (b"Transfer-Encoding: identity",)),
+    *((b"Transfer-Encoding: xchunked",), (b"Transfer-Encoding: chunkedx",), (b"Transfer-Encoding: \x0bchunked",)),
+    *((b"Transfer-Encoding: chunked\x00",), (b'Transfer-Encoding: "chunked"',), (b"Transfer-Encoding: chun ked",)),
     *((b"Transfer-Encoding:\r\n chunked",), (b"X-A: b\r\n Transfer-Encoding: chunked",), (b"X-A: b\rTransfer-Encoding: chunked",)),
-    *((b"X-A: b\nTransfer-Encoding: chunked",), (b"X-A: b\x00",), (b"X-A\x00: b",), (b"X A: b",), (b"X-A",), (b": b",), (b"X\xff: b",), (b"(x): b",)),
-    *((b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity"), (b"Transfer-Encoding: chunked", b"transfer-encoding : x")),
+    *((b"X-A: b\nTransfer-Encoding: chunked",), (b"X-A: b\x00",), (b"X-A\x00: b",), (b"X A: b",), (b"X-A",), (b": b",), (b"X\xff: b",)),
+    *((b"(x): b",), (b"Transfer-Encoding: chunked", b"Transfer-Encoding: identity")),
+    (b"Transfer-Encoding: chunked", b"transfer-encoding : x"),
 )
 _CHUNKS = (
-    *(b"0x5\r\nabcde\r\n0\r\n\r\n", b"+5\r\nabcde\r\n0\r\n\r\n", b"-5\r\nabcde\r\n0\r\n\r\n", b"5 \r\nabcde\r\n0\r\n\r\n", b" 5\r\nabcde\r\n0\r\n\r\n"),
-    *(b"5\nabcde\n0\n\n", b"5\r\nabcdef\r\n0\r\n\r\n", b"\r\nabcde\r\n0\r\n\r\n", b"fffffffffffffffff5\r\nabcde\r\n0\r\n\r\n", b"5;a\nb\r\nabcde\r\n0\r\n\r\n"),
-    *(b"5\rabcde\r\n0\r\n\r\n", b"5\r\nabcde0\r\n\r\n", b"5\r\nabcde\n\n0\r\n\r\n", b"g\r\n", b"5_0\r\n", b"5;\x00\r\nabcde\r\n0\r\n\r\n", b"5;\xff=1\r\nabcde\r\n0\r\n\r\n", b"0\r\nX : y\r\n\r\n"),
-    *(b"0\r\nContent-Length: 5\r\n\r\n", b"0\r\n X: y\r\n\r\n", b"0\r\nX\r\n\r\n", b"\x00\r\n"),
+    *(b"0x5\r\nabcde\r\n0\r\n\r\n", b"+5\r\nabcde\r\n0\r\n\r\n", b"-5\r\nabcde\r\n0\r\n\r\n", b"5 \r\nabcde\r\n0\r\n\r\n"),
+    *(b" 5\r\nabcde\r\n0\r\n\r\n", b"5\nabcde\n0\n\n", b"5\r\nabcdef\r\n0\r\n\r\n", b"\r\nabcde\r\n0\r\n\r\n"),
+    *(b"fffffffffffffffff5\r\nabcde\r\n0\r\n\r\n", b"5;a\nb\r\nabcde\r\n0\r\n\r\n", b"5\rabcde\r\n0\r\n\r\n", b"5\r\nabcde0\r\n\r\n"),
+    *(b"5\r\nabcde\n\n0\r\n\r\n", b"g\r\n", b"5_0\r\n", b"5;\x00\r\nabcde\r\n0\r\n\r\n", b"5;\xff=1\r\nabcde\r\n0\r\n\r\n"),
+    *(b"0\r\nX : y\r\n\r\n", b"0\r\nContent-Length: 5\r\n\r\n", b"0\r\n X: y\r\n\r\n", b"0\r\nX\r\n\r\n", b"\x00\r\n"),
 )
 _STARTS = (
-    *(b"GET /authorize HTTP/1.1 \r\n", b"GET\t/authorize HTTP/1.1\r\n", b"GET /authorize\tHTTP/1.1\r\n"),
-    *(b"get /authorize HTTP/1.1\r\n", b"GET /authorize http/1.1\r\n", b"GET /authorize HTTP/1.1x\r\n", b"GET /authorize HTTP/1.\r\n", b"GET /authorize HTTP/11\r\n"),
-    *(b"GET /authorize HTTP/1.2\r\n", b"GET /authorize HTTP/3\r\n", b"GET /authorize HTTP/1,1\r\n"),
-    *(b"GET /authorize ICE/1.0\r\n", b"GET\r\n", b"/authorize HTTP/1.1\r\n"),
-    *(b"GET /authorize HTTP/1.1\r\r\n", b"GET /authorize HTTP/1.1\r", b"GET /auth\x00orize HTTP/1.1\r\n", b"GET /auth orize HTTP/1.1\r\n", b"GET /auth\xfforize HTTP/1.1\r\n"),
-    *(b"GE\x00T /authorize HTTP/1.1\r\n", b"FOO /authorize HTTP/1.1\r\n", b"CONNECT api.test:443 HTTP/1.1\r\n", b"CONNECT /authorize HTTP/1.1\r\n", b"\x00", b" \r\n"),
+    *(b"GET /authorize HTTP/1.1 \r\n", b"GET\t/authorize HTTP/1.1\r\n", b"GET /authorize\tHTTP/1.1\r\n", b"get /authorize HTTP/1.1\r\n"),
+    *(b"GET /authorize http/1.1\r\n", b"GET /authorize HTTP/1.1x\r\n", b"GET /authorize HTTP/1.\r\n", b"GET /authorize HTTP/11\r\n"),
+    *(b"GET /authorize HTTP/1.2\r\n", b"GET /authorize HTTP/3\r\n", b"GET /authorize HTTP/1,1\r\n", b"GET /authorize ICE/1.0\r\n"),
+    *(b"GET\r\n", b"/authorize HTTP/1.1\r\n", b"GET /authorize HTTP/1.1\r\r\n", b"GET /authorize HTTP/1.1\r"),
+    *(b"GET /auth\x00orize HTTP/1.1\r\n", b"GET /auth orize HTTP/1.1\r\n", b"GET /auth\xfforize HTTP/1.1\r\n"),
+    *(b"GE\x00T /authorize HTTP/1.1\r\n", b"FOO /authorize HTTP/1.1\r\n", b"CONNECT api.test:443 HTTP/1.1\r\n"),
+    *(b"CONNECT /authorize HTTP/1.1\r\n", b"\x00", b" \r\n"),
 )
 _LENIENT = (
     *(b"GET  /authorize HTTP/1.1\r\n", b"GET /authorize HTTP/0.9\r\n", b"GET /authorize HTTP/2.0\r\n", b"GET /authorize\r\n"),
     *(b"GET /authorize RTSP/1.0\r\n", b"SOURCE /authorize ICE/1.0\r\n"),
 )
 _OTHER_PROTOCOLS = (
-    *(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 200),
-    *(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n", b"SSH-2.0-x\r\n", b"PROXY TCP4 1.2.3.4 127.0.0.1 1 2\r\n" + HIDDEN, b"EHLO x\r\n"),
-    *(b"\r\n\r\n\r\n\x00", b"\r\n" * 5 + b"X", b"\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a" + HIDDEN, b"HTTP/1.1 200 OK\r\n\r\n", b"{}", b"\xff" * 100),
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+    *(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 200, b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n", b"SSH-2.0-x\r\n"),
+    *(b"PROXY TCP4 1.2.3.4 127.0.0.1 1 2\r\n" + HIDDEN, b"EHLO x\r\n", b"\r\n\r\n\r\n\x00", b"\r\n" * 5 + b"X"),
+    *(b"\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a" + HIDDEN, b"HTTP/1.1 200 OK\r\n\r\n", b"{}", b"\xff" * 100),
 )
 _HOST = b"Host: api.test\r\n"
 _KEY = b"Authorization: Bearer " + GOOD[2].encode() + b"\r\n"
@@ -114,7 +125,10 @@ def upgrade(rng: Random, draft: Draft) -> bytes:
     return draft.wire + HIDDEN
 
 
-_STRUCTURE = (b"\r", b"\n", b"\r\n", b"\x00", b" ", b"\t", b":", b"\x0b", b"\x0c", b"\x85", b"\xa0", b"\x7f", b"\xff", b";", b",", b"\r\n\r\n", b"0", b"-")
+_STRUCTURE = (
+    *(b"\r", b"\n", b"\r\n", b"\x00", b" ", b"\t", b":", b"\x0b", b"\x0c", b"\x85", b"\xa0", b"\x7f", b"\xff", b";", b",", b"\r\n\r\n"),
+    *(b"0", b"-"),
+)
 
 
 def damaged(rng: Random, draft: Draft) -> bytes:
@@ -174,7 +188,10 @@ def endless(rng: Random, draft: Draft) -> bytes:
             head[: rng.randrange(1, len(head))],
             b"GET /" + b"a" * (2 * HEAD_LIMIT),
             head + b"Content-Length: 9223372036854775807\r\n\r\n" + b"x" * 1000,
-            b"POST /v1/take HTTP/1.1\r\n" + _HOST + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nffffff\r\n" + b" " * 300_000,
+            b"POST /v1/take HTTP/1.1\r\n"
+            + _HOST
+            + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nffffff\r\n"
+            + b" " * 300_000,
             b"POST /x HTTP/1.1\r\n" + _HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + b"X-Trailer: y\r\n" * 8000,
             b"POST /x HTTP/1.1\r\n" + _HOST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"x" * (2 * HEAD_LIMIT),
         )
@@ -183,10 +200,6 @@ def endless(rng: Random, draft: Draft) -> bytes:
 
 # Kind, function, weight.
 DAMAGE = (
-    (Kind.REJECTED, rejected, 5),
-    (Kind.LENIENT, lenient, 1),
-    (Kind.BROKEN, upgrade, 2),
-    (Kind.BROKEN, damaged, 6),
-    (Kind.BROKEN, damaged_lines, 4),
-    (Kind.BROKEN, endless, 2),
+    *((Kind.REJECTED, rejected, 5), (Kind.LENIENT, lenient, 1), (Kind.BROKEN, upgrade, 2), (Kind.BROKEN, damaged, 6)),
+    *((Kind.BROKEN, damaged_lines, 4), (Kind.BROKEN, endless, 2)),
 )

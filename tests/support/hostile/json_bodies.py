@@ -8,21 +8,26 @@ from support.hostile.scene import POLICIES, SECRET
 
 # Bounded, so that the keys in Redis can be counted. Separators of keys, braces, patterns, spellings that normalize to the same text.
 SUBJECTS = (
-    *("key-1", "a:b", "a:bulk", ":", "::", "a{b", "{a}", "}{", "{", "*", "?", "[a]", "lim:{x}:y", "gen", "records", "a b", "\ta", "a\n", "a\r\nb", "\x00"),
-    *("\x7f", "\x85", "\u00a0", "\u2028", "\u200b", "\u202e", "\ufeff", "e\u0301", "\u00e9", "\u212b", "\u00c5", "\uff21", "\U0001f600", "\ud800", "\udfff"),
-    *("\U0010ffff", "\ufffe", "127.0.0.1", "::ffff:1.2.3.4", "fe80::1%eth0", "2001:db8::/64", "0177.0.0.1", "unknown", "null", "0", "-1", "1e3", "\\", "'", '"'),
-    *("a" * 255, "a" * 256, "a" * 257, "\u00e9" * 256, "\U0001f600" * 256, "a" * 70_000, "", " ", "../x", "%00", "${x}", "__proto__", "constructor"),
+    *("key-1", "a:b", "a:bulk", ":", "::", "a{b", "{a}", "}{", "{", "*", "?", "[a]", "lim:{x}:y", "gen", "records", "a b", "\ta", "a\n"),
+    *("a\r\nb", "\x00", "\x7f", "\x85", "\u00a0", "\u2028", "\u200b", "\u202e", "\ufeff", "e\u0301", "\u00e9", "\u212b", "\u00c5"),
+    *("\uff21", "\U0001f600", "\ud800", "\udfff", "\U0010ffff", "\ufffe", "127.0.0.1", "::ffff:1.2.3.4", "fe80::1%eth0", "2001:db8::/64"),
+    *("0177.0.0.1", "unknown", "null", "0", "-1", "1e3", "\\", "'", '"', "a" * 255, "a" * 256, "a" * 257, "\u00e9" * 256),
+    *("\U0001f600" * 256, "a" * 70_000, "", " ", "../x", "%00", "${x}", "__proto__", "constructor"),
 )
-COSTS = (0, 1, 2, 5, 100, 999_999, 2**31, 2**32 - 1, 2**32, 2**53 - 1, 2**53, 2**63, 2**64, -1, -(2**53), 10**400, 1.0, 1.5, True, "1", None)
+COSTS = (
+    *(0, 1, 2, 5, 100, 999_999, 2**31, 2**32 - 1, 2**32, 2**53 - 1, 2**53, 2**63, 2**64, -1, -(2**53), 10**400, 1.0, 1.5, True, "1"),
+    None,
+)
 ODD = (
-    *(None, True, False, 0, -1, 1.5, 1e308, 10**30, "", "x", [], {}, [[]], [None], {"": ""}, {"policy": {}}, "bulk", ["bulk"], "\ud800", "\x00", "a" * 5000),
-    *({"__proto__": 1}, [1] * 1001, [{}] * 20, "NaN", 2**63, -0.0),
+    *(None, True, False, 0, -1, 1.5, 1e308, 10**30, "", "x", [], {}, [[]], [None], {"": ""}, {"policy": {}}, "bulk", ["bulk"], "\ud800"),
+    *("\x00", "a" * 5000, {"__proto__": 1}, [1] * 1001, [{}] * 20, "NaN", 2**63, -0.0),
 )
 # Texts that no serializer writes, put in place of a value.
 RAW_VALUES = (
-    *("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1E+2", "01", "+1", "1.", ".5", "0x10", "1_000", "--1", "9" * 5000, "0." + "1" * 5000, "1e-99999"),
-    *('"\\ud800"', '"\\udc00\\ud800"', '"\\u0000"', '"\\x41"', '"a\nb"', "'a'", "undefined", "nan", "TRUE", "[1,]", '{"a":1,}', '{"a":1 "b":2}', "/**/1", '"open'),
-    *('{"policy":"bulk","policy":"five"}', '{"a":{"a":1},"a":2}', "[" * 200 + "]" * 200, "[" * 50_000, '{"a":' * 900 + "1" + "}" * 900, "[" * 990 + "]" * 990),
+    *("NaN", "Infinity", "-Infinity", "1e999", "-1e999", "1E+2", "01", "+1", "1.", ".5", "0x10", "1_000", "--1", "9" * 5000),
+    *("0." + "1" * 5000, "1e-99999", '"\\ud800"', '"\\udc00\\ud800"', '"\\u0000"', '"\\x41"', '"a\nb"', "'a'", "undefined", "nan"),
+    *("TRUE", "[1,]", '{"a":1,}', '{"a":1 "b":2}', "/**/1", '"open', '{"policy":"bulk","policy":"five"}', '{"a":{"a":1},"a":2}'),
+    *("[" * 200 + "]" * 200, "[" * 50_000, "[" * 990 + "]" * 990),
 )
 _PLACE = "kJ2place"
 
@@ -45,10 +50,16 @@ def mutated(rng: Random, body: dict[str, Any], odd_leaf=None) -> bytes:
         return _encoded(rng, body)
     if kind < 0.75:
         body = _replaced(rng, body, lambda _, __: _PLACE)
-        return _encoded(rng, body).replace(f'"{_PLACE}"'.encode(), rng.choice(RAW_VALUES).encode("utf-8", "surrogatepass"))
+        raw = rng.choice(RAW_VALUES) if rng.random() < 0.8 else nested(rng.randrange(900, 1000))
+        return _encoded(rng, body).replace(f'"{_PLACE}"'.encode(), raw.encode("utf-8", "surrogatepass"))
     if kind < 0.85:
         return _doubled(rng, body)
     return _torn(rng, json.dumps(body).encode())
+
+
+def nested(depth: int) -> str:
+    """Near 1,000, some step of reading, checking or quoting the value exceeds Python's limit of recursion."""
+    return '{"a":' * depth + "1" + "}" * depth
 
 
 def _single(rng: Random) -> dict[str, Any]:
@@ -94,7 +105,9 @@ def _replaced(rng: Random, body: Any, odd) -> Any:
         case 0:
             body.pop(name, None)
         case 1:
-            body[rng.choice(("x", "", "Policy", "subject ", "requests", "charges", "\ud800", "__class__", "account", "at"))] = odd(rng, None)
+            body[rng.choice(("x", "", "Policy", "subject ", "requests", "charges", "\ud800", "__class__", "account", "at"))] = odd(
+                rng, None
+            )
         case 2 | 3 if isinstance(body.get(name), dict | list):
             body[name] = _replaced(rng, body[name], odd)
         case _:

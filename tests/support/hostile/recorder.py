@@ -117,7 +117,12 @@ class _Peer(asyncio.Protocol):
         named = b"X-Serial: %d\r\nX-Target: %d\r\n" % (recorder.serial, crc32(target))
         match recorder.serial % 5:
             case 0:
-                reply = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n" + named + b"\r\n" + (b"" if method == b"HEAD" else b"2\r\nok\r\n0\r\n\r\n")
+                reply = (
+                    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
+                    + named
+                    + b"\r\n"
+                    + (b"" if method == b"HEAD" else b"2\r\nok\r\n0\r\n\r\n")
+                )
             case 1:
                 reply = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-RateLimit-Limit: 7\r\n" + named + b"\r\n"
             case _:

@@ -51,7 +51,7 @@ class Report:
         return sum(count for (_, status), count in self.statuses.items() if status == 503)
 
     def fail(self, what: str, volley: Volley, shot: Shot | None, reply: Reply | None = None) -> None:
-        wire = b"".join(sum(volley.stages, [])) if shot is None else shot.wire
+        wire = b"".join(piece for stage in volley.stages for piece in stage) if shot is None else shot.wire
         kind = shot.kind.name if shot else "volley"
         text = f"volley {volley.number}, {kind}: {what}\n  sent {len(wire)} bytes: {wire[:1500]!r}"
         self.failures.append(text + (f"\n  received: {reply.raw[:800]!r}" if reply else ""))

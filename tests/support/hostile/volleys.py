@@ -54,8 +54,8 @@ class Volley:
     @property
     def stages(self) -> list[list[bytes]]:
         """What is sent without waiting, in the pieces in which it is sent."""
-        wires = [[shot.wire for shot in self.shots], [self.broken.wire] if self.broken else []]
-        return [self._pieces(b"".join(stage)) for stage in (wires if self.waits else [sum(wires, [])]) if stage]
+        shots, broken = b"".join(shot.wire for shot in self.shots), self.broken.wire if self.broken else b""
+        return [self._pieces(stage) for stage in ([shots, broken] if self.waits else [shots + broken]) if stage]
 
     def _pieces(self, whole: bytes) -> list[bytes]:
         edges = [0, *sorted(cut % (len(whole) + 1) for cut in self.cuts), len(whole)]
@@ -63,8 +63,8 @@ class Volley:
 
 
 _TWISTS: tuple[tuple[Twist | None, float], ...] = (
-    *((None, 3), (heads.refused, 3), (heads.odd_credential, 3), (heads.without_key, 1), (heads.capped, 1), (heads.odd_path, 5), (heads.long_path, 1)),
-    *((heads.odd_target, 2), (heads.forwarded, 6), (heads.odd_head, 3), (heads.compound, 3)),
+    *((None, 3), (heads.refused, 3), (heads.odd_credential, 3), (heads.without_key, 1), (heads.capped, 1), (heads.odd_path, 5)),
+    *((heads.long_path, 1), (heads.odd_target, 2), (heads.forwarded, 6), (heads.odd_head, 3), (heads.compound, 3)),
 )
 _TOKEN = b"Authorization: Bearer " + TOKEN.encode()
 
@@ -73,7 +73,7 @@ class Attack:
     """Volleys against a front (`authorize`, `proxy`) or the `admin` listener. A `calm` attack only has requests that each get a reply."""
 
     def __init__(self, seed: int, target: str, *, calm: bool = False) -> None:
-        self._rng, self._target, self._calm = Random(f"{target} {seed}"), target, calm
+        self._rng, self._target, self._calm = Random(f"{target} {seed}"), target, calm  # noqa: S311 - reproducible
         self._allowed = {"authorize": AUTHORIZE, "proxy": PROXY, "admin": ADMIN}[target]
         twists = [*_TWISTS, (heads.exempt, 1)] if target == "authorize" else _TWISTS
         self._twists, self._weights = zip(*twists, strict=True)
@@ -146,7 +146,10 @@ class Attack:
             case 3:
                 draft.kind, draft.method = Kind.V1_WRONG, rng.choice((b"PUT", b"DELETE", b"PATCH"))
             case 4:
-                draft.kind, draft.target = Kind.V1_WRONG, rng.choice((b"/v1", b"/v1/", b"/v1/take/", b"/v1/Take", b"/v1/reset", b"/v1/../authorize"))
+                draft.kind, draft.target = (
+                    Kind.V1_WRONG,
+                    rng.choice((b"/v1", b"/v1/", b"/v1/take/", b"/v1/Take", b"/v1/reset", b"/v1/../authorize")),
+                )
             case 5:
                 draft.kind = Kind.V1_WRONG
                 draft.lines[1] = b"Content-Type: " + rng.choice((b"", b"text/plain", b"application/jsonx", b"\xff", b"multipart/form-data"))
@@ -168,7 +171,11 @@ class Attack:
         draft = Draft(Kind.ADMIN, method, path.replace(b"{account}", account), lines)
         match rng.randrange(10):
             case 0:
-                draft.kind, draft.target, draft.method = Kind.OPEN_ADMIN, rng.choice((b"/healthz", b"/readyz", b"/docs", b"/docs/x", b"/docs/../keys")), b"GET"
+                draft.kind, draft.target, draft.method = (
+                    Kind.OPEN_ADMIN,
+                    rng.choice((b"/healthz", b"/readyz", b"/docs", b"/docs/x", b"/docs/../keys")),
+                    b"GET",
+                )
                 return draft
             case 1 | 2 if not draft.target.startswith(b"/docs"):
                 draft.kind = Kind.NO_TOKEN
@@ -181,16 +188,20 @@ class Attack:
 
 
 _ROUTES = (
-    *((b"GET", b"/accounts"), (b"GET", b"/accounts?count=0"), (b"GET", b"/accounts?count=1e9&cursor=%00"), (b"POST", b"/accounts"), (b"GET", b"/audit")),
-    *((b"GET", b"/accounts/{account}"), (b"PATCH", b"/accounts/{account}"), (b"DELETE", b"/accounts/{account}?with_keys=x"), (b"GET", b"/audit?cursor=%f0-1")),
-    *((b"POST", b"/accounts/{account}/keys"), (b"POST", b"/accounts/{account}/keys/import"), (b"POST", b"/keys/find"), (b"GET", b"/accounts/{account}/keys")),
-    *((b"POST", b"/accounts/{account}/keys/x/rotate"), (b"POST", b"/accounts/{account}/keys/%00/revoke"), (b"POST", b"/accounts/{account}/suspend")),
-    *((b"GET", b"/usage?policy=bulk&subject=a%00b"), (b"GET", b"/usage?policy=bulk&subject=%7B"), (b"GET", b"/usage?policy=nope&subject=%ed%a0%80")),
-    *((b"POST", b"/reset?policy=five&subject=%F0%9F%98%80&account=%FF"), (b"GET", b"/policies"), (b"GET", b"/config"), (b"GET", b"/openapi.json")),
-    *((b"GET", b"/usage?policy=five&subject=" + b"a" * 60_000), (b"GET", b"/front/openapi.json"), (b"GET", b"/docs/swagger-ui/..%2f..%2fadmin.py"), (b"GET", b"/nope")),
+    *((b"GET", b"/accounts"), (b"GET", b"/accounts?count=0"), (b"GET", b"/accounts?count=1e9&cursor=%00"), (b"POST", b"/accounts")),
+    *((b"GET", b"/audit"), (b"GET", b"/accounts/{account}"), (b"PATCH", b"/accounts/{account}")),
+    *((b"DELETE", b"/accounts/{account}?with_keys=x"), (b"GET", b"/audit?cursor=%f0-1"), (b"POST", b"/accounts/{account}/keys")),
+    *((b"POST", b"/accounts/{account}/keys/import"), (b"POST", b"/keys/find"), (b"GET", b"/accounts/{account}/keys")),
+    *((b"POST", b"/accounts/{account}/keys/x/rotate"), (b"POST", b"/accounts/{account}/keys/%00/revoke")),
+    *((b"POST", b"/accounts/{account}/suspend"), (b"GET", b"/usage?policy=bulk&subject=a%00b")),
+    *((b"GET", b"/usage?policy=bulk&subject=%7B"), (b"GET", b"/usage?policy=nope&subject=%ed%a0%80")),
+    *((b"POST", b"/reset?policy=five&subject=%F0%9F%98%80&account=%FF"), (b"GET", b"/policies"), (b"GET", b"/config")),
+    *((b"GET", b"/openapi.json"), (b"GET", b"/usage?policy=five&subject=" + b"a" * 60_000), (b"GET", b"/front/openapi.json")),
+    *((b"GET", b"/docs/swagger-ui/..%2f..%2fadmin.py"), (b"GET", b"/nope")),
 )
 _WRONG_TOKENS: tuple[list[bytes], ...] = (
-    *([], [b"Authorization: Bearer x"], [b"Authorization: Bearer " + TOKEN.upper().encode()], [b"Authorization: Basic " + TOKEN.encode()]),
-    *([b"Authorization: Bearer"], [b"Authorization: Bearer \xff"], [_TOKEN, _TOKEN], [b"X-API-Key: " + TOKEN.encode()], [_TOKEN + b"x"]),
-    *([b"Authorization: Bearer " + b"x" * 50_000], [b"Authorization: Bearer " + TOKEN.encode()[:-1]], [_TOKEN + b",x"], [b"Cookie: token=" + TOKEN.encode()]),
+    *([], [b"Authorization: Bearer x"], [b"Authorization: Bearer " + TOKEN.upper().encode()]),
+    *([b"Authorization: Basic " + TOKEN.encode()], [b"Authorization: Bearer"], [b"Authorization: Bearer \xff"], [_TOKEN, _TOKEN]),
+    *([b"X-API-Key: " + TOKEN.encode()], [_TOKEN + b"x"], [b"Authorization: Bearer " + b"x" * 50_000]),
+    *([b"Authorization: Bearer " + TOKEN.encode()[:-1]], [_TOKEN + b",x"], [b"Cookie: token=" + TOKEN.encode()]),
 )
