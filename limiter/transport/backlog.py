@@ -1,0 +1,55 @@
+"""The callers that wait for their turn, and how many of them can be decided in time."""
+
+import time
+from collections import deque
+from typing import Generic, TypeVar
+
+from limiter.protocol.parcels import MOST_GROUPS
+from limiter.transport.callers import Waiter
+
+# The next call of each lane takes this many.
+_NEXT = 2 * MOST_GROUPS
+
+# What a caller asks, and the answer.
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+class Backlog(deque[Waiter[Q, A]], Generic[Q, A]):
+    """First come, first served. `most` callers that wait are decided within `target` seconds; it is infinite until some waited for longer.
+
+    A measurement begins at some moment, and ends when as many callers have been decided as were undecided then: the last of them has waited
+    that long. If only few callers wait, they wait for a round trip rather than for each other, which says little about many callers. So a
+    measurement lowers `most` only if it took longer than the target, and the callers of the next two calls always count as in time.
+    """
+
+    __slots__ = ("_began", "_left", "_target", "_undecided", "most")
+
+    def __init__(self, target: float) -> None:
+        super().__init__()
+        self._target = target
+        self.most = float("inf")
+        self.restart()
+
+    @property
+    def is_full(self) -> bool:
+        return len(self) > self.most
+
+    def restart(self) -> None:
+        """Discard the measurement, because callers have left undecided."""
+        self._undecided = self._left = 0
+        self._began = 0.0
+
+    def decided(self, count: int, undecided: int) -> None:
+        """`count` callers have just been decided, and `undecided` are left."""
+        self._left -= count
+        if self._left > 0:
+            return
+        now = time.monotonic()
+        if self._undecided:
+            waited = now - self._began
+            within_target = max(_NEXT, self._undecided * self._target / waited)
+            if waited > self._target or within_target > self.most:
+                self.most = within_target
+        self._undecided = self._left = undecided
+        self._began = now
