@@ -36,6 +36,7 @@ from limiter.api.forwarded import PREFIX, is_authorize, original, proxied
 from limiter.api.identity import Directory
 from limiter.api.numbers import unavailable
 from limiter.api.outages import Outages
+from limiter.api.overload import SHED, Overload
 from limiter.api.resolve import Charged, LookUp, Reader, resolve, settle
 from limiter.api.rules import Rules
 from limiter.api.view import View
@@ -85,10 +86,14 @@ class Front:
         self._watched, self._limiter, self._directory_of = watched, limiter, directory_of
         self._decisions, self._proxy = decisions, proxy
         self._view = self._view_of(watched.rules)
-        self._outages = Outages()
+        self._outages, self.overload = Outages(), Overload(limiter.backlog, limiter.settings.deadline / 2)
         self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.overload.is_full:
+            self.overload.note()
+            await SHED.send(scope, send)
+            return
         if self.draining:
             scope.pop(WRITE_ANSWER, None)
             send = _closing(send)

@@ -51,7 +51,7 @@ class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[Lim
         self._guess = ServerClock()
         self._batcher: Batcher[Group, Verdict] | None = None
         # Those who wait for a decision. The sidecar sheds requests while it is full.
-        self.backlog: Backlog[Group, Verdict] = Backlog(deadline)
+        self.backlog: Backlog[Group, Verdict] = Backlog(deadline / 2)
 
     def decide(self, group: Group, deadline: float | None = None) -> Async[Decision]:
         # Without a guard, the verdict on a group is a decision.

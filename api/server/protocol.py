@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from limiter.api.answers import WRITE_ANSWER, Answer, head_of
 from limiter.api.front import Front
+from limiter.api.overload import SHED, Overload
 from limiter.api.proxy.downstream import DownstreamProtocol
 from limiter.api.proxy.heads import MAX_HEAD
 
@@ -50,6 +51,18 @@ class _Request:
             self.abort(error)
 
 
+_SHED = STATUS_LINE[503] + b"%b" + SHED.head + b"content-length: %d\r\n\r\n%b" % (len(SHED.body), SHED.body)
+_NOT_PLAIN = (b"\nconnection", b"\ncontent-length", b"\ntransfer-encoding")
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether it is one GET request of HTTP/1.1 without a body, and nothing else."""
+    if data[:4] != b"GET " or data.find(b"\r\n\r\n") != len(data) - 4:
+        return False
+    lower = data.lower()
+    return b" http/1.1\r\n" in lower and not any(name in lower for name in _NOT_PLAIN)
+
+
 class FrontProtocol(DownstreamProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -59,6 +72,43 @@ class FrontProtocol(DownstreamProtocol):
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_head = b""
         self._idle_since: float | None = None
+        self._overload: Overload | None = getattr(self.app, "overload", None)
+        # Whether a request whose head is complete now gets no answer but that the front is overloaded.
+        self._sheds = False
+        # What was received while the front is overloaded, and not read yet.
+        self._held = b""
+
+    def data_received(self, data: bytes) -> None:
+        overload = self._overload
+        if overload is not None and overload.is_over and self._is_between_requests():
+            self._hold(overload, data)
+        else:
+            super().data_received(data)
+
+    def proceed(self, *, sheds: bool) -> None:
+        """Handle what was held."""
+        data, self._held = self._held, b""
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if sheds and not self._pending and _is_plain(data):
+            self._overload.note()
+            self._cork.write_now(_SHED % (self._first_headers()))
+            self.on_response_complete()
+            return
+        self._sheds = sheds
+        super().data_received(data)
+        self._sheds = False
+
+    def _hold(self, overload: Overload, data: bytes) -> None:
+        if not self._held:
+            overload.hold(self)
+        self._held += data
+        if len(self._held) > MAX_HEAD:
+            self.flow.pause_reading()
+
+    def _is_between_requests(self) -> bool:
+        return self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body)
 
     def on_message_begin(self) -> None:
         """Leaves the scope to `_make_scope`, because the fast path does without it."""
@@ -114,7 +164,10 @@ class FrontProtocol(DownstreamProtocol):
         }
         keep_alive = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
         request = _Request(self, keep_alive=keep_alive, is_head=method == b"HEAD")
-        if not front.begin(scope, request):
+        if self._sheds:
+            self._overload.note()
+            request.deliver(SHED)
+        elif not front.begin(scope, request):
             return False
         self._pending = 0
         # The parser appends trailers to this list, and they must not turn into headers of the request.
@@ -129,6 +182,8 @@ class FrontProtocol(DownstreamProtocol):
         self.headers += headers
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._overload is not None:
+            self._overload.enter()
         cycle.scope[WRITE_ANSWER] = partial(self._write_unless_full, cycle)  # type: ignore[literal-required]
         super()._start_asgi_task(cycle, app)
 

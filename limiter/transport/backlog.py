@@ -18,17 +18,16 @@ A = TypeVar("A")
 class Backlog(deque[Waiter[Q, A]], Generic[Q, A]):
     """First come, first served. `most` callers that wait are decided within `target` seconds; it is infinite until some waited for longer.
 
-    A measurement begins at some moment, and ends when as many callers have been decided as were undecided then: the last of them has waited
-    that long. If only few callers wait, they wait for a round trip rather than for each other, which says little about many callers. So a
-    measurement lowers `most` only if it took longer than the target, and the callers of the next two calls always count as in time.
+    A measurement ends when as many callers have been decided as were undecided when it began, or after the target. If only few callers wait,
+    they wait for a round trip rather than for each other, which says little about many callers. So a measurement lowers `most` only if it
+    took longer than the target, and the callers of the next two calls always count as in time.
     """
 
-    __slots__ = ("_began", "_left", "_target", "_undecided", "most")
+    __slots__ = ("_began", "_decided", "_target", "_undecided", "most")
 
     def __init__(self, target: float) -> None:
         super().__init__()
         self._target = target
-        self.most = float("inf")
         self.restart()
 
     @property
@@ -36,20 +35,20 @@ class Backlog(deque[Waiter[Q, A]], Generic[Q, A]):
         return len(self) > self.most
 
     def restart(self) -> None:
-        """Discard the measurement, because callers have left undecided."""
-        self._undecided = self._left = 0
+        """Forget all measurements, because callers were given up: how many Redis could decide is not known."""
+        self.most = float("inf")
+        self._undecided = self._decided = 0
         self._began = 0.0
 
     def decided(self, count: int, undecided: int) -> None:
         """`count` callers have just been decided, and `undecided` are left."""
-        self._left -= count
-        if self._left > 0:
-            return
         now = time.monotonic()
+        self._decided += count
+        waited = now - self._began
+        if self._undecided > self._decided and waited <= self._target:
+            return
         if self._undecided:
-            waited = now - self._began
-            within_target = max(_NEXT, self._undecided * self._target / waited)
+            within_target = max(_NEXT, self._decided * self._target / waited)
             if waited > self._target or within_target > self.most:
                 self.most = within_target
-        self._undecided = self._left = undecided
-        self._began = now
+        self._undecided, self._decided, self._began = undecided, 0, now
