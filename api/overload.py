@@ -26,7 +26,7 @@ SHED = problem(
 )
 
 # The share of the time that is spent on shedding, and the seconds between two looks at the held requests.
-_SHARE, _EVERY = 0.1, 0.005
+_SHARE, _EVERY = 0.05, 0.005
 
 
 class Held(Protocol):
@@ -78,7 +78,7 @@ class Overload:
 
     def _look(self) -> None:
         began, held, backlog = time.monotonic(), self._held, self._backlog
-        for _ in range(int(max(0, min(len(held), backlog.most - len(backlog))))):
+        for _ in range(min(len(held), backlog.room(began - self._looked))):
             held.pop()[1].proceed(sheds=False)
         now = time.monotonic()
         until = now + (began - self._looked) * _SHARE

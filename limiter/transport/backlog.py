@@ -1,14 +1,12 @@
 """The callers that wait for their turn, and how many of them can be decided in time."""
 
-import time
 from collections import deque
 from typing import Generic, TypeVar
 
-from limiter.protocol.parcels import MOST_GROUPS
 from limiter.transport.callers import Waiter
 
-# The next call of each lane takes this many.
-_NEXT = 2 * MOST_GROUPS
+# So many callers always count as decided in time: they share a call.
+_ALWAYS = 32
 
 # What a caller asks, and the answer.
 Q = TypeVar("Q")
@@ -20,7 +18,7 @@ class Backlog(deque[Waiter[Q, A]], Generic[Q, A]):
 
     A measurement ends when as many callers have been decided as were undecided when it began, or after the target. If only few callers wait,
     they wait for a round trip rather than for each other, which says little about many callers. So a measurement lowers `most` only if it
-    took longer than the target, and the callers of the next two calls always count as in time.
+    took longer than the target, and never below the size of a small call.
     """
 
     __slots__ = ("_began", "_decided", "_target", "_undecided", "most")
@@ -34,21 +32,24 @@ class Backlog(deque[Waiter[Q, A]], Generic[Q, A]):
     def is_full(self) -> bool:
         return len(self) > self.most
 
+    def room(self, seconds: float) -> int:
+        """How many callers may join now if the last ones joined that many seconds ago. Call it only if `most` is finite."""
+        return max(0, int(min(self.most - len(self), 1.25 * self.most * seconds / self._target)))
+
     def restart(self) -> None:
         """Forget all measurements, because callers were given up: how many Redis could decide is not known."""
-        self.most = float("inf")
+        self.most = 1e9
         self._undecided = self._decided = 0
         self._began = 0.0
 
-    def decided(self, count: int, undecided: int) -> None:
-        """`count` callers have just been decided, and `undecided` are left."""
-        now = time.monotonic()
+    def decided(self, count: int, undecided: int, now: float) -> None:
+        """`count` callers have just been decided, and `undecided` are left. The clock must not stand still while the loop is blocked."""
         self._decided += count
         waited = now - self._began
         if self._undecided > self._decided and waited <= self._target:
             return
         if self._undecided:
-            within_target = max(_NEXT, self._decided * self._target / waited)
+            within_target = max(_ALWAYS, self._decided * self._target / waited)
             if waited > self._target or within_target > self.most:
                 self.most = within_target
         self._undecided, self._decided, self._began = undecided, 0, now

@@ -132,7 +132,7 @@ class Batcher(Generic[Q, A]):
                 if self._waiting:
                     self._start()
                 decided = await lane.carry(batch, self._converse([waiter[0] for waiter in batch]), self._now())
-                self._waiting.decided(decided, len(self._waiting) + sum([len(each.in_flight) for each in self._lanes]))
+                self._waiting.decided(decided, len(self._waiting) + sum([len(each.in_flight) for each in self._lanes]), time.monotonic())
         finally:
             lane.task, lane.in_flight, lane.silent_since = None, [], None
 
