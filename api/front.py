@@ -44,6 +44,7 @@ from limiter.errors import BackendError
 from limiter.protocol.call import Stale, Verdict
 
 _OK, _FORBIDDEN = 200, 403
+_PREFIX = PREFIX.encode()
 # Only a faulty program changes an account this often within one request.
 _MAX_TRIES = 5
 _CLOSE: Header = (b"connection", b"close")
@@ -91,8 +92,7 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.overload.is_full:
-            self.overload.note()
-            await SHED.send(scope, send)
+            await self.shed(scope["path"].encode()).send(scope, send)
             return
         if self.draining:
             scope.pop(WRITE_ANSWER, None)
@@ -118,6 +118,11 @@ class Front:
         else:
             receiver.deliver_later(self.authorize(view, scope))
         return True
+
+    def shed(self, target: bytes) -> Answer:
+        """Counts a request that is shed. Returns its answer."""
+        self.overload.note()
+        return _for_gateway(self._view, SHED) if self._proxy is None and target.startswith(_PREFIX) else SHED
 
     async def authorize(self, view: View, scope: Scope) -> Answer:
         return _for_gateway(view, await self._answer(view, scope, original))

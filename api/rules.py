@@ -57,6 +57,23 @@ class FileKey:
     peppered: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionBounds:
+    """What clients may make each process hold: connections, in all and of one peer, and the seconds that one may wait for its client.
+
+    `head` is for a head to arrive, and for the first byte of a connection; `body` and `answer` for the next part of a body or of an unread
+    answer to pass; `idle` for the next request.
+    """
+
+    most: int = 4096
+    per_peer: int = 512
+    head: float = 15.0
+    body: float = 30.0
+    answer: float = 30.0
+    # Longer than gateways keep idle connections (60 s by default): if the server closed one first, a request could be lost.
+    idle: float = 75.0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Rules:
     """The contents of a file, by name. `digest` identifies them; `warnings` are for people to read. `keys` are by digest."""
@@ -80,6 +97,7 @@ class Rules:
     key_prefix: str = "ff"
     environments: frozenset[str] = frozenset({"live", "test"})
     require_tls: bool = False
+    connections: ConnectionBounds = field(default_factory=ConnectionBounds)
     # All scopes that routes, tiers and keys of the file name.
     scopes: frozenset[str] = frozenset()
     digest: str = ""

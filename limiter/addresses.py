@@ -57,6 +57,11 @@ def subject_of(text: str) -> str:
     return "unknown" if found is None else str(found)
 
 
+def is_loopback(text: str) -> bool:
+    found = parse_address(text)
+    return found is not None and found.is_loopback
+
+
 class Networks:
     """A list of networks: `"10.1.2.3" in Networks([...])`. An empty one contains nothing. Results are cached by address."""
 

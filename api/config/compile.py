@@ -7,7 +7,7 @@ from typing import TypeVar
 from limiter.addresses import Networks
 from limiter.api.config.forms import AccountForm, FileForm, KeyForm, RouteForm, TierForm
 from limiter.api.routes.matching import Route, Routes
-from limiter.api.rules import FileAccount, FileKey, Rules, Tier
+from limiter.api.rules import ConnectionBounds, FileAccount, FileKey, Rules, Tier
 from limiter.policy import Policy
 
 T = TypeVar("T")
@@ -37,6 +37,7 @@ def compiled(form: FileForm, digest: str, warnings: tuple[str, ...]) -> Rules:
         key_prefix=form.credentials.prefix,
         environments=frozenset(form.credentials.environments),
         require_tls=form.transport.require_tls,
+        connections=ConnectionBounds(**dict(form.connections)),
         scopes=_scopes(form),
         digest=digest,
         warnings=warnings,

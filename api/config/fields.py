@@ -34,6 +34,8 @@ _DIGEST = re.compile(r"(?:(sha256|hmac-sha256):)?([0-9a-fA-F]{64})")
 _METHOD = re.compile(r"[A-Z][A-Z-]{0,31}")
 _TRUE, _FALSE = {"true", "True", "TRUE"}, {"false", "False", "FALSE"}
 _DEADLINES_US = 1000, 60_000_000
+_TIMEOUTS_US = 1_000_000, 3_600_000_000
+_MOST_CONNECTIONS = 1_000_000
 
 
 class InvalidValue(ValueError):
@@ -112,6 +114,20 @@ def _deadline(value: object) -> float:
     if not _DEADLINES_US[0] <= us <= _DEADLINES_US[1]:
         raise must_be("a duration from 1ms to 60s", value)
     return us / 1_000_000
+
+
+def _timeout(value: object) -> float:
+    us = possible(lambda: microseconds(_length(value), "timeout"))
+    if not _TIMEOUTS_US[0] <= us <= _TIMEOUTS_US[1]:
+        raise must_be("a duration from 1s to 1h", value)
+    return us / 1_000_000
+
+
+def _connections(value: object) -> int:
+    number = _whole(value)
+    if not 1 <= number <= _MOST_CONNECTIONS:
+        raise must_be(f"a whole number from 1 to {_MOST_CONNECTIONS:,}", value)
+    return number
 
 
 def _moment(written: str) -> float:
@@ -219,6 +235,8 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Length = Annotated[float | str, BeforeValidator(_length)]
 Deadline = Annotated[float, BeforeValidator(_deadline)]
+Timeout = Annotated[float, BeforeValidator(_timeout)]
+ConnectionCount = Annotated[int, BeforeValidator(_connections)]
 Moment = Annotated[float, _from_text(_moment)]
 Digest = Annotated[tuple[str, bool], _from_text(_digest)]
 NetworkField = Annotated[Network, _from_text(lambda network: parse_network(validation.addresses([network])[0]))]

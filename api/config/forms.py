@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from limiter.api.config.fields import (
     REQUIRED,
     AccountName,
+    ConnectionCount,
     Deadline,
     DenyStatus,
     Digest,
@@ -27,6 +28,7 @@ from limiter.api.config.fields import (
     Scope,
     Text,
     TierKey,
+    Timeout,
     Units,
     context_of,
     one_or_many,
@@ -35,6 +37,7 @@ from limiter.api.config.fields import (
 from limiter.api.config.limit_forms import PolicyForm
 from limiter.api.config.mistakes import shown, suggestion
 from limiter.api.registry.key_format import Environment
+from limiter.api.rules import ConnectionBounds
 from limiter.policy import Failure
 
 
@@ -167,6 +170,18 @@ class TransportForm(Form):
     require_tls: Flag = False
 
 
+_DEFAULT = ConnectionBounds()
+
+
+class ConnectionsForm(Form):
+    most: ConnectionCount = _DEFAULT.most
+    per_peer: ConnectionCount = _DEFAULT.per_peer
+    head: Timeout = _DEFAULT.head
+    body: Timeout = _DEFAULT.body
+    answer: Timeout = _DEFAULT.answer
+    idle: Timeout = _DEFAULT.idle
+
+
 class FileForm(Form):
     policies: MapOf[PolicyKey, PolicyForm]
     tiers: MapOf[TierKey, TierForm] = Field(default_factory=dict)
@@ -180,3 +195,4 @@ class FileForm(Form):
     deny_status: DenyStatus = 429
     credentials: CredentialsForm = CredentialsForm.model_construct()
     transport: TransportForm = TransportForm.model_construct()
+    connections: ConnectionsForm = ConnectionsForm.model_construct()

@@ -12,7 +12,14 @@ class Cork:
         self._loop = loop
         self._transport = transport
         self._held: list[bytes] = []
+        # Bytes that the transport has been given so far.
+        self.written = 0
         self.is_closing = transport.is_closing
+
+    @property
+    def holds(self) -> bool:
+        """Whether bytes wait for the end of this turn."""
+        return bool(self._held)
 
     def write(self, data: bytes) -> None:
         if not self._held:
@@ -23,11 +30,14 @@ class Cork:
         """Writes a complete message at once, after everything that is held."""
         self.flush()
         if not self._transport.is_closing():
+            self.written += len(data)
             self._transport.write(data)
 
     def flush(self) -> None:
         if self._held and not self._transport.is_closing():
-            self._transport.write(b"".join(self._held))
+            joined = b"".join(self._held)
+            self.written += len(joined)
+            self._transport.write(joined)
         self._held.clear()
 
     def close(self) -> None:

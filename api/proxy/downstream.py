@@ -1,15 +1,20 @@
 """The client's side of a connection: uvicorn's HTTP protocol, made strict enough for a proxy. For uvicorn: `http=DownstreamProtocol`.
 
-- A head or trailers over 64 KiB get 431. uvicorn has no bound.
+- A head or trailers over 64 KiB, or with more than 256 headers, get 431. uvicorn has no bound.
+- A request is parsed when the one before it is answered. uvicorn parses and queues all that have arrived.
 - Trailers are dropped. uvicorn appends them to the headers, so a body could add an X-Forwarded-For.
 - An upgrade with a body is refused. The parser would read that body as the next request.
 - A target in absolute form must agree with Host, as an application sees only Host.
 - A response of unknown length to an HTTP/1.0 client ends with the connection. uvicorn would send chunks.
 - A head and its body are sent in one system call.
+- A response has one Date. uvicorn adds its own to that of upstream.
+- uvicorn's timer for idle connections is not used: `server/connections.py` ends connections that wait for their client for too long.
 - Bytes that are not a valid request get a problem+json response, but never in the middle of another response.
 """
 
 import asyncio
+from collections.abc import Callable
+from enum import Enum, auto
 from typing import Any
 
 import httptools
@@ -17,33 +22,138 @@ from starlette.types import Message, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from limiter.api.proxy.cork import Cork
-from limiter.api.proxy.heads import MAX_HEAD, head_size
+from limiter.api.proxy.heads import MAX_HEAD, MAX_HEADERS, head_size
+from limiter.api.proxy.inflow import END_OF_HEAD, Inflow
 from limiter.api.proxy.proxy_errors import ProxyError, RequestRefused
 from limiter.problems import problem_body
+
+
+class Part(Enum):
+    """A part of a request, as it arrives."""
+
+    REQUEST = auto()  # nothing of it yet
+    HEAD = auto()
+    BODY = auto()
+
+
+# Looking up a member of an enumeration takes longer than a global name, and each request does it several times.
+REQUEST, HEAD, BODY = Part
 
 
 class DownstreamProtocol(HttpToolsProtocol):
     # uvicorn replaces it with None only when the connection is lost.
     parser: httptools.HttpRequestParser
+    flow: Inflow
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         # Bytes received since the last complete head or part of a body: an unfinished head, or trailers.
         self._pending = 0
         self._refusal: ProxyError | None = None
+        # The part of a request that the parser expects or reads.
+        self._part = REQUEST
+        # For `server/connections.py`: the number of heads that have begun, the bytes of bodies, and what to call at the end.
+        self.turns = 0
+        self.received = 0
+        self.on_lost: Callable[[], object] = _nothing
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._plain_transport = transport
         self._cork = Cork(self.loop, transport)
         self.transport = self._cork  # type: ignore[assignment]
+        self.flow = Inflow(self.loop, transport, self._read_on)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.on_lost()
+        # Without cycles of references, the memory is free at once and not when the garbage collector runs.
+        self.flow.end()
+        self.on_lost = _nothing
 
     def data_received(self, data: bytes) -> None:
+        flow = self.flow
+        if flow.unread or -1 < data.find(END_OF_HEAD) < len(data) - len(END_OF_HEAD):
+            flow.keep(data)
+            self._read_on()
+        else:
+            self._parse(data)
+
+    def _read_on(self) -> None:
+        flow = self.flow
+        while flow.unread and not flow.read_paused:
+            if self._part is not BODY and self._is_answering():
+                flow.pause_reading()
+            else:
+                self._parse(flow.take(of_body=self._part is BODY))
+            if self.transport.is_closing():
+                flow.drop()
+                return
+        flow.receive()
+
+    def _parse(self, data: bytes) -> None:
         self._pending += len(data)
-        super().data_received(data)
-        if self._pending > MAX_HEAD and not self.transport.is_closing():
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+        except httptools.HttpParserUpgrade:
+            self._on_upgrade()
+        if self._pending and self._exceeds_head() and not self.transport.is_closing():
             self._refusal = _too_large()
             self.send_400_response("")
+
+    def _on_upgrade(self) -> None:
+        """Ignores an offer to upgrade, but for WebSocket if the server supports it."""
+        if self._should_upgrade():
+            self.transport = self._plain_transport  # the other protocol needs all methods of a transport
+            self.handle_websocket_upgrade()
+
+    def _exceeds_head(self) -> bool:
+        return self._pending > MAX_HEAD or (self._part is HEAD and len(self.headers) > MAX_HEADERS)
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the handshake of TLS is over, if there is one."""
+        return self.flow is not None
+
+    @property
+    def awaited(self) -> Part | None:
+        """What the client has to send next. None while it has to wait for us."""
+        if self.flow.read_paused:
+            return None
+        if not self._is_answering():
+            return HEAD if self._part is HEAD else REQUEST
+        return BODY if self.cycle.more_body and not self.cycle.waiting_for_100_continue else None
+
+    @property
+    def sent(self) -> int:
+        """How many bytes have left for the kernel, of those that were written."""
+        return self._cork.written - self.unsent
+
+    @property
+    def unsent(self) -> int:
+        return self._plain_transport.get_write_buffer_size()
+
+    def time_out(self, awaited: Part) -> None:
+        """Ends a connection whose client did not send in time what was awaited."""
+        if awaited is REQUEST:
+            self.transport.close()
+        else:
+            self._refusal = RequestRefused(f"The request's {awaited.name.lower()} did not arrive in time.", status=408)
+            self.send_400_response("")
+
+    def abort(self) -> None:
+        """Ends the connection at once, without what is still unsent."""
+        self._plain_transport.abort()
+
+    def on_message_begin(self) -> None:
+        self._part = HEAD
+        self.turns += 1
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         try:
@@ -58,6 +168,7 @@ class DownstreamProtocol(HttpToolsProtocol):
         if http_1_0:
             self.expect_100_continue = False  # RFC 9110 §10.1.1
         super().on_headers_complete()
+        self._part = BODY
         if not self.parser.should_upgrade():
             self.headers = []  # what the parser adds from here on are trailers
         if http_1_0:
@@ -65,7 +176,24 @@ class DownstreamProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._pending = 0
+        self.received += len(body)
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._part = REQUEST
+        super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        cycle.send = _dated_once(cycle)  # type: ignore[method-assign, assignment]
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
 
     def send_400_response(self, msg: str) -> None:
         if not self._can_respond():
@@ -77,15 +205,10 @@ class DownstreamProtocol(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[refusal.status] + head + body)
         self.transport.close()
 
-    def handle_websocket_upgrade(self) -> None:
-        self.transport = self._plain_transport  # the other protocol needs all methods of a transport
-        super().handle_websocket_upgrade()
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """No-op: ignoring an offer to upgrade is normal."""
-
     def _check_head(self) -> None:
         if self._pending > MAX_HEAD and head_size(self.headers) + len(self.url) > MAX_HEAD:
+            raise _too_large()
+        if len(self.headers) > MAX_HEADERS:
             raise _too_large()
         if self.parser.should_upgrade() and self._drops_what_follows():
             raise RequestRefused("A request to upgrade the protocol must not have a body.", status=501)
@@ -112,6 +235,21 @@ class DownstreamProtocol(HttpToolsProtocol):
         return cycle.more_body and not cycle.response_started and not self.pipeline
 
 
+def _nothing() -> None:
+    pass
+
+
+def _dated_once(cycle: RequestResponseCycle) -> Send:
+    send = cycle.send
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start" and any(name.lower() == b"date" for name, _ in message["headers"]):
+            cycle.default_headers = [header for header in cycle.default_headers if header[0] != b"date"]
+        await send(message)  # type: ignore[arg-type]
+
+    return sending
+
+
 def _closing_at_the_end(cycle: RequestResponseCycle) -> Send:
     send, unknown_length = cycle.send, False
 
@@ -129,4 +267,4 @@ def _closing_at_the_end(cycle: RequestResponseCycle) -> Send:
 
 
 def _too_large() -> ProxyError:
-    return RequestRefused(f"The request's headers must be at most {MAX_HEAD // 1024} KiB.", status=431)
+    return RequestRefused(f"The request must have at most {MAX_HEADERS} headers, of {MAX_HEAD // 1024} KiB in all.", status=431)

@@ -6,6 +6,7 @@ Header = tuple[bytes, bytes]
 Values = dict[bytes, list[bytes]]
 
 MAX_HEAD = 64 * 1024  # bytes of a request's or response's head, as `head_size` counts them
+MAX_HEADERS = 256  # of a request: one with many short headers takes 25 times its size in memory
 HTTP_VERSIONS = frozenset({"1.0", "1.1"})
 HOP_BY_HOP = frozenset(
     {

@@ -55,8 +55,9 @@ class Upstream:
     async def acquire(self, *, fresh: bool = False) -> Connection:
         while self._idle and not fresh:
             connection = self._idle.pop()
-            if not connection.closed:
+            if connection.is_quiet:
                 return connection
+            connection.close()
         return await self._connect()
 
     def release(self, connection: Connection) -> None:

@@ -1,10 +1,12 @@
 """One connection to upstream: an asyncio protocol around httptools' response parser, with one exchange at a time.
 
-This file decides whether a response is complete and whether its connection can be used again. Buffers are bounded: reading pauses
-while the client is slow, and `write` waits while upstream is.
+This file decides whether a response is complete and whether its connection can be used again. A response that upstream sends before it
+was asked is given to no request, and ends the connection. Buffers are bounded: reading pauses while the client is slow, and `write` waits
+while upstream is.
 """
 
 import asyncio
+import select
 from typing import cast
 
 import httptools
@@ -106,6 +108,11 @@ class Connection(asyncio.Protocol):
             and not (self._surplus or self.closed or self._write_paused)
         )
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing has arrived on an idle connection that the event loop has not seen yet. It would be read as the next answer."""
+        return not self.closed and not self._poll.poll(0)
+
     def fail(self, failure: Exception) -> None:
         """Ends the exchange and closes the connection."""
         if self.failure is None:
@@ -123,10 +130,15 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._out = Cork(self._loop, self._transport)
+        self._poll = select.poll()
+        self._poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         if self._complete:
             self.close()  # data that answers no request
+            return
+        if self._out.holds and not self.answered:
+            self.fail(ConnectionClosed("The upstream sent a response before it was asked."))
             return
         self.answered = True
         if self._head is None:
@@ -167,7 +179,8 @@ class Connection(asyncio.Protocol):
     # Called by the parser.
 
     def on_message_begin(self) -> None:
-        self._surplus = self._complete
+        if self._complete:
+            self._surplus = True  # a second response, for which nobody asked
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # Headers after the head are trailers, which are dropped (RFC 9110 §6.5.1).
@@ -175,6 +188,8 @@ class Connection(asyncio.Protocol):
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        if self._surplus:
+            return
         status = self._parser.get_status_code()
         if self._head_bytes > MAX_HEAD and head_size(self._headers) > MAX_HEAD:
             raise _too_large()

@@ -1,4 +1,7 @@
-"""A uvicorn server on a socket that is already bound, with a shutdown that loses no request.
+"""A uvicorn server on a socket that is already bound, with bounds on its connections and a shutdown that loses no request.
+
+It accepts connections itself, so that one too many costs neither a protocol nor a TLS handshake, and so that it survives a lack of
+descriptors: libuv would accept and close everything in the queue, and uvloop would close the listener.
 
 `stop` refuses new connections, serves those that the kernel has already accepted, gives idle clients a moment to send one more
 request (the response closes the connection), and then waits for the requests in flight until its deadline.
@@ -11,18 +14,34 @@ import socket
 import ssl
 import time
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
+from limiter.api.answers import problem
 from limiter.api.command_errors import CannotStart, Misused
 from limiter.api.front import Application
+from limiter.api.proxy.downstream import DownstreamProtocol
+from limiter.api.rules import ConnectionBounds
+from limiter.api.server.connections import Connections, admin_connections
+from limiter.problems import REDUCED_CAPACITY
 
-# Longer than gateways keep idle connections (60 s by default): if the server closed one first, a request could be lost.
-KEEP_ALIVE_S = 75
+# How many connections are accepted in one turn of the event loop.
+_AT_ONCE = 64
+# The pause after accept() has failed for lack of descriptors or memory.
+_PAUSE_S = 0.25
 # How long clients with open connections get to send one more request. Its response closes the connection.
 _DRAIN_S = 1.0
+
+_REFUSAL = problem(
+    503,
+    "The limiter has too many open connections; try again.",
+    kind=REDUCED_CAPACITY,
+    headers=((b"retry-after", b"1"), (b"connection", b"close")),
+)
+_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\n%bcontent-length: %d\r\n\r\n%b" % (_REFUSAL.head, len(_REFUSAL.body), _REFUSAL.body)
 
 
 def bind(host: str, port: int, option: str) -> socket.socket:
@@ -62,7 +81,7 @@ def config_for(app: Application, *, cert: Path | None = None, key: Path | None =
         proxy_headers=False,
         ssl_certfile=cert,
         ssl_keyfile=key,
-        **{"http": "httptools", "ws": "none", "timeout_keep_alive": KEEP_ALIVE_S, **options},
+        **{"http": DownstreamProtocol, "ws": "none", "timeout_keep_alive": ConnectionBounds().idle, **options},
     )
     try:
         config.load()
@@ -72,20 +91,25 @@ def config_for(app: Application, *, cert: Path | None = None, key: Path | None =
 
 
 class Listening(uvicorn.Server):
-    """A server with `start` and `stop`."""
+    """A server with `start` and `stop`. Without `connections`, the bounds are those of the admin listener."""
 
-    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
+    def __init__(self, config: uvicorn.Config, listener: socket.socket, connections: Connections | None = None) -> None:
         super().__init__(config)
         self._listener = listener
+        self._connections = admin_connections(config.timeout_keep_alive) if connections is None else connections
+        self._opening: set[asyncio.Task[None]] = set()
+        self._resumption: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
         self._began = asyncio.Event()
 
     async def start(self) -> None:
-        self._running = asyncio.create_task(self.serve([self._listener]))
+        self._running = asyncio.create_task(self.serve([]))
         await self._began.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._connections.start()
+        self._listen()
         self._began.set()
 
     async def stop(self, deadline: float) -> None:
@@ -97,36 +121,79 @@ class Listening(uvicorn.Server):
         self.should_exit = True
         if self._running:
             await self._running
+        self._connections.stop()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """No-op: the process handles signals, for all its servers."""
         yield
 
-    async def _refuse_new(self) -> None:
-        # Closing a listening socket resets the connections in its queue. A duplicate keeps it open until they are accepted.
-        spare = self._listener.dup()
-        for server in self.servers:
-            server.close()
-        self._listener.close()
-        waiting = list(_accepted(spare))
-        spare.close()
-        for connection in waiting:
-            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
+    def _listen(self) -> None:
+        self._resumption = None
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
-    def _protocol(self) -> asyncio.Protocol:
-        return self.config.http_protocol_class(config=self.config, server_state=self.server_state, app_state={})  # type: ignore[call-arg]
+    def _accept(self) -> None:
+        try:
+            for _ in range(_AT_ONCE):
+                self._welcome(*self._listener.accept())
+        except (BlockingIOError, ConnectionAbortedError):
+            pass
+        except OSError as error:
+            self._pause(error)
+
+    def _welcome(self, accepted: socket.socket, address: tuple[str, int]) -> None:
+        accepted.setblocking(False)
+        if self._connections.admit(address[0]):
+            connection: DownstreamProtocol = self.config.http_protocol_class(  # type: ignore[call-arg, assignment]
+                config=self.config, server_state=self.server_state, app_state={}
+            )
+            opening = asyncio.create_task(self._open(connection, accepted))
+            self._opening.add(opening)
+            self._connections.add(connection, address[0], opening)
+            opening.add_done_callback(partial(self._opened, connection, accepted))
+        else:
+            _refuse(accepted, tls=self.config.ssl is not None)
+
+    async def _open(self, connection: DownstreamProtocol, accepted: socket.socket) -> None:
+        context = self.config.ssl
+        timeout = {"ssl_handshake_timeout": self._connections.head_timeout} if context else {}
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted, ssl=context, **timeout)
+
+    def _opened(self, connection: DownstreamProtocol, accepted: socket.socket, opening: asyncio.Task[None]) -> None:
+        self._opening.discard(opening)
+        # The handshake failed, timed out, or was cancelled for another connection.
+        if opening.cancelled() or opening.exception() is not None:
+            self._connections.remove(connection)
+            accepted.close()
+
+    def _pause(self, error: OSError) -> None:
+        """The queue stays readable, so trying again at once would keep the process busy."""
+        self._connections.report(error)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._listener)
+        self._resumption = loop.call_later(_PAUSE_S, self._listen)
+
+    async def _refuse_new(self) -> None:
+        """Serves the connections in the kernel's queue, because closing a listening socket resets them."""
+        if self._resumption is not None:
+            self._resumption.cancel()
+        asyncio.get_running_loop().remove_reader(self._listener)
+        with contextlib.suppress(OSError):
+            while True:
+                self._welcome(*self._listener.accept())
+        self._listener.close()
 
     async def _let_finish(self, until: float) -> None:
         # Polls, as uvicorn has no event for it.
-        while self.server_state.connections and time.monotonic() < until:  # noqa: ASYNC110
+        while (self._opening or self.server_state.connections) and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
-def _accepted(listener: socket.socket) -> Generator[socket.socket, None, None]:
-    listener.setblocking(False)
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            connection, _ = listener.accept()
-            connection.setblocking(False)
-            yield connection
+def _refuse(connection: socket.socket, *, tls: bool) -> None:
+    """Closes it with an answer, where that takes no handshake. Reading first what has arrived keeps the kernel from sending a reset."""
+    if not tls:
+        with contextlib.suppress(OSError):
+            connection.send(_TOO_MANY)
+        with contextlib.suppress(OSError):
+            connection.recv(65536)
+    connection.close()

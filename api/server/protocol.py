@@ -18,9 +18,15 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from limiter.api.answers import WRITE_ANSWER, Answer, head_of
 from limiter.api.front import Front
-from limiter.api.overload import SHED, Overload
-from limiter.api.proxy.downstream import DownstreamProtocol
-from limiter.api.proxy.heads import MAX_HEAD
+from limiter.api.overload import Overload
+from limiter.api.proxy.downstream import BODY, HEAD, REQUEST, DownstreamProtocol
+from limiter.api.proxy.heads import MAX_HEAD, MAX_HEADERS
+
+# A head of this many bytes has fewer headers than the bound, as each takes 4 bytes at least.
+_SHORT = min(MAX_HEAD, 4 * MAX_HEADERS)
+
+# A request with one of these headers may have a body, or may end its connection.
+_NOT_PLAIN = (b"\nconnection", b"\ncontent-length", b"\ntransfer-encoding")
 
 
 class _Request:
@@ -28,6 +34,7 @@ class _Request:
 
     disconnected = response_started = response_complete = False
     more_body = True
+    waiting_for_100_continue = False
     # Wakes an application that waits for the body. On the fast path there is none.
     message_event = asyncio.Event()
 
@@ -51,10 +58,6 @@ class _Request:
             self.abort(error)
 
 
-_SHED = STATUS_LINE[503] + b"%b" + SHED.head + b"content-length: %d\r\n\r\n%b" % (len(SHED.body), SHED.body)
-_NOT_PLAIN = (b"\nconnection", b"\ncontent-length", b"\ntransfer-encoding")
-
-
 def _is_plain(data: bytes) -> bool:
     """Whether it is one GET request of HTTP/1.1 without a body, and nothing else."""
     if data[:4] != b"GET " or data.find(b"\r\n\r\n") != len(data) - 4:
@@ -71,53 +74,64 @@ class FrontProtocol(DownstreamProtocol):
         # The headers that uvicorn puts on every answer, and the same as bytes.
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_head = b""
-        self._idle_since: float | None = None
-        self._overload: Overload | None = getattr(self.app, "overload", None)
-        # Whether a request whose head is complete now gets no answer but that the front is overloaded.
-        self._sheds = False
-        # What was received while the front is overloaded, and not read yet.
+        self._overload = self._front.overload if self._front else None
+        # What has arrived while the front is overloaded, and is not parsed yet.
         self._held = b""
-
-    def data_received(self, data: bytes) -> None:
-        overload = self._overload
-        if overload is not None and overload.is_over and self._is_between_requests():
-            self._hold(overload, data)
-        else:
-            super().data_received(data)
+        # Whether a request is shed if its head is complete now.
+        self._sheds = False
 
     def proceed(self, *, sheds: bool) -> None:
-        """Handle what was held."""
+        """Continue with what was held: parse it, or answer that it is shed."""
         data, self._held = self._held, b""
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
-        if sheds and not self._pending and _is_plain(data):
-            self._overload.note()
-            self._cork.write_now(_SHED % (self._first_headers()))
-            self.on_response_complete()
-            return
-        self._sheds = sheds
-        super().data_received(data)
-        self._sheds = False
+        if sheds and self._front and self._part is REQUEST and not self._is_answering() and _is_plain(data):
+            self._shed_unparsed(self._front.shed(data[4:]))
+        else:
+            self._sheds = sheds
+            super()._parse(data)
+            self._sheds = False
+
+    def _parse(self, data: bytes) -> None:
+        overload = self._overload
+        if overload is not None and overload.is_over and self._part is not BODY:
+            self._hold(overload, data)
+        else:
+            super()._parse(data)
 
     def _hold(self, overload: Overload, data: bytes) -> None:
-        if not self._held:
-            overload.hold(self)
-        self._held += data
-        if len(self._held) > MAX_HEAD:
+        if self._held:
+            self.flow.keep(data)
             self.flow.pause_reading()
+        else:
+            self._held = data
+            # Enough to stop `_read_on`. The socket is read on, which costs less than to stop and resume it, unless more arrives.
+            self.flow.read_paused = True
+            overload.hold(self)
 
-    def _is_between_requests(self) -> bool:
-        return self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body)
+    def _shed_unparsed(self, answer: Answer) -> None:
+        self.turns += 1
+        self._write_head(answer, b"\r\n" + answer.body)
+        self.on_response_complete()
 
     def on_message_begin(self) -> None:
         """Leaves the scope to `_make_scope`, because the fast path does without it."""
+        self._part = HEAD
+        self.turns += 1
         self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_headers_complete(self) -> None:
         if self._front is None or not self._is_simple() or not self._begin(self._front):
             self._make_scope()
             super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if isinstance(self.cycle, _Request):
+            self._part = REQUEST
+            self.cycle.more_body = False
+        else:
+            super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
         if isinstance(self.cycle, _Request):
@@ -136,17 +150,20 @@ class FrontProtocol(DownstreamProtocol):
         if cycle.disconnected:
             return
         cycle.response_started = cycle.response_complete = True
-        head = b"%b%b%bcontent-length: %d\r\n" % (STATUS_LINE[answer.status], self._first_headers(), answer.head, len(answer.body))
         close = b"" if cycle.keep_alive else b"connection: close\r\n"
-        self._cork.write_now(b"%b%b\r\n%b" % (head, close, b"" if is_head else answer.body))
+        self._write_head(answer, b"%b\r\n%b" % (close, b"" if is_head else answer.body))
         cycle.message_event.set()
         if not cycle.keep_alive:
             self.transport.close()
         self.on_response_complete()
 
+    def _write_head(self, answer: Answer, rest: bytes) -> None:
+        head = STATUS_LINE[answer.status], self._first_headers(), answer.head, len(answer.body), rest
+        self._cork.write_now(b"%b%b%bcontent-length: %d\r\n%b" % head)
+
     def _is_simple(self) -> bool:
         """Whether only the head matters, and no earlier request on the connection still waits."""
-        if self.url[:1] != b"/" or self._pending > MAX_HEAD or self.parser.should_upgrade():
+        if self.url[:1] != b"/" or (self._pending > _SHORT and self._exceeds_head()) or self.parser.should_upgrade():
             return False
         # If the client does not read its answers, the next one has to wait, which a callback cannot.
         return (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
@@ -164,15 +181,14 @@ class FrontProtocol(DownstreamProtocol):
         }
         keep_alive = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
         request = _Request(self, keep_alive=keep_alive, is_head=method == b"HEAD")
-        if self._sheds:
-            self._overload.note()
-            request.deliver(SHED)
-        elif not front.begin(scope, request):
+        if not self._sheds and not front.begin(scope, request):
             return False
-        self._pending = 0
+        self._pending, self._part = 0, BODY
         # The parser appends trailers to this list, and they must not turn into headers of the request.
         self.headers = []
         self.cycle = request  # type: ignore[assignment]
+        if self._sheds:
+            request.deliver(front.shed(self.url))
         return True
 
     def _make_scope(self) -> None:
@@ -200,31 +216,8 @@ class FrontProtocol(DownstreamProtocol):
             self._default_headers, self._default_head = headers, head_of(headers)
         return self._default_head
 
-    def on_response_complete(self) -> None:
-        if self.pipeline or self.transport.is_closing():
-            super().on_response_complete()
-            return
-        self.server_state.total_requests += 1
-        self.flow.resume_reading()
-        self._idle_since = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
-
-    def _unset_keepalive_if_required(self) -> None:
-        """Keeps the timer: setting a new one for every request costs as much as the decision."""
-        self._idle_since = None
-
-    def timeout_keep_alive_handler(self) -> None:
-        self.timeout_keep_alive_task = None
-        if self._idle_since is None:
-            return  # the next answer sets a timer
-        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
-        if left > 0:
-            self.timeout_keep_alive_task = self.loop.call_later(left, self.timeout_keep_alive_handler)
-        else:
-            super().timeout_keep_alive_handler()
-
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self.timeout_keep_alive_task is not None:
-            self.timeout_keep_alive_task.cancel()
+        if isinstance(self.cycle, _Request):
+            self.cycle.disconnected = True
+            self.cycle = None  # type: ignore[assignment]

@@ -28,6 +28,7 @@ from limiter.api.registry import InvalidRecord, KeyFormat, Registry, connected
 from limiter.api.rules import Rules
 from limiter.api.server import logs
 from limiter.api.server.backend import Backend, open_backend
+from limiter.api.server.connections import raise_descriptor_limit
 from limiter.api.server.embedded import default_folder
 from limiter.api.server.listening import Listening, bind, config_for, http_url
 from limiter.api.server.sample import Sample, sample
@@ -45,6 +46,7 @@ DataPlane = Worker | Workers
 def serve(options: ServeOptions, admin_token: str | None) -> None:
     """Runs until a signal stops it. Raises CannotStart or ConfigError if it cannot start."""
     logs.set_up()
+    raise_descriptor_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(options, admin_token))
 

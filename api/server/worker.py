@@ -18,6 +18,7 @@ import structlog
 import uvloop
 from pydantic import TypeAdapter
 
+from limiter.addresses import is_loopback
 from limiter.aio import AsyncLimiter
 from limiter.api.command_errors import CannotStart
 from limiter.api.config.loader import ConfigError, load
@@ -28,6 +29,7 @@ from limiter.api.registry import KeyFormat, Registry, connected
 from limiter.api.rules import Rules
 from limiter.api.server import logs
 from limiter.api.server.access import logged
+from limiter.api.server.connections import Connections, room_for
 from limiter.api.server.listening import Listening, config_for
 from limiter.api.server.protocol import FrontProtocol
 from limiter.api.server.reload import Watched
@@ -74,7 +76,8 @@ class Worker:
             proxy=self._proxy,
         )
         app: Application = logged(self._front) if serve.access_log else self._front
-        self._server = Listening(config_for(app, cert=serve.tls_cert, key=serve.tls_key, http=FrontProtocol), listener)
+        config = config_for(app, cert=serve.tls_cert, key=serve.tls_key, http=FrontProtocol)
+        self._server = Listening(config, listener, self._connections(proxies=self._proxy is not None))
         self._running: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -99,6 +102,17 @@ class Worker:
 
     def reload(self) -> None:
         self.watched.reload()
+
+    def _connections(self, *, proxies: bool) -> Connections:
+        # A proxied request needs a connection to upstream as well.
+        room, asked = room_for(each=2 if proxies else 1), self.watched.rules.connections.most
+        if asked > room:
+            _log.warning("the limit of open files leaves room for fewer connections than connections.most", room=room, most=asked)
+        return Connections(lambda: self.watched.rules.connections, room=room, is_exempt=self._is_exempt)
+
+    def _is_exempt(self, address: str) -> bool:
+        """Whether many clients may share this address: it is a gateway's, or on this machine."""
+        return self.watched.rules.trusts(address) or is_loopback(address)
 
 
 def _swapped(old: Rules, new: Rules) -> None:

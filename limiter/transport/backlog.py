@@ -14,11 +14,11 @@ A = TypeVar("A")
 
 
 class Backlog(deque[Waiter[Q, A]], Generic[Q, A]):
-    """First come, first served. `most` callers that wait are decided within `target` seconds; it is infinite until some waited for longer.
+    """First come, first served. `most` callers that wait are decided within `target` seconds; it is unbounded until some waited for longer.
 
-    A measurement ends when as many callers have been decided as were undecided when it began, or after the target. If only few callers wait,
-    they wait for a round trip rather than for each other, which says little about many callers. So a measurement lowers `most` only if it
-    took longer than the target, and never below the size of a small call.
+    A measurement ends when as many callers have been decided as were undecided when it began, or after the target. If only few callers
+    wait, they wait for a round trip rather than for each other, which says little about many callers. So a measurement lowers `most` only
+    if it took longer than the target, and never below the size of a small call.
     """
 
     __slots__ = ("_began", "_decided", "_target", "_undecided", "most")

@@ -1,7 +1,6 @@
 """More requests than the sidecar can answer in time do not get past a limit: they are counted, or shed with 503."""
 
 import asyncio
-import json
 import time
 
 import pytest

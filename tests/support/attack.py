@@ -11,6 +11,7 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from support.servers.sidecar import Sidecar
 
@@ -115,5 +116,4 @@ async def upstream() -> AsyncIterator[str]:
 
 
 def memory_mib(running: Sidecar) -> float:
-    with open(f"/proc/{running.process.pid}/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return int(Path(f"/proc/{running.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -37,6 +37,7 @@ def test_each_top_level_field_is_in_the_example_and_has_a_section():
         ("headers", forms.HeadersForm),
         ("credentials", forms.CredentialsForm),
         ("transport", forms.TransportForm),
+        ("connections", forms.ConnectionsForm),
     ],
 )
 def test_each_field_is_documented(section, form):

@@ -1,6 +1,7 @@
 """Bytes that two readers could understand as different requests or responses do not pass the proxy."""
 
 import contextlib
+import threading
 
 import pytest
 
@@ -187,4 +188,45 @@ def test_bytes_after_upstreams_response_are_dropped(method, first):
     with answering(first, OK) as upstream, proxying(upstream.url) as port, Client(port) as client:
         assert client.send(request(method=method)).answer(method).status == int(first.split()[1])
         assert client.send(request()).answer().body == b"ok"
+    assert len(upstream.peers) == 2
+
+
+SECOND = b"HTTP/1.1 500 Internal Server Error\r\nX-Evil: yes\r\nContent-Length: 4\r\n\r\nevil"
+
+
+@pytest.mark.parametrize("second", [SECOND, SECOND[:40], SECOND.replace(b"500", b"103")])
+def test_the_status_of_a_second_response_in_the_same_segment_does_not_reach_the_client(second):
+    with answering(OK + second, OK) as upstream, proxying(upstream.url) as port, Client(port) as client:
+        for _ in range(2):
+            answer = client.send(request()).answer()
+            assert (answer.status, answer.body, answer.values(b"x-evil")) == (200, b"ok", [])
+    assert len(upstream.peers) == 2
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_response_before_its_request_is_not_given_to_that_request(method):
+    """It arrives while the event loop is blocked, so it is in the kernel's buffer when the connection would be used again."""
+    blocked, sent = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(OK)
+        if len(upstream.peers) == 1:
+            assert blocked.wait(10)
+            peer.send(SECOND)
+            sent.set()
+        peer.request()
+        peer.send(OK)
+
+    def trusts(_: str) -> bool:
+        """Blocks the event loop in the second request, which has no connection to upstream yet."""
+        if asked.pop():
+            blocked.set()
+            sent.wait(10)
+        return False
+
+    asked = [True, False]
+    with Upstream(script) as upstream, proxying(upstream.url, trusts=trusts) as port, Client(port) as client:
+        assert client.send(request()).answer().status == 200
+        assert client.send(request(method=method)).answer().status == 200
     assert len(upstream.peers) == 2

@@ -87,9 +87,15 @@ def lines_of(log: Path) -> list[dict]:
 
 
 @contextmanager
-def sidecar(folder: Path, config: str | None = None, *arguments: str, redis: str | None = None, env=None) -> Iterator[Sidecar]:
-    """Writes `config` to `limiter.yaml` in the folder. Without a `redis` URL, the sidecar starts its own Redis."""
-    command = [sys.executable, "-P", "-m", "limiter.api.cli.main", "serve", "--port", "0", "--admin-port", "0"]
+def sidecar(
+    folder: Path, config: str | None = None, *arguments: str, redis: str | None = None, env=None, descriptors=None
+) -> Iterator[Sidecar]:
+    """Writes `config` to `limiter.yaml` in the folder. Without a `redis` URL, the sidecar starts its own Redis.
+
+    `descriptors` is the most files that it may have open.
+    """
+    command = ["prlimit", f"--nofile={descriptors}:{descriptors}"] if descriptors else []
+    command += [sys.executable, "-P", "-m", "limiter.api.cli.main", "serve", "--port", "0", "--admin-port", "0"]
     command += ["--data", str(folder / "data")]
     if config is not None:
         (folder / "limiter.yaml").write_text(config)

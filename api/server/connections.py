@@ -1,0 +1,217 @@
+"""The connections of one listener: how many may be open, and how long each may wait for its client.
+
+A request leaves no timestamps. `sweep` looks at every connection once a second, remembers what it saw, and ends those on which the same
+thing has been awaited for too long. So a bound takes effect up to a second late, and costs a request nothing.
+"""
+
+import asyncio
+import resource
+from collections import Counter, deque
+from collections.abc import Callable
+from functools import partial
+
+import structlog
+
+from limiter.addresses import subject_of
+from limiter.api.proxy.downstream import DownstreamProtocol, Part
+from limiter.api.rules import ConnectionBounds
+
+_log = structlog.get_logger("limiter.connections")
+
+SWEEP_S = 1.0
+# A body that is sent, and an answer that is read, slower than this for long runs out of time.
+SLOWEST = 240  # bytes per second
+# The most connections of the admin listener.
+ADMIN_MOST = 64
+# Descriptors for everything but the front's connections: the admin listener's, those to Redis, logs, the listeners themselves.
+_RESERVED = ADMIN_MOST + 64
+_FEWEST = 16
+
+
+def raise_descriptor_limit() -> None:
+    """Raises the limit of open descriptors to the most that this process may set. Processes that it starts inherit it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def room_for(*, each: int = 1) -> int:
+    """How many connections the limit of descriptors allows the front if it needs this many descriptors for `each` of them."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(_FEWEST, (soft - _RESERVED) // each)
+
+
+class Pace:
+    """A deadline that moves with progress: at most `limit` seconds ahead, and by a second for every SLOWEST bytes."""
+
+    __slots__ = ("_count", "_due")
+
+    def __init__(self) -> None:
+        self._count, self._due = 0, 0.0
+
+    def start(self, count: int, now: float, limit: float) -> None:
+        self._count, self._due = count, now + limit
+
+    def is_late(self, count: int, now: float, limit: float) -> bool:
+        self._due = min(now + limit, self._due + max(0, count - self._count) / SLOWEST)
+        self._count = count
+        return now >= self._due
+
+
+class Watch:
+    """What the last sweep saw on a connection. `opening` is the task that accepts it, which ends with the handshake of TLS."""
+
+    __slots__ = ("_awaited", "_is_sending", "_reading", "_sending", "_turn", "is_exempt", "opening", "peer", "since")
+
+    def __init__(self, peer: str, opening: asyncio.Task[None], now: float, *, is_exempt: bool) -> None:
+        self.peer, self.opening, self.since, self.is_exempt = peer, opening, now, is_exempt
+        self._awaited: Part | None = Part.REQUEST
+        self._turn, self._is_sending = 0, False
+        self._reading, self._sending = Pace(), Pace()
+
+    def look(self, connection: DownstreamProtocol, bounds: ConnectionBounds, now: float) -> None:
+        """Ends the connection if its client has kept it waiting for too long."""
+        if self._is_unread(connection, bounds, now):
+            connection.abort()
+        elif not connection.transport.is_closing() and self._is_awaited(connection, bounds, now):
+            connection.time_out(connection.awaited or Part.REQUEST)
+
+    def _is_unread(self, connection: DownstreamProtocol, bounds: ConnectionBounds, now: float) -> bool:
+        was_sending, self._is_sending = self._is_sending, connection.unsent > 0
+        if self._is_sending and was_sending:
+            return self._sending.is_late(connection.sent, now, bounds.answer)
+        self._sending.start(connection.sent, now, bounds.answer)
+        return False
+
+    def _is_awaited(self, connection: DownstreamProtocol, bounds: ConnectionBounds, now: float) -> bool:
+        awaited, turn = connection.awaited, connection.turns
+        if awaited is not self._awaited or turn != self._turn:
+            self._awaited, self._turn, self.since = awaited, turn, now
+            self._reading.start(connection.received, now, bounds.body)
+            return False
+        if awaited is Part.BODY:
+            return self._reading.is_late(connection.received, now, bounds.body)
+        if awaited is None:
+            return False
+        return now - self.since >= (bounds.idle if awaited is Part.REQUEST and turn else bounds.head)
+
+
+class Connections:
+    """`bounds` returns those in force. `room` is how many connections the descriptors allow. `is_exempt(address)` says whether a peer
+    may open more than `per_peer`."""
+
+    def __init__(self, bounds: Callable[[], ConnectionBounds], *, room: int, is_exempt: Callable[[str], bool]) -> None:
+        self._bounds, self._room, self._is_exempt = bounds, room, is_exempt
+        self._open: dict[DownstreamProtocol, Watch] = {}
+        self._of_peer: Counter[str] = Counter()
+        # Those that can be ended for a new one, of one peer or of all, the first to go first. Looking for them costs a look at every
+        # connection. So between two sweeps it is done again only after it has found many.
+        self._spare: dict[str | None, deque[DownstreamProtocol]] = {}
+        self._exhausted: set[str | None] = set()
+        # What the next sweep logs.
+        self._refused = self._ended = 0
+        self._error: OSError | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def most(self) -> int:
+        return min(self._bounds().most, self._room)
+
+    @property
+    def head_timeout(self) -> float:
+        return self._bounds().head
+
+    def admit(self, address: str) -> bool:
+        """Whether a new connection of this peer may be opened. One that waits for its client may have been ended for it."""
+        peer = subject_of(address)
+        if self._of_peer[peer] >= self._bounds().per_peer and not self._is_exempt(address):
+            admitted = self._end_one(peer)
+        else:
+            admitted = len(self._open) < self.most or self._end_one(None)
+        self._refused += not admitted
+        return admitted
+
+    def add(self, connection: DownstreamProtocol, address: str, opening: asyncio.Task[None]) -> None:
+        peer, now = subject_of(address), asyncio.get_running_loop().time()
+        self._open[connection] = Watch(peer, opening, now, is_exempt=self._is_exempt(address))
+        self._of_peer[peer] += 1
+        connection.on_lost = partial(self.remove, connection)
+
+    def remove(self, connection: DownstreamProtocol) -> None:
+        watch = self._open.pop(connection, None)
+        if watch is None:
+            return
+        self._of_peer[watch.peer] -= 1
+        if not self._of_peer[watch.peer]:
+            del self._of_peer[watch.peer]
+
+    def report(self, error: OSError) -> None:
+        """A connection could not be accepted. The next sweep logs the last error."""
+        self._error = error
+
+    def start(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _sweep(self) -> None:
+        self.start()
+        self._spare.clear()
+        self._exhausted.clear()
+        self._report()
+        bounds, now = self._bounds(), asyncio.get_running_loop().time()
+        for connection, watch in list(self._open.items()):
+            if connection.is_connected:
+                watch.look(connection, bounds, now)
+
+    def _report(self) -> None:
+        if self._refused or self._ended:
+            _log.warning("too many connections", open=len(self), most=self.most, refused=self._refused, ended=self._ended)
+        if self._error is not None:
+            _log.error("cannot accept connections: raise the limit of open files or lower connections.most", reason=str(self._error))
+        self._refused = self._ended = 0
+        self._error = None
+
+    def _end_one(self, peer: str | None) -> bool:
+        """Ends the connection that has waited longest for a request or its head. Those of peers with many connections go first, and
+        those of exempt peers last."""
+        spare = self._spare.get(peer)
+        if spare is None or (not spare and peer not in self._exhausted):
+            spare = self._spare[peer] = deque(sorted(self._waiting(peer), key=self._order))
+            if len(spare) < len(self._open) // 8:
+                self._exhausted.add(peer)
+        while spare:
+            connection = spare.popleft()
+            watch = self._open.get(connection)
+            if watch is not None and _can_end(connection):
+                self._ended += 1
+                self.remove(connection)
+                if connection.is_connected:
+                    connection.abort()
+                else:
+                    watch.opening.cancel()
+                return True
+        return False
+
+    def _waiting(self, peer: str | None) -> list[DownstreamProtocol]:
+        return [each for each, watch in self._open.items() if peer in (None, watch.peer) and _can_end(each)]
+
+    def _order(self, connection: DownstreamProtocol) -> tuple[bool, int, float]:
+        watch = self._open[connection]
+        return watch.is_exempt, -self._of_peer[watch.peer], watch.since
+
+
+def admin_connections(idle: float) -> Connections:
+    bounds = ConnectionBounds(most=ADMIN_MOST, idle=idle)
+    return Connections(lambda: bounds, room=ADMIN_MOST, is_exempt=lambda _: True)
+
+
+def _can_end(connection: DownstreamProtocol) -> bool:
+    """Whether neither a complete request nor an answer would be lost."""
+    if not connection.is_connected:
+        return True
+    return connection.awaited in (Part.REQUEST, Part.HEAD) and not connection.unsent
