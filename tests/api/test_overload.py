@@ -55,17 +55,17 @@ def test_a_limit_of_five_holds_for_thousands_of_connections_to_a_loop_that_keeps
 
 
 def test_a_redis_that_answers_late_makes_the_sidecar_shed_and_not_wait(tmp_path, server, prefix):
-    """Each reply takes 0.1 s of the second that it may take, so two calls at a time decide far fewer requests than arrive."""
+    """Each reply takes 0.3 s of the second that it may take, so two calls at a time decide far fewer requests than arrive."""
     text = CONFIG + f"redis: {{ prefix: {prefix}, deadline: 1s }}\n"
     with relay_to(server.port) as relay, sidecar(tmp_path, text, redis=relay.url) as running:
 
         def late(reply):
-            time.sleep(0.1)
+            time.sleep(0.3)
             return reply
 
         relay.answer = late
         attack = Attack(running.port, "/authorize", "closed-1000")
-        asyncio.run(attack.flood(2500, 2))
+        asyncio.run(attack.flood(2500, 1))
         shed = attack.statuses[503]
 
         def logged():

@@ -10,7 +10,7 @@ import resource
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from support.servers.sidecar import Sidecar
@@ -100,19 +100,20 @@ async def blocked(running: Sidecar, seconds: float = 0.2, every: float = 0.3) ->
 
 @asynccontextmanager
 async def upstream() -> AsyncIterator[str]:
-    """An API that answers every request with 200."""
+    """An API that answers every request with 200. End its clients first."""
+    writers: list[asyncio.StreamWriter] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        writers.append(writer)
+        with suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 await reader.readuntil(b"\r\n\r\n")
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-        except (OSError, asyncio.IncompleteReadError):
-            writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    await _close(*writers)
 
 
 def memory_mib(running: Sidecar) -> float:
