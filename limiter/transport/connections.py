@@ -26,6 +26,8 @@ _OURS = {
     "health_check_interval": 0,
     "decode_responses": False,
     "protocol": 2,
+    # Otherwise redis-py reads its own version from a file for each connection.
+    "driver_info": None,
     # Replaces redis-py's handshake by a no-op.
     "redis_connect_func": id,
 }
