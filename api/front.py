@@ -36,6 +36,7 @@ from limiter.api.forwarded import PREFIX, is_authorize, proxied
 from limiter.api.identity import Directory, Refusal
 from limiter.api.numbers import unavailable
 from limiter.api.outages import Outages
+from limiter.api.overload import SHED, Overload
 from limiter.api.resolve import Charged, LookUp, Reader, resolve, settle
 from limiter.api.rules import Rules
 from limiter.api.view import View
@@ -44,6 +45,7 @@ from limiter.errors import BackendError
 from limiter.protocol.call import Stale, Verdict
 
 _OK, _FORBIDDEN = 200, 403
+_PREFIX = PREFIX.encode()
 # Only a faulty program changes an account this often within one request.
 _MAX_TRIES = 5
 _CLOSE: Header = (b"connection", b"close")
@@ -86,10 +88,13 @@ class Front:
         self._watched, self._limiter, self._directory_of = watched, limiter, directory_of
         self._decisions, self._proxy = decisions, proxy
         self._view = self._view_of(watched.rules)
-        self._outages = Outages()
+        self._outages, self.overload = Outages(), Overload(limiter.backlog, limiter.settings.deadline / 2)
         self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.overload.is_full:
+            await self.shed(scope["path"].encode()).send(scope, send)
+            return
         if self.draining:
             scope.pop(WRITE_ANSWER, None)
             send = _closing(send)
@@ -114,6 +119,11 @@ class Front:
         else:
             receiver.deliver_later(self.authorize(view, scope))
         return True
+
+    def shed(self, target: bytes) -> Answer:
+        """Counts a request that is shed. Returns its answer."""
+        self.overload.note()
+        return _for_gateway(self._view, SHED) if self._proxy is None and target.startswith(_PREFIX) else SHED
 
     async def authorize(self, view: View, scope: Scope) -> Answer:
         return _for_gateway(view, await self._answer(view, scope, view.original))

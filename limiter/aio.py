@@ -10,16 +10,22 @@ from limiter.decision import Decision, LimitState
 from limiter.decorator import AccountOf, AsyncDecorator, CostOf, Price, SubjectOf, limit_async
 from limiter.errors import BackendTimeout, LimiterError
 from limiter.policy import Policy
-from limiter.protocol.call import MOST_GROUPS, Clock, Outcome, Verdict
+from limiter.protocol.call import Clock, Outcome, Verdict
 from limiter.protocol.conversation import Conversation, converse, erase
 from limiter.protocol.driver import drive_async
 from limiter.protocol.group import Group
+from limiter.protocol.parcels import fitting, parcels
 from limiter.protocol.server_clock import ServerClock
 from limiter.transport.async_link import AsyncLink
-from limiter.transport.batching import Batcher, Recipient
+from limiter.transport.backlog import Backlog
+from limiter.transport.batching import Batcher
+from limiter.transport.callers import Recipient
 from limiter.transport.connections import async_factory
 from limiter.transport.failure import undecided
 from limiter.verbs import Settings, Step, Steps, Verbs
+
+# A start can wait for longer than a call.
+_CONNECT_S = 1.0
 
 T = TypeVar("T")
 Async = Coroutine[Any, Any, T]
@@ -44,6 +50,8 @@ class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[Lim
         self._connect = async_factory(source)
         self._guess = ServerClock()
         self._batcher: Batcher[Group, Verdict] | None = None
+        # Those who wait for a decision. The sidecar sheds requests while it is full.
+        self.backlog: Backlog[Group, Verdict] = Backlog(deadline / 2)
 
     def decide(self, group: Group, deadline: float | None = None) -> Async[Decision]:
         # Without a guard, the verdict on a group is a decision.
@@ -53,14 +61,16 @@ class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[Lim
         batcher = self._batcher_on(asyncio.get_running_loop())
         seconds = self.settings.deadline_of(deadline)
         decisions: list[Verdict] = []
-        for start in range(0, len(groups), MOST_GROUPS):
+        for parcel in parcels(groups):
             # One after the other: Redis may carry out two calls on two connections in either order.
-            decisions += await batcher.submit_many(groups[start : start + MOST_GROUPS], seconds)
+            decisions += await batcher.submit_many(parcel, seconds)
         return cast("list[Decision]", decisions)
 
     async def verdict(self, group: Group, deadline: float | None = None) -> Verdict:
         """Like `decide`, but for a group with a guard, the verdict may be that its generation is stale."""
-        return await self._submit(group, deadline)
+        future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self.verdict_to(future, group, self.settings.deadline_of(deadline))
+        return await future
 
     def verdict_to(self, recipient: Recipient[Verdict], group: Group, deadline: float) -> None:
         """Like `verdict`, but deliver to a callback instead of a Future, which saves a loop iteration."""
@@ -74,6 +84,15 @@ class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[Lim
         """
         price = Price(policy, subject, cost, account)
         return lambda function: limit_async(function, self.enforce, price)
+
+    async def connect(self) -> None:
+        """Open the connections to Redis now, rather than for the first call. Raises BackendError; the first call then tries again."""
+        batcher = self._batcher_on(asyncio.get_running_loop())
+        try:
+            async with asyncio.timeout(max(self.settings.deadline, _CONNECT_S)):
+                await batcher.connect()
+        except TimeoutError:
+            raise BackendTimeout("Redis did not accept a connection in time") from None
 
     async def close(self) -> None:
         batcher, self._batcher = self._batcher, None
@@ -103,18 +122,12 @@ class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[Lim
     def _perform(self, step: Step) -> Awaitable[Decision | None]:
         return self.decide(step) if isinstance(step, Group) else asyncio.sleep(step)
 
-    def _submit(self, group: Group, deadline: float | None) -> asyncio.Future[Verdict]:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Verdict] = loop.create_future()
-        self._batcher_on(loop).submit(group, self.settings.deadline_of(deadline), future)
-        return future
-
     def _batcher_on(self, loop: asyncio.AbstractEventLoop) -> Batcher[Group, Verdict]:
         batcher = self._batcher
         if batcher is None or batcher.loop is not loop:
             if batcher is not None and not batcher.loop.is_closed():
                 raise LimiterError("an AsyncLimiter serves one event loop: create another one for this loop, or close it in its own loop")
-            batcher = self._batcher = Batcher(self._open_link, self._converse, undecided)
+            batcher = self._batcher = Batcher(self._open_link, self._converse, undecided, fitting, self.backlog)
         return batcher
 
     async def _open_link(self) -> AsyncLink:

@@ -4,7 +4,8 @@ LimiterError
 ├── InvalidPolicy (also ValueError)   a limit, a policy, a charge or a setting is not valid; raised before anything is sent
 ├── LimitExceeded                     raised by `enforce` and `@limited` only; carries the decision (defined in `decision.py`)
 └── BackendError                      Redis refused, failed or disconnected; carries its message
-    └── BackendTimeout                no answer within the deadline; the charge was made once or not at all
+    ├── BackendTimeout                no answer within the deadline; the charge was made once or not at all
+    └── OutOfDescriptors              this process cannot open a connection; no failure mode admits the call
 """
 
 _MOST_SHOWN = 60
@@ -37,3 +38,7 @@ class BackendError(LimiterError):
 
 class BackendTimeout(BackendError):
     """Redis did not decide within the deadline."""
+
+
+class OutOfDescriptors(BackendError):
+    """This process has no file descriptor left for a connection. That says nothing about Redis, so it is not an outage."""

@@ -12,10 +12,11 @@ from limiter.decision import Decision, LimitState
 from limiter.decorator import AccountOf, CostOf, Decorator, Price, SubjectOf, limit
 from limiter.errors import BackendError
 from limiter.policy import Policy
-from limiter.protocol.call import MOST_GROUPS, Clock
+from limiter.protocol.call import Clock
 from limiter.protocol.conversation import Conversation, converse, erase
 from limiter.protocol.driver import drive
 from limiter.protocol.group import Group
+from limiter.protocol.parcels import parcels
 from limiter.protocol.server_clock import ServerClock
 from limiter.transport.connections import sync_factory
 from limiter.transport.failure import undecided
@@ -45,8 +46,8 @@ class Limiter(Verbs[Decision, list[Decision], tuple[LimitState, ...], None]):
     def decide_many(self, groups: Sequence[Group], deadline: float | None = None) -> list[Decision]:
         deadline_at = self.settings.deadline_at(deadline)
         decisions: list[Decision] = []
-        for start in range(0, len(groups), MOST_GROUPS):
-            decisions += self._decide(groups[start : start + MOST_GROUPS], deadline_at)
+        for parcel in parcels(groups):
+            decisions += self._decide(parcel, deadline_at)
         return decisions
 
     def limited(self, policy: Policy, subject: SubjectOf, cost: CostOf = 1, *, account: AccountOf = None) -> Decorator:

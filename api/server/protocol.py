@@ -17,11 +17,15 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from limiter.api.answers import WRITE_ANSWER, Answer, head_of
 from limiter.api.front import Front
+from limiter.api.overload import Overload
 from limiter.api.proxy.downstream import BODY, HEAD, REQUEST, DownstreamProtocol
 from limiter.api.proxy.heads import MAX_HEAD, MAX_HEADERS
 
 # A head of this many bytes has fewer headers than the bound, as each takes 4 bytes at least.
 _SHORT = min(MAX_HEAD, 4 * MAX_HEADERS)
+
+# A request with one of these headers may have a body, or may end its connection.
+_NOT_PLAIN = (b"\nconnection", b"\ncontent-length", b"\ntransfer-encoding")
 
 
 class _Request:
@@ -53,6 +57,14 @@ class _Request:
             self.abort(error)
 
 
+def _is_plain(data: bytes) -> bool:
+    """Whether it is one GET request of HTTP/1.1 without a body, and nothing else."""
+    if data[:4] != b"GET " or data.find(b"\r\n\r\n") != len(data) - 4:
+        return False
+    lower = data.lower()
+    return b" http/1.1\r\n" in lower and not any(name in lower for name in _NOT_PLAIN)
+
+
 class FrontProtocol(DownstreamProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -61,6 +73,46 @@ class FrontProtocol(DownstreamProtocol):
         # The headers that uvicorn puts on every answer, and the same as bytes.
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_head = b""
+        self._overload = self._front.overload if self._front else None
+        # What has arrived while the front is overloaded, and is not parsed yet.
+        self._held = b""
+        # Whether a request is shed if its head is complete now.
+        self._sheds = False
+
+    def proceed(self, *, sheds: bool) -> None:
+        """Continue with what was held: parse it, or answer that it is shed."""
+        data, self._held = self._held, b""
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if sheds and self._front and self._part is REQUEST and not self._is_answering() and _is_plain(data):
+            self._shed_unparsed(self._front.shed(data[4:]))
+        else:
+            self._sheds = sheds
+            super()._parse(data)
+            self._sheds = False
+
+    def _parse(self, data: bytes) -> None:
+        overload = self._overload
+        if overload is not None and overload.is_over and self._part is not BODY:
+            self._hold(overload, data)
+        else:
+            super()._parse(data)
+
+    def _hold(self, overload: Overload, data: bytes) -> None:
+        if self._held:
+            self.flow.keep(data)
+            self.flow.pause_reading()
+        else:
+            self._held = data
+            # Enough to stop `_read_on`. The socket is read on, which costs less than to stop and resume it, unless more arrives.
+            self.flow.read_paused = True
+            overload.hold(self)
+
+    def _shed_unparsed(self, answer: Answer) -> None:
+        self.turns += 1
+        self._write_head(answer, b"\r\n" + answer.body)
+        self.on_response_complete()
 
     def on_message_begin(self) -> None:
         """Leaves the scope to `_make_scope`, because the fast path does without it."""
@@ -97,13 +149,16 @@ class FrontProtocol(DownstreamProtocol):
         if cycle.disconnected:
             return
         cycle.response_started = cycle.response_complete = True
-        head = b"%b%b%bcontent-length: %d\r\n" % (STATUS_LINE[answer.status], self._first_headers(), answer.head, len(answer.body))
         close = b"" if cycle.keep_alive else b"connection: close\r\n"
-        self._cork.write_now(b"%b%b\r\n%b" % (head, close, b"" if is_head else answer.body))
+        self._write_head(answer, b"%b\r\n%b" % (close, b"" if is_head else answer.body))
         cycle.message_event.set()
         if not cycle.keep_alive:
             self.transport.close()
         self.on_response_complete()
+
+    def _write_head(self, answer: Answer, rest: bytes) -> None:
+        head = STATUS_LINE[answer.status], self._first_headers(), answer.head, len(answer.body), rest
+        self._cork.write_now(b"%b%b%bcontent-length: %d\r\n%b" % head)
 
     def _is_simple(self) -> bool:
         """Whether only the head matters, and no earlier request on the connection still waits."""
@@ -125,12 +180,14 @@ class FrontProtocol(DownstreamProtocol):
         }
         keep_alive = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
         request = _Request(self, keep_alive=keep_alive, is_head=method == b"HEAD")
-        if not front.begin(scope, request):
+        if not self._sheds and not front.begin(scope, request):
             return False
         self._pending, self._part = 0, BODY
         # The parser appends trailers to this list, and they must not turn into headers of the request.
         self.headers = []
         self.cycle = request  # type: ignore[assignment]
+        if self._sheds:
+            request.deliver(front.shed(self.url))
         return True
 
     def _make_scope(self) -> None:
@@ -140,6 +197,8 @@ class FrontProtocol(DownstreamProtocol):
         self.headers += headers
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._overload is not None:
+            self._overload.enter()
         cycle.scope[WRITE_ANSWER] = partial(self._write_unless_full, cycle)  # type: ignore[literal-required]
         super()._start_asgi_task(cycle, app)
 

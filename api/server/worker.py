@@ -37,6 +37,7 @@ from limiter.api.server.protocol import FrontProtocol
 from limiter.api.server.reload import Watched
 from limiter.api.server.serve_options import ServeOptions
 from limiter.api.v1.decisions import Decisions
+from limiter.errors import BackendError
 
 STOP_S = 10.0
 
@@ -87,6 +88,10 @@ class Worker:
         self._running: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
+        try:
+            await self.limiter.connect()
+        except BackendError as error:
+            _log.warning("not connected to Redis at the start: the failure modes of the policies apply until it answers", reason=str(error))
         self._running = [asyncio.create_task(self.watched.watch()), asyncio.create_task(self._keys.run())]
         await self._server.start()
 

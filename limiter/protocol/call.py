@@ -15,9 +15,6 @@ from limiter.protocol.group import Group
 from limiter.protocol.resp import pack
 from limiter.protocol.server_clock import ServerClock
 
-# The clients put at most this many groups into a call. Redis serves no other client during a call; 128 decisions take about a millisecond.
-MOST_GROUPS = 128
-
 # Same result as calling the named tuple, in half the time.
 _new = tuple.__new__
 

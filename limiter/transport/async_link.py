@@ -11,7 +11,7 @@ from limiter.errors import BackendError
 from limiter.protocol.conversation import Conversation
 from limiter.protocol.driver import drive_async
 from limiter.protocol.resp import NO_REPLY, reader
-from limiter.transport.connections import introduction, provider_of
+from limiter.transport.connections import introduction, provider_of, unconnected
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class AsyncLink:
         except BaseException as error:
             await _abort(connection)
             if isinstance(error, redis.RedisError | OSError):
-                raise BackendError(f"cannot connect to Redis: {error}") from None
+                raise unconnected(error) from None
             raise
         return link
 

@@ -14,14 +14,16 @@ What is asked is up to the caller: AsyncLimiter asks for verdicts on groups, and
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from limiter.errors import BackendError, BackendTimeout
-from limiter.protocol.call import MOST_GROUPS
 from limiter.protocol.conversation import Conversation
+from limiter.protocol.parcels import MOST_GROUPS
 from limiter.transport.async_link import AsyncLink
+from limiter.transport.backlog import Backlog
+from limiter.transport.callers import Recipient, Together, Undecided, Waiter, fail
+from limiter.transport.lane import Lane
 
 _LANES = 2
 _NEVER = float("inf")
@@ -35,137 +37,30 @@ _WORTH_SHARING = 32
 # What a caller asks, and the answer.
 Q = TypeVar("Q")
 A = TypeVar("A")
-A_contra = TypeVar("A_contra", contravariant=True)
-
-
-class Recipient(Protocol[A_contra]):
-    """Receives one answer, or the error instead: a Future, or an object that does without the loop iteration that a Future costs.
-
-    Its batch is delivered in one go, so these methods must not raise. After either setter, `done` must return True.
-    """
-
-    def done(self) -> bool: ...
-    def set_result(self, answer: A_contra, /) -> None: ...
-    def set_exception(self, error: BackendError, /) -> None: ...
-
-
-class _Answers(Generic[A]):
-    """The recipient of what is submitted together. The answers arrive in order; the first error is that of all."""
-
-    __slots__ = ("_found", "_left", "future")
-
-    def __init__(self, count: int, future: asyncio.Future[list[A]]) -> None:
-        self._found: list[A] = []
-        self._left = count
-        self.future = future
-
-    def done(self) -> bool:
-        return self.future.done()
-
-    def set_result(self, answer: A) -> None:
-        self._found.append(answer)
-        self._left -= 1
-        if not self._left:
-            self.future.set_result(self._found)
-
-    def set_exception(self, error: BackendError) -> None:
-        self.future.set_exception(error)
-
-
-# What the caller asks, when (monotonic), how many seconds Redis has to answer, and the recipient. A plain tuple, because every decision
-# creates one.
-Waiter = tuple[Q, float, float, Recipient[A]]
 
 # After a block of the event loop, a reply that has arrived is delivered within this many iterations: one reads it, one wakes the task.
 _ITERATIONS_TO_DELIVER = 3
 
 
-# The answer when Redis gave none. Raises the error if there is no other answer.
-Undecided = Callable[[Q, BackendError], A]
-
-
-def _fail(undecided: Undecided[Q, A], waiter: Waiter[Q, A], error: BackendError) -> None:
-    asked, _, _, recipient = waiter
-    if recipient.done():
-        return
-    try:
-        recipient.set_result(undecided(asked, error))
-    except BackendError:
-        # One error for each caller: a shared one would collect the tracebacks of all of them.
-        recipient.set_exception(type(error)(*error.args))
-
-
-class Lane(Generic[Q, A]):
-    """A connection, and the batch in flight on it."""
-
-    __slots__ = ("_link", "_open_link", "_timeout", "_undecided", "in_flight", "silent_since", "task")
-
-    def __init__(self, open_link: Callable[[], Awaitable[AsyncLink]], undecided: Undecided[Q, A]) -> None:
-        self._open_link, self._undecided = open_link, undecided
-        self._link: AsyncLink | None = None
-        self._timeout = asyncio.timeout(None)
-        self.task: asyncio.Task[None] | None = None
-        self.in_flight: list[Waiter[Q, A]] = []
-        # Since when Redis owes this lane an answer. A call that was abandoned leaves it as it is.
-        self.silent_since: float | None = None
-
-    async def carry(self, batch: list[Waiter[Q, A]], conversation: Conversation[list[A | BackendError]], now: float) -> None:
-        self.in_flight = batch
-        if self.silent_since is None:
-            self.silent_since = now
-        try:
-            async with asyncio.timeout(None) as self._timeout:
-                link = await self._ready_link()
-                outcomes = await link.talk(conversation)
-        except TimeoutError:
-            # Only `abandon` sets a timeout: the whole batch is done.
-            await self.drop_link()
-            return
-        except Exception as error:  # noqa: BLE001 - after any failure, every caller must get an answer
-            await self.drop_link()
-            failure = error if isinstance(error, BackendError) else BackendError(f"the exchange with Redis failed: {error!r}")
-            for waiter in batch:
-                _fail(self._undecided, waiter, failure)
-        else:
-            for waiter, outcome in zip(batch, outcomes, strict=True):
-                if isinstance(outcome, BackendError):
-                    _fail(self._undecided, waiter, outcome)
-                elif not waiter[3].done():
-                    waiter[3].set_result(outcome)
-        self.in_flight = []
-        self.silent_since = None
-
-    def abandon(self, now: float) -> None:
-        """End a call whose callers are gone. It ends some iterations later, so an empty batch keeps it from being abandoned twice."""
-        self.in_flight = []
-        self._timeout.reschedule(now)
-
-    async def drop_link(self) -> None:
-        link, self._link = self._link, None
-        if link:
-            await link.close()
-
-    async def _ready_link(self) -> AsyncLink:
-        if self._link is None or not self._link.is_fresh:
-            await self.drop_link()
-            self._link = await self._open_link()
-        return self._link
-
-
 class Batcher(Generic[Q, A]):
-    """The callers of one event loop, and the lanes that carry what they ask."""
+    """The callers of one event loop, and the lanes that carry what they ask.
+
+    `fitting` says how much of what is asked, from the first on, fits into one call. `backlog` is the queue of those who wait.
+    """
 
     def __init__(
         self,
         open_link: Callable[[], Awaitable[AsyncLink]],
         converse: Callable[[Sequence[Q]], Conversation[list[A | BackendError]]],
         undecided: Undecided[Q, A],
+        fitting: Callable[[Sequence[Q]], int] = len,
+        backlog: Backlog[Q, A] | None = None,
     ) -> None:
-        self._converse, self._undecided = converse, undecided
+        self._converse, self._undecided, self._fitting = converse, undecided, fitting
         self.loop = asyncio.get_running_loop()
         self._lanes = [Lane(open_link, undecided) for _ in range(_LANES)]
         self._starting = False
-        self._waiting: deque[Waiter[Q, A]] = deque()
+        self._waiting: Backlog[Q, A] = Backlog(_NEVER) if backlog is None else backlog
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         # No deadline ends before this.
@@ -183,11 +78,18 @@ class Batcher(Generic[Q, A]):
             self._set_timer(now + min(deadline, _TICK))
 
     async def submit_many(self, asked: Sequence[Q], deadline: float) -> list[A]:
-        """Submit 1 to MOST_GROUPS questions together."""
-        recipient = _Answers[A](len(asked), self.loop.create_future())
+        """Submit together as much as fits into one call."""
+        recipient = Together[A](len(asked), self.loop.create_future())
         for each in asked:
             self.submit(each, deadline, recipient)
         return await recipient.future
+
+    async def connect(self) -> None:
+        """Open the connections before they are needed. Raises BackendError."""
+        idle = [lane for lane in self._lanes if lane.task is None]
+        for lane in idle:
+            lane.task = self.loop.create_task(self._connect(lane))
+        await asyncio.gather(*(lane.task for lane in idle if lane.task))
 
     async def close(self) -> None:
         if self._timer:
@@ -198,10 +100,11 @@ class Batcher(Generic[Q, A]):
             task.cancel()
         if working:
             await asyncio.wait(working)
+        self._waiting.clear()
         for waiter in unanswered:
-            _fail(self._undecided, waiter, BackendError("the limiter was closed"))
+            fail(self._undecided, waiter, BackendError("the limiter was closed"))
         for lane in self._lanes:
-            await lane.drop_link()
+            await lane.close()
 
     def _callers(self) -> list[Waiter[Q, A]]:
         return [waiter for lane in self._lanes for waiter in lane.in_flight] + [*self._waiting]
@@ -214,13 +117,22 @@ class Batcher(Generic[Q, A]):
                 lane.task = self.loop.create_task(self._work(lane))
                 return
 
+    async def _connect(self, lane: Lane[Q, A]) -> None:
+        try:
+            await lane.connect()
+        finally:
+            lane.task = None
+            if self._waiting:
+                self._start()
+
     async def _work(self, lane: Lane[Q, A]) -> None:
         self._starting = False
         try:
             while batch := self._next_batch(lane):
                 if self._waiting:
                     self._start()
-                await lane.carry(batch, self._converse([waiter[0] for waiter in batch]), self._now())
+                decided = await lane.carry(batch, self._converse([waiter[0] for waiter in batch]), self._now())
+                self._waiting.decided(decided, len(self._waiting) + sum([len(each.in_flight) for each in self._lanes]), time.monotonic())
         finally:
             lane.task, lane.in_flight, lane.silent_since = None, [], None
 
@@ -234,6 +146,10 @@ class Batcher(Generic[Q, A]):
             waiter = self._waiting.popleft()
             if not waiter[3].done():
                 batch.append(waiter)
+        fits = self._fitting([waiter[0] for waiter in batch])
+        if fits < len(batch):
+            self._waiting.extendleft(reversed(batch[fits:]))
+            del batch[fits:]
         if batch and self._waiting and self._waiting[0][3] is batch[-1][3]:
             self._keep_together(batch)
         return batch
@@ -281,8 +197,12 @@ class Batcher(Generic[Q, A]):
         """Give up the callers that Redis has kept waiting for longer than their deadlines. A recipient may submit again at once."""
         for waiter, at in self._deadlines(now):
             if at <= now:
-                _fail(self._undecided, waiter, BackendTimeout("Redis did not answer within the deadline"))
-        self._waiting = deque(waiter for waiter in self._waiting if not waiter[3].done())
+                fail(self._undecided, waiter, BackendTimeout("Redis did not answer within the deadline"))
+        left = [waiter for waiter in self._waiting if not waiter[3].done()]
+        if len(left) < len(self._waiting):
+            self._waiting.clear()
+            self._waiting.extend(left)
+            self._waiting.restart()
         for lane in self._lanes:
             if lane.in_flight and all(recipient.done() for _, _, _, recipient in lane.in_flight):
                 lane.abandon(self.loop.time())

@@ -4,6 +4,8 @@ Two things differ from redis-py's defaults. Nothing is retried, because a comman
 opens the socket (TLS, unix paths, Sentinel); the handshake is ours, as `introduction`, so that the caller's deadline covers it.
 """
 
+import errno
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider, UsernamePasswordCredentialProvider
 from redis.retry import Retry
 
-from limiter.errors import InvalidPolicy
+from limiter.errors import BackendError, InvalidPolicy, OutOfDescriptors
 from limiter.protocol.conversation import Conversation, accepted
 from limiter.protocol.resp import pack
 
@@ -24,6 +26,8 @@ _OURS = {
     "health_check_interval": 0,
     "decode_responses": False,
     "protocol": 2,
+    # Otherwise redis-py reads its own version from a file for each connection.
+    "driver_info": None,
     # Replaces redis-py's handshake by a no-op.
     "redis_connect_func": id,
 }
@@ -34,6 +38,16 @@ def introduction(connection: Any, credentials: tuple[str, ...]) -> Conversation[
         accepted((yield pack("AUTH", *credentials)))
     if connection.db:
         accepted((yield pack("SELECT", str(connection.db))))
+
+
+def unconnected(error: Exception) -> BackendError:
+    """The error to raise if a connection cannot be opened."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as shortage:
+        if shortage.errno in (errno.EMFILE, errno.ENFILE):
+            return OutOfDescriptors("cannot connect to Redis: this process has no file descriptor left: raise its limit (ulimit -n)")
+    return BackendError(f"cannot connect to Redis: {error}")
 
 
 def provider_of(connection: Any) -> CredentialProvider | None:

@@ -18,7 +18,7 @@ from limiter.errors import BackendError, BackendTimeout
 from limiter.protocol.conversation import Conversation
 from limiter.protocol.driver import drive
 from limiter.protocol.resp import NO_REPLY, reader
-from limiter.transport.connections import introduction, provider_of
+from limiter.transport.connections import introduction, provider_of, unconnected
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class Link:
         except redis.TimeoutError:
             raise BackendTimeout("Redis did not accept a connection within the deadline") from None
         except (redis.RedisError, OSError) as error:
-            raise BackendError(f"cannot connect to Redis: {error}") from None
+            raise unconnected(error) from None
         # redis-py has no public access to its socket.
         self._socket = cast("socket.socket", connection._sock)  # noqa: SLF001
         self._socket.setblocking(False)

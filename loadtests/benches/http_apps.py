@@ -123,7 +123,7 @@ def main(name: str, port: str, redis_url: str, upstream: str) -> None:
 
 
 async def _serve_upstream(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", port)
+    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 

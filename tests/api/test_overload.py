@@ -1,42 +1,81 @@
-"""More requests at once than the sidecar can answer within its deadline do not get past a limit."""
+"""More requests than the sidecar can answer in time do not get past a limit: they are counted, or shed with 503."""
 
 import asyncio
-import json
-from collections import Counter
-from urllib.parse import urlsplit
+import time
 
 import pytest
 
+from support.attack import Attack, blocked, memory_mib, raise_descriptor_limit, upstream
+from support.servers.relay import relay_to
 from support.servers.sidecar import digest, sidecar
+from support.waiting import eventually
 
-CONNECTIONS, EACH = 400, 12
+KEYS = ["open-1000", "closed-1000", "open-4000", "closed-4000", "good"]
 CONFIG = f"""
-policies: {{ five: {{ limits: [5/minute], failure: %s }} }}
-tiers: {{ free: {{ key: five }} }}
-keys: [{{ name: k, digest: "sha256:{digest("the-key")}", tier: free }}]
+policies:
+  open: {{ limits: [5/minute], failure: open }}
+  closed: {{ limits: [5/minute], failure: closed }}
+  good: {{ limits: [1000000/minute], failure: open }}
+tiers: {{ open: {{ key: open }}, closed: {{ key: closed }}, good: {{ key: good }} }}
+keys: [{", ".join(f'{{ name: {name}, digest: "sha256:{digest(name)}", tier: {name.partition("-")[0]} }}' for name in KEYS)}]
 """
-REQUEST = b"GET /authorize HTTP/1.1\r\nHost: x\r\nx-api-key: the-key\r\n\r\n"
 
 
-async def flood(url: str) -> Counter:
-    port, seen = urlsplit(url).port, Counter()
+@pytest.mark.parametrize("entrance", ["/authorize", "proxy"])
+def test_a_limit_of_five_holds_for_thousands_of_connections_to_a_loop_that_keeps_being_blocked(tmp_path, server, prefix, entrance):
+    """1,000 and then 4,000 connections, half of them with a key whose policy fails open. A good client asks beside them."""
+    raise_descriptor_limit()
 
-    async def client():
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(REQUEST * EACH)
-        for _ in range(EACH):
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
-            body = await reader.readexactly(length)
-            seen[json.loads(body)["status"] if body else int(head.split()[1])] += 1
-        writer.close()
-        await writer.wait_closed()
+    async def attacked():
+        async with upstream() as url:
+            options = () if entrance == "/authorize" else ("--upstream", url)
+            with sidecar(tmp_path, CONFIG + f"redis: {{ prefix: {prefix} }}\n", *options, redis=server.url) as running:
+                path, over, before = entrance if entrance == "/authorize" else "/", asyncio.Event(), memory_mib(running)
+                attacks = {name: Attack(running.port, path, name) for name in KEYS}
+                good = asyncio.create_task(attacks["good"].ask_until(over))
+                async with blocked(running):
+                    for number, each in ((1000, 2), (4000, 1)):
+                        await asyncio.gather(*(attacks[f"{mode}-{number}"].flood(number // 2, each) for mode in ("open", "closed")))
+                over.set()
+                await good
+                return attacks, memory_mib(running) - before
 
-    await asyncio.gather(*(client() for _ in range(CONNECTIONS)))
-    return seen
+    attacks, growth = asyncio.run(attacked())
+    good = attacks.pop("good")
+    assert [attack.unclean for attack in (good, *attacks.values())] == [[]] * 5
+    for attack in attacks.values():
+        assert attack.statuses[200] <= 5
+        # All that was admitted was counted, and nothing was denied as long as there was room.
+        assert sorted(attack.remaining, reverse=True) == [4, 3, 2, 1, 0][: attack.statuses[200]]
+        assert attack.statuses[200] == 5 or not attack.statuses[429]
+    assert set(good.statuses) <= {200, 503}
+    assert good.remaining == sorted(good.remaining, reverse=True)
+    assert len(good.remaining) == good.statuses[200]
+    assert growth < 64
 
 
-@pytest.mark.parametrize("failure", ["open", "closed"])
-def test_a_limit_of_five_holds_for_hundreds_of_busy_connections(tmp_path, server, prefix, failure):
-    with sidecar(tmp_path, CONFIG % failure + f"redis: {{ prefix: {prefix} }}\n", redis=server.url) as running:
-        assert asyncio.run(flood(running.front)) == {200: 5, 429: CONNECTIONS * EACH - 5}
+def test_a_redis_that_answers_late_makes_the_sidecar_shed_and_not_wait(tmp_path, server, prefix):
+    """Each reply takes 0.3 s of the second that it may take, so two calls at a time decide far fewer requests than arrive."""
+    text = CONFIG + f"redis: {{ prefix: {prefix}, deadline: 1s }}\n"
+    with relay_to(server.port) as relay, sidecar(tmp_path, text, redis=relay.url) as running:
+
+        def late(reply):
+            time.sleep(0.3)
+            return reply
+
+        relay.answer = late
+        attack = Attack(running.port, "/authorize", "closed-1000")
+        asyncio.run(attack.flood(2500, 1))
+        shed = attack.statuses[503]
+
+        def logged():
+            lines = [line for line in running.log if line["event"].startswith("overloaded")]
+            return lines if sum(line["requests"] for line in lines) == shed else None
+
+        lines = eventually(logged, "a log of all that was shed")
+        assert shed > 0
+        assert len(lines) < 60
+        assert running.manage("/healthz").status == 200
+    assert attack.unclean == []
+    assert attack.statuses[200] == 5
+    assert attack.remaining == [4, 3, 2, 1, 0]
