@@ -42,10 +42,10 @@ class Charged(NamedTuple):
 
     def is_early(self, decision: Decision) -> bool:
         """Whether the key has not expired yet by Redis's clock: the estimate of it, by which a request is refused, may be ahead."""
-        refusal, expires_us = self.refusal, self.identity.expires_us
-        if refusal is None or self.identity.guard is None or expires_us is None or decision.degraded:
+        expires_us = self.identity.expires_us
+        if expires_us is None or self.refusal is None or self.identity.guard is None or decision.degraded:
             return False
-        return refusal.reason == EXPIRED.reason and decision.decided_us < expires_us
+        return self.refusal.reason == EXPIRED.reason and decision.decided_us < expires_us
 
     def answer(self, decision: Decision) -> Answer:
         numbers = self.plan.numbers
