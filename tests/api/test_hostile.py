@@ -23,9 +23,11 @@ pytestmark = pytest.mark.timeout(1800)
 
 # The parts of `--hostile`. The admin API has no hot path, and needs ten times as long for a request.
 SHARES = {"authorize": 0.7, "proxy": 0.27, "admin": 0.03}
+# Below what a peer may have.
+CONNECTIONS = {"authorize": 128, "proxy": 128, "admin": 24}
 MOST_GROWTH_MB, MOST_LEAKED_MB = 64, 16
 # Generated subjects, addresses and accounts come from small sets.
-MOST_KEYS, MOST_LOG_LINES = 20_000, 50
+MOST_KEYS, MOST_LOG_LINES = 20_000, 200
 # More than the pools of connections to Redis and to the upstream.
 MOST_DESCRIPTORS = 64
 
@@ -140,7 +142,7 @@ def attack(target, port, name, requests) -> list[Report]:
     target.ask(key=scene.GOOD[0])
     before, footprints, reports = Footprint.of(target), [], []
     for seed, count in enumerate(requests):
-        reports.append(fire(port, Attack(seed, name).volleys(count)))
+        reports.append(fire(port, Attack(seed, name).volleys(count), connections=CONNECTIONS[name]))
         assert not reports[-1].failures, "\n".join(reports[-1].failures)
         footprints.append(Footprint.of(target))
     warm, first, second = footprints
