@@ -61,11 +61,16 @@ def open_file(path: Path, flags: int) -> int:
         check_own(path)
         raise unusable(path.parent, error) from None
     try:
-        _check(path, os.fstat(file), stat.S_ISREG)
-        os.fchmod(file, _FILE)
-    except BaseException:
+        found = os.fstat(file)
+        _check(path, found, stat.S_ISREG)
+        if stat.S_IMODE(found.st_mode) != _FILE:
+            os.fchmod(file, _FILE)
+    except CannotStart:
         os.close(file)
         raise
+    except OSError as error:
+        os.close(file)
+        raise unusable(path.parent, error) from None
     return file
 
 
@@ -93,14 +98,14 @@ def check_own(path: Path, *, folder: bool = False, socket: bool = False) -> bool
     """Whether there is such a file, folder or socket of this user. Makes it private. Raises CannotStart if there is anything else."""
     try:
         found = path.lstat()
+        _check(path, found, stat.S_ISDIR if folder else stat.S_ISSOCK if socket else stat.S_ISREG)
+        if found.st_mode & _OTHERS:
+            path.chmod(_FOLDER if folder else _FILE)
+            _log_repair(path, found.st_mode)
     except FileNotFoundError:
         return False
     except OSError as error:
         raise unusable(path.parent, error) from None
-    _check(path, found, stat.S_ISDIR if folder else stat.S_ISSOCK if socket else stat.S_ISREG)
-    if found.st_mode & _OTHERS:
-        path.chmod(_FOLDER if folder else _FILE)
-        _log_repair(path, found.st_mode)
     return True
 
 

@@ -6,6 +6,7 @@ SIGTERM, SIGINT   stops gracefully: finishes the requests in flight and refuses 
 
 import asyncio
 import os
+import shlex
 import signal
 import socket
 from contextlib import AsyncExitStack
@@ -33,9 +34,8 @@ from limiter.api.rules import Rules
 from limiter.api.server import logs
 from limiter.api.server.backend import Backend, open_backend
 from limiter.api.server.connections import raise_descriptor_limit
-from limiter.api.server.greeting import greet
 from limiter.api.server.listening import Listening, bind, config_for, http_url
-from limiter.api.server.sample import sample
+from limiter.api.server.sample import Sample, sample
 from limiter.api.server.serve_options import ServeOptions
 from limiter.api.server.worker import Worker, WorkerOptions
 from limiter.api.server.workers import Workers
@@ -43,6 +43,7 @@ from limiter.api.server.workers import Workers
 _log = structlog.get_logger("limiter.serve")
 
 _RELEASE = version("limitgate")
+_STDOUT = 1
 
 
 # The front, in this process or in several.
@@ -174,3 +175,21 @@ def _log_tokens(options: ServeOptions, rules: Rules, tokens: Tokens, admin_token
         _log.warning("the token for /v1 is not required, because the configuration does not have v1: token", v1=rules.v1)
     if admin_token.is_weak:
         _log.warning("the admin token is short enough to be guessed: set one of 16 or more random characters")
+
+
+def greet(trial: Sample | None, front: str, admin: str, token: AdminToken) -> None:
+    """Tells the person who started it what to do next. What is not a terminal may store it like a log, so it gets the names of files."""
+    for_a_person = os.isatty(_STDOUT)
+    lines = []
+    if token.kept_in is not None:
+        shown = f"{token.text}  (kept in {token.kept_in})" if for_a_person else f"in the file {token.kept_in}"
+        lines.append(f"Admin token: {shown}")
+    elif token.is_own and for_a_person:
+        lines.append(f"Admin token of this run: {token.text}")
+    if trial:
+        key = trial.key if for_a_person else f"$(cat {shlex.quote(str(trial.key_file))})"
+        lines.append(f"Serving a sample configuration, because --config is not set: {trial.config}  (changes to it apply at once)")
+        lines.append(f'Try it:  curl -i -H "Authorization: Bearer {key}" {front}/authorize')
+    lines.append(f"Health:  curl {admin}/readyz")
+    lines.append(f"API documentation, for browsers: {admin}/docs")
+    print(*lines, sep="\n", flush=True)  # noqa: T201 - for a person, not a log

@@ -5,11 +5,13 @@ import socket
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from limiter.api.command_errors import CannotStart
+from limiter.api.control.admin_token import own_admin_token
 from limiter.api.data_folder import open_file, open_folder, read_file, write_file
 from limiter.api.server.sample import sample
 from support.servers.sidecar import sidecar
@@ -148,3 +150,26 @@ def test_everything_in_the_folder_of_a_running_sidecar_is_private(tmp_path):
         assert mode(tmp_path / "data") == 0o700
         (line,) = [line for line in running.log if line["event"].startswith("other users could write")]
         assert line["path"] == str(tmp_path / "data")
+
+
+def test_without_a_folder_the_admin_token_is_not_stored_and_a_warning_says_so(monkeypatch):
+    """The front needs no admin token, so the sidecar starts."""
+    for name in ("HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    with capture_logs() as lines:
+        token = own_admin_token(None)
+    assert (token.kept_in, len(token.text)) == (None, 32)
+    assert [(line["log_level"], "set LIMITER_ADMIN_TOKEN, --admin-token-file or --data" in line["event"]) for line in lines] == [
+        ("warning", True)
+    ]
+    assert token.text not in str(lines)
+
+
+def no_home():
+    raise RuntimeError
+
+
+def test_the_admin_token_is_made_once(tmp_path):
+    first, second = own_admin_token(tmp_path), own_admin_token(tmp_path)
+    assert (first.text, first.kept_in) == (second.text, tmp_path / "admin-token")

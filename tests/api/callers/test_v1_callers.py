@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limiter.addresses import Networks
-from limiter.api.callers.bearer_token import check_strength
+from limiter.api.callers.bearer_token import check_strength, given_token
 from limiter.api.callers.host_header import AllowedHosts
 from limiter.api.callers.v1_callers import V1Callers
 from limiter.api.command_errors import Misused
@@ -130,12 +130,21 @@ def test_a_refusal_names_the_value_and_the_remedy():
 
 
 @pytest.mark.parametrize(
-    ("token", "found"), [("short", "5 characters"), ("x" * 513, "513"), ("has a space in the middle", "other"), ("ü" * 20, "other")]
+    ("token", "found"),
+    [("short", "5 characters"), ("x" * 513, "513"), ("has a space in the middle", "one with other"), ("ü" * 20, "one with other")],
 )
 def test_a_weak_token_is_refused_without_being_shown(token, found):
     with pytest.raises(Misused, match=rf"LIMITER_V1_TOKEN must have 16 to 512 .* not {found}.*openssl rand") as caught:
         check_strength(token, "LIMITER_V1_TOKEN")
     assert token not in str(caught.value)
+
+
+def test_white_space_around_a_token_of_the_environment_is_ignored(monkeypatch):
+    """Secrets that come from a file often end with a line break."""
+    monkeypatch.setenv("LIMITER_V1_TOKEN", f"{TOKEN}\n")
+    assert given_token("--v1-token-file", None, "LIMITER_V1_TOKEN") == TOKEN
+    monkeypatch.setenv("LIMITER_V1_TOKEN", " ")
+    assert given_token("--v1-token-file", None, "LIMITER_V1_TOKEN") is None
 
 
 @pytest.mark.parametrize("name", ["http://limiter", "limiter:8080", "", "a b", "-x"])

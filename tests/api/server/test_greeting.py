@@ -11,7 +11,7 @@ import pytest
 PROGRAM = """
 from pathlib import Path
 from limiter.api.control.admin_token import AdminToken
-from limiter.api.server.greeting import greet
+from limiter.api.server.serve import greet
 from limiter.api.server.sample import Sample
 
 folder = Path("/data of mine")
