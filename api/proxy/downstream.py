@@ -8,7 +8,7 @@
 - A response of unknown length to an HTTP/1.0 client ends with the connection. uvicorn would send chunks.
 - A head and its body are sent in one system call.
 - A response has one Date. uvicorn adds its own to that of upstream.
-- uvicorn's timer for idle connections is not used: `server/connections.py` ends connections that wait for their client for too long.
+- uvicorn's timer for idle connections is not used: `server/client_connections.py` ends connections that wait for their client for too long.
 - Bytes that are not a valid request get a problem+json response, but never in the middle of another response.
 """
 
@@ -52,7 +52,7 @@ class DownstreamProtocol(HttpToolsProtocol):
         self._refusal: ProxyError | None = None
         # The part of a request that the parser expects or reads.
         self._part = REQUEST
-        # For `server/connections.py`: the number of heads that have begun, the bytes of bodies, and what to call at the end.
+        # For `server/client_connections.py`: the number of heads that have begun, the bytes of bodies, and what to call at the end.
         self.turns = 0
         self.received = 0
         self.on_lost: Callable[[], object] = _nothing
