@@ -43,7 +43,7 @@ REQUEST, HEAD, BODY = Part
 class DownstreamProtocol(HttpToolsProtocol):
     # uvicorn replaces it with None only when the connection is lost.
     parser: httptools.HttpRequestParser
-    flow: Inflow
+    _inflow: Inflow
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -62,17 +62,17 @@ class DownstreamProtocol(HttpToolsProtocol):
         self._plain_transport = transport
         self._cork = Cork(self.loop, transport)
         self.transport = self._cork  # type: ignore[assignment]
-        self.flow = Inflow(self.loop, transport, self._read_on)
+        self.flow = self._inflow = Inflow(self.loop, transport, self._read_on)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.on_lost()
         # Without cycles of references, the memory is free at once and not when the garbage collector runs.
-        self.flow.end()
+        self._inflow.end()
         self.on_lost = _nothing
 
     def data_received(self, data: bytes) -> None:
-        flow = self.flow
+        flow = self._inflow
         if flow.unread or -1 < data.find(END_OF_HEAD) < len(data) - len(END_OF_HEAD):
             flow.keep(data)
             self._read_on()
@@ -80,7 +80,7 @@ class DownstreamProtocol(HttpToolsProtocol):
             self._parse(data)
 
     def _read_on(self) -> None:
-        flow = self.flow
+        flow = self._inflow
         while flow.unread and not flow.read_paused:
             if self._part is not BODY and self._is_answering():
                 flow.pause_reading()
