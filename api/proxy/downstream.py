@@ -9,7 +9,7 @@
 - A response of unknown length to an HTTP/1.0 client ends with the connection. uvicorn would send chunks.
 - A head and its body are sent in one system call.
 - A response has one Date. uvicorn adds its own to that of upstream.
-- uvicorn's timer for idle connections is not used: `server/connections.py` ends connections that wait for their client for too long.
+- uvicorn's timer for idle connections is not used: `server/client_connections.py` ends connections that wait for their client for too long.
 - Bytes that are not a valid request get a problem+json response, but never in the middle of another response.
 """
 
@@ -45,7 +45,7 @@ REQUEST, HEAD, BODY = Part
 class DownstreamProtocol(HttpToolsProtocol):
     # uvicorn replaces it with None only when the connection is lost.
     parser: httptools.HttpRequestParser
-    flow: Inflow
+    _inflow: Inflow
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -54,7 +54,7 @@ class DownstreamProtocol(HttpToolsProtocol):
         self._refusal: ProxyError | None = None
         # The part of a request that the parser expects or reads.
         self._part = REQUEST
-        # For `server/connections.py`: the number of heads that have begun, the bytes of bodies, and what to call at the end.
+        # For `server/client_connections.py`: the number of heads that have begun, the bytes of bodies, and what to call at the end.
         self.turns = 0
         self.received = 0
         self.on_lost: Callable[[], object] = _nothing
@@ -64,17 +64,17 @@ class DownstreamProtocol(HttpToolsProtocol):
         self._plain_transport = transport
         self._cork = Cork(self.loop, transport)
         self.transport = self._cork  # type: ignore[assignment]
-        self.flow = Inflow(self.loop, transport, self._read_on)
+        self.flow = self._inflow = Inflow(self.loop, transport, self._read_on)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self.on_lost()
         # Without cycles of references, the memory is free at once and not when the garbage collector runs.
-        self.flow.end()
+        self._inflow.end()
         self.on_lost = _nothing
 
     def data_received(self, data: bytes) -> None:
-        flow = self.flow
+        flow = self._inflow
         if flow.unread or -1 < data.find(END_OF_HEAD) < len(data) - len(END_OF_HEAD):
             flow.keep(data)
             self._read_on()
@@ -82,7 +82,7 @@ class DownstreamProtocol(HttpToolsProtocol):
             self._parse(data)
 
     def _read_on(self) -> None:
-        flow = self.flow
+        flow = self._inflow
         while flow.unread and not flow.read_paused:
             if self._part is not BODY and self._is_answering():
                 flow.pause_reading()

@@ -63,7 +63,7 @@ class Inflow(FlowControl):
 
     def receive(self) -> None:
         """Reads from the connection again, unless reading was paused in the meantime."""
-        if self._is_stopped and not self.read_paused:
+        if self._is_stopped and not self.read_paused and not self._transport.is_closing():
             self._is_stopped = False
             self._transport.resume_reading()
 

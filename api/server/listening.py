@@ -25,7 +25,7 @@ from limiter.api.command_errors import CannotStart, Misused
 from limiter.api.front import Application
 from limiter.api.proxy.downstream import DownstreamProtocol
 from limiter.api.rules import ConnectionBounds
-from limiter.api.server.connections import Connections, admin_connections
+from limiter.api.server.client_connections import Connections, admin_connections
 from limiter.problems import REDUCED_CAPACITY
 
 # How many connections are accepted in one turn of the event loop.
@@ -144,15 +144,18 @@ class Listening(uvicorn.Server):
     def _welcome(self, accepted: socket.socket, address: tuple[str, int]) -> None:
         accepted.setblocking(False)
         if self._connections.admit(address[0]):
-            connection: DownstreamProtocol = self.config.http_protocol_class(  # type: ignore[call-arg, assignment]
-                config=self.config, server_state=self.server_state, app_state={}
-            )
+            connection = self._protocol()
             opening = asyncio.create_task(self._open(connection, accepted))
             self._opening.add(opening)
             self._connections.add(connection, address[0], opening)
             opening.add_done_callback(partial(self._opened, connection, accepted))
         else:
             _refuse(accepted, tls=self.config.ssl is not None)
+
+    def _protocol(self) -> DownstreamProtocol:
+        make: Any = self.config.http_protocol_class
+        connection: DownstreamProtocol = make(config=self.config, server_state=self.server_state, app_state={})
+        return connection
 
     async def _open(self, connection: DownstreamProtocol, accepted: socket.socket) -> None:
         context = self.config.ssl

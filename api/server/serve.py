@@ -33,7 +33,7 @@ from limiter.api.registry import InvalidRecord, KeyFormat, Registry, connected
 from limiter.api.rules import Rules
 from limiter.api.server import logs
 from limiter.api.server.backend import Backend, open_backend
-from limiter.api.server.connections import raise_descriptor_limit
+from limiter.api.server.client_connections import raise_descriptor_limit
 from limiter.api.server.listening import Listening, bind, config_for, http_url
 from limiter.api.server.sample import Sample, sample
 from limiter.api.server.serve_options import ServeOptions

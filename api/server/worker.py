@@ -31,7 +31,7 @@ from limiter.api.registry import KeyFormat, Registry, connected
 from limiter.api.rules import Rules
 from limiter.api.server import logs
 from limiter.api.server.access import logged
-from limiter.api.server.connections import Connections, room_for
+from limiter.api.server.client_connections import Connections, room_for
 from limiter.api.server.listening import Listening, config_for
 from limiter.api.server.protocol import FrontProtocol
 from limiter.api.server.reload import Watched

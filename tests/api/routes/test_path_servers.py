@@ -23,6 +23,7 @@ tiers:
 identify:
   anonymous: everyone
   trusted_proxies: [127.0.0.1]
+  gateway: {gateway}
 deny_status: 403
 paths: {paths}
 redis: {{ prefix: {prefix}, deadline: 5s }}
@@ -66,16 +67,16 @@ def chains(server, tmp_path_factory):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
 
-    def config(name, paths="strict"):
-        return CONFIG.format(paths=paths, prefix=f"chains-{name}", digest=digest("the-key"))
+    def config(name, paths="strict", gateway="none"):
+        return CONFIG.format(paths=paths, prefix=f"chains-{name}", digest=digest("the-key"), gateway=gateway)
 
     with ExitStack() as stack:
         dispatcher = stack.enter_context(dispatching())
         upstream = f"http://127.0.0.1:{dispatcher.port}"
         guards = fronts(
             server.url,
-            nginx=(config("nginx"), None),
-            caddy=(config("caddy"), None),
+            nginx=(config("nginx", gateway="nginx"), None),
+            caddy=(config("caddy", gateway="forwarded"), None),
             proxy=(config("proxy"), upstream),
             slashes=(config("slashes", "encoded-slashes"), upstream),
         )

@@ -86,18 +86,39 @@ def assert_serves(running):
     assert running.manage("/healthz").status == 200
 
 
-@pytest.mark.parametrize("count", [1, 50])
-def test_pipelined_requests_wait_at_the_client(running, key, count):
-    """20 MB of requests. Each connection sends until the sidecar reads no more."""
-    requests = head(key) * (BIG // count // len(head(key)))
-    with Memory(running.process.pid) as memory, connections(running.port, count) as opened:
+def test_pipelined_requests_on_many_connections_wait_at_the_client(running, key):
+    """20 MB of requests. Each connection sends until the sidecar reads no more, and reads no answers."""
+    requests = head(key) * (BIG // 50 // len(head(key)))
+    with Memory(running.process.pid) as memory, connections(running.port, 50) as opened:
         for each in opened:
             each.settimeout(0.5)
-        at_once(lambda number: opened[number].sendall(requests), count)
+        at_once(lambda number: opened[number].sendall(requests), 50)
         assert_serves(running)
         admitted = sum(each.recv(50_000).count(b"HTTP/1.1 200") for each in opened)
     assert memory.growth < MOST_GROWTH
     assert admitted <= 5
+
+
+def test_pipelined_requests_on_one_connection_wait_at_the_client(running, key):
+    """20 MB of requests, from a client that reads all answers."""
+    admitted = []
+
+    def read():
+        with contextlib.suppress(OSError):
+            while data := connection.recv(1 << 20):
+                admitted.append(data.count(b"HTTP/1.1 200"))
+
+    with Memory(running.process.pid) as memory, connected(running.port) as connection:
+        connection.settimeout(2)
+        reader = threading.Thread(target=read)
+        reader.start()
+        with contextlib.suppress(TimeoutError):
+            connection.sendall(head(key) * (BIG // len(head(key))))
+        assert_serves(running)
+        connection.shutdown(socket.SHUT_RDWR)
+        reader.join()
+    assert memory.growth < MOST_GROWTH
+    assert 1 <= sum(admitted) <= 5
 
 
 def test_heads_that_trickle_time_out(running):

@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from limiter.api.rules import ConnectionBounds
-from limiter.api.server.connections import SLOWEST, Connections, Pace, room_for
+from limiter.api.server.client_connections import SLOWEST, Connections, Pace, room_for
 from limiter.api.server.listening import Listening, bind, config_for
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
