@@ -113,3 +113,13 @@ def test_callers_behind_a_proxy_get_403(shared, lines):
     with socket.create_connection(("127.0.0.1", shared.port), timeout=20) as connection:
         connection.sendall(b"\r\n".join([*head, b"Connection: close", b"", body]))
         assert connection.makefile("rb").readline().split()[1] == b"403"
+
+
+@pytest.mark.parametrize(("charges", "status"), [(8, 200), (9, 413)])
+def test_the_work_of_a_body_is_bounded_by_its_limits(shared, prefix, charges, status):
+    """`standard` has two limits: 500 requests with 8 charges each evaluate 8,000 of them."""
+    together = {"charges": [{"policy": "standard", "subject": f"{prefix}-{n}", "cost": 0} for n in range(charges)], "account": prefix}
+    reply = shared.decide("peek", requests=[together] * 500)
+    assert reply.status == status
+    if status == 413:
+        assert reply.json()["detail"] == "The requests of a body must evaluate at most 8,192 limits in all: send fewer requests at a time."
