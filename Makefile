@@ -38,7 +38,7 @@ test: has-redis has-nginx has-cc has-openssl has-curl has-chromium has-npm $(VEN
 pythons: has-redis
 	$(foreach python,$(PYTHONS),$(call test-on,$(python),.venvs/$(notdir $(patsubst %/bin/python,%,$(python)))))
 
-bench: has-redis $(VENV)/.dev
+bench: has-redis has-cc $(VENV)/.dev
 	$(BIN)/python loadtests/bench.py $(ARGS)
 
 docs: $(VENV)/.dev
@@ -83,7 +83,7 @@ has-redis:
 has-nginx:
 	$(call install-unless,command -v nginx,nginx,nginx-light)
 
-# Tests compile a library that lets them set the clock of a Redis.
+# Tests compile a library that lets them set the clock of a Redis, and a benchmark its load generator.
 has-cc:
 	$(call install-unless,cc -include time.h -x c -fsyntax-only /dev/null,a C compiler,gcc libc6-dev)
 

@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benches import document, engine, front, redis_cpu
+from benches import document, engine, front, goodput, redis_cpu
 from benches.machine import facts
 from benches.tables import Report, targets_table
 
-BENCHES: dict[str, Callable[..., Report]] = {"library": engine.bench, "redis-cpu": redis_cpu.bench, "http": front.bench}
+BENCHES: dict[str, Callable[..., Report]] = {"library": engine.bench, "redis-cpu": redis_cpu.bench, "http": front.bench, "goodput": goodput.bench}
 KEYS = "keys"
 
 

@@ -80,11 +80,11 @@ def _contestants(servers: Servers) -> list[Contestant]:
     settings = config(POLICIES, keys)
     upstream = servers.app("upstream")
     sidecar = servers.sidecar(settings)
-    plain = _requests("/items", KEYS)
+    plain = requests("/items", KEYS)
     return [
         Contestant("bare ASGI", servers.app("bare"), plain),
-        Contestant("**limiter**, /authorize, allowed", sidecar, _requests("/authorize/items", KEYS), LIMITS["ours"]),
-        Contestant("**limiter**, /authorize, denied", sidecar, _requests("/authorize/items", DENIED_KEYS), LIMITS["ours"], "429"),
+        Contestant("**limiter**, /authorize, allowed", sidecar, requests("/authorize/items", KEYS), LIMITS["ours"]),
+        Contestant("**limiter**, /authorize, denied", sidecar, requests("/authorize/items", DENIED_KEYS), LIMITS["ours"], "429"),
         Contestant("FastAPI, a route alone", servers.app("fastapi"), plain),
         Contestant("FastAPI + slowapi", servers.app("slowapi"), plain, LIMITS["peers"]),
         Contestant("FastAPI + fastapi-limiter", servers.app("fastapi-limiter"), plain, f"{LIMITS['peers']}; no headers"),
@@ -99,7 +99,7 @@ def _contestants(servers: Servers) -> list[Contestant]:
     ]
 
 
-def _requests(path: str, keys: Sequence[str]) -> list[bytes]:
+def requests(path: str, keys: Sequence[str]) -> list[bytes]:
     return [f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n".encode() for key in keys]
 
 

@@ -12,6 +12,7 @@ from support.waiting import eventually
 
 KEYS = ["open-1000", "closed-1000", "open-4000", "closed-4000", "good"]
 CONFIG = f"""
+connections: {{ most: 10000 }}
 policies:
   open: {{ limits: [5/minute], failure: open }}
   closed: {{ limits: [5/minute], failure: closed }}
