@@ -19,7 +19,12 @@ from benches import document, engine, front, goodput, redis_cpu
 from benches.machine import facts
 from benches.tables import Report, targets_table
 
-BENCHES: dict[str, Callable[..., Report]] = {"library": engine.bench, "redis-cpu": redis_cpu.bench, "http": front.bench, "goodput": goodput.bench}
+BENCHES: dict[str, Callable[..., Report]] = {
+    "library": engine.bench,
+    "redis-cpu": redis_cpu.bench,
+    "http": front.bench,
+    "goodput": goodput.bench,
+}
 KEYS = "keys"
 
 

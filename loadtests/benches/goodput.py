@@ -44,7 +44,10 @@ def bench(*, short: bool) -> Report:
         stack.enter_context(_cores_but_the_first())
         servers = Servers(stack, folder, stack.enter_context(private_redis()))
         tables, targets = [], []
-        for name, path, options in (("/authorize", "/authorize/items", ()), ("proxy", "/items", ("--upstream", servers.app("upstream").url))):
+        for name, path, options in (
+            ("/authorize", "/authorize/items", ()),
+            ("proxy", "/items", ("--upstream", servers.app("upstream").url)),
+        ):
             sidecar = servers.sidecar(_settings(), *options)
             _give_the_first_core(sidecar)
             rows = _measure(generator, sidecar, b"\0".join(requests(path, KEYS)) + b"\0", seconds)
