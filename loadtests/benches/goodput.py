@@ -30,8 +30,9 @@ WANTED = 0.8
 
 NOTE = (
     "Open load over a pool of connections, as from a gateway without a queue: a request that is due while all of them are busy is not "
-    "sent, and counts under `no connection`. `load`: connections, and how many times the capacity is offered. `right`: 200 with numbers. `of best`: compared with the best rate at any load. Times count from the "
-    "intended start to the right answer. The capacity is what a flood over 64 connections gets."
+    "sent, and counts under `no connection`. `load`: connections, and how many times the capacity is offered. `right`: 200 with numbers. "
+    "`of best`: compared with the best rate at any load. Times count from the intended start to the right answer. The capacity is what a "
+    "flood over 64 connections gets."
 )
 COLUMNS = [
     "connections, x capacity",
