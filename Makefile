@@ -38,7 +38,7 @@ test: has-redis has-gateways has-cc has-openssl has-curl has-chromium has-npm $(
 pythons: has-redis
 	$(foreach python,$(PYTHONS),$(call test-on,$(python),.venvs/$(notdir $(patsubst %/bin/python,%,$(python)))))
 
-bench: has-redis $(VENV)/.dev
+bench: has-redis has-cc $(VENV)/.dev
 	$(BIN)/python loadtests/bench.py $(ARGS)
 
 docs: $(VENV)/.dev
@@ -86,7 +86,7 @@ has-gateways:
 	$(call install-unless,command -v caddy,Caddy,caddy)
 	$(call install-unless,command -v haproxy,HAProxy,haproxy)
 
-# Tests compile a library that lets them set the clock of a Redis.
+# Tests compile a library that lets them set the clock of a Redis, and a benchmark its load generator.
 has-cc:
 	$(call install-unless,cc -include time.h -x c -fsyntax-only /dev/null,a C compiler,gcc libc6-dev)
 

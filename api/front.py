@@ -2,7 +2,7 @@
 
 Paths are relative to this folder.
 
-    server/protocol.py             reads the request off the connection
+    server/protocol.py             reads the request off the connection; if the front is overloaded, overload.py holds and sheds it
       |-- Front.begin              the fast path: a callback instead of a task, and no ASGI messages
       `-- Front.__call__           every other request; `/v1/` goes on to v1/decisions.py
             |

@@ -1,8 +1,8 @@
 """Sheds the requests that cannot be answered in time. A shed request gets 503, whatever the failure modes of its policies.
 
-A request that arrives while the backlog is full is held unread. It is read as soon as the backlog has room, and shed if that takes longer
-than the deadline of Redis. To shed a request costs a fraction of what it costs to answer one, but that is not nothing: so many could arrive
-that no time is left for answers. So shedding gets a share of the time, and requests that are held beyond it wait.
+A request that arrives while the backlog is full is held unparsed. It is parsed when the backlog has room, and shed if it has none for too
+long. To shed a request costs about half of what it costs to answer one, so answering all of a flood with 503 would leave no time for
+answers. Shedding gets a share of the time, and requests beyond it stay held. Decision 16 has the figures.
 """
 
 import asyncio
@@ -36,12 +36,12 @@ class Held(Protocol):
 class Overload:
     """`shed` counts the requests that were shed since the start."""
 
-    __slots__ = ("_backlog", "_entering", "_held", "_looked", "_patience", "_reported", "shed")
+    __slots__ = ("_backlog", "_entering", "_held", "_is_looking", "_looked", "_patience", "_reported", "shed")
 
     def __init__(self, backlog: Backlog[Any, Any], patience: float) -> None:
         self._backlog, self._patience = backlog, patience
         self._held: deque[tuple[float, Held]] = deque()
-        self._looked = 0.0
+        self._is_looking, self._looked = False, 0.0
         self._entering = 0
         self.shed = self._reported = 0
 
@@ -56,9 +56,9 @@ class Overload:
 
     def hold(self, held: Held) -> None:
         now = time.monotonic()
-        if not self._held:
+        if not self._is_looking:
             self._looked = now
-            asyncio.get_running_loop().call_later(_EVERY, self._look)
+            self._look_soon()
         self._held.append((now, held))
 
     def note(self) -> None:
@@ -77,17 +77,31 @@ class Overload:
         self._entering = 0
 
     def _look(self) -> None:
-        began, held, backlog = time.monotonic(), self._held, self._backlog
-        for _ in range(min(len(held), backlog.room(began - self._looked))):
-            held.pop()[1].proceed(sheds=False)
+        self._is_looking = False
         now = time.monotonic()
-        until = now + (began - self._looked) * _SHARE
-        self._looked = began
+        seconds, self._looked = now - self._looked, now
+        try:
+            self._read(seconds)
+            self._shed(seconds)
+        finally:
+            if self._held and not self._is_looking:
+                self._look_soon()
+
+    def _read(self, seconds: float) -> None:
+        """The newest first: their clients still wait, and their connections are in the caches of the CPU."""
+        for _ in range(min(len(self._held), self._backlog.room(seconds))):
+            self._held.pop()[1].proceed(sheds=False)
+
+    def _shed(self, seconds: float) -> None:
+        held, now = self._held, time.monotonic()
+        until = now + seconds * _SHARE
         while held and held[0][0] + self._patience < now < until:
             held.popleft()[1].proceed(sheds=True)
             now = time.monotonic()
-        if held:
-            asyncio.get_running_loop().call_later(_EVERY, self._look)
+
+    def _look_soon(self) -> None:
+        self._is_looking = True
+        asyncio.get_running_loop().call_later(_EVERY, self._look)
 
     def _report(self) -> None:
         _log.warning("overloaded: requests were shed with 503", requests=self.shed - self._reported, seconds=1)

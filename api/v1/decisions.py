@@ -21,6 +21,8 @@ from limiter.policy import Policy
 from limiter.protocol.group import Group, Operation, grouped
 
 MAX_BODY = 1024 * 1024
+# Limits that the decisions of one body evaluate: about 30 ms of work for Redis, and as much here for the response.
+MAX_LIMITS = 8192
 
 _OPERATIONS = {"/v1/take": Operation.TAKE, "/v1/peek": Operation.PEEK, "/v1/refund": Operation.REFUND}
 _JSON = b"content-type: application/json\r\n"
@@ -28,6 +30,7 @@ _JSON = b"content-type: application/json\r\n"
 _NO_OPERATION = problem(404, "Nothing is served at this path: POST to /v1/take, /v1/peek or /v1/refund.")
 _NOT_POST = problem(405, "The decision API accepts POST only.", headers=((b"allow", b"POST"),))
 _NOT_JSON = problem(415, "The decision API reads application/json.", headers=((b"accept", b"application/json"),))
+_TOO_MUCH = problem(413, f"The requests of a body must evaluate at most {MAX_LIMITS:,} limits in all: send fewer requests at a time.")
 _TOO_LARGE = problem(413, f"The body must have at most {MAX_BODY:,} bytes: send fewer requests at a time.")
 
 
@@ -67,6 +70,7 @@ class Decisions:
         if not isinstance(body, BatchRequest):
             decision = await self._limiter.decide(_group(body, "", operation, rules, prefix), rules.deadline)
             return Answer(200, _JSON, json.dumps(render_decision(decision, rules.reset)).encode())
+        _check_work(body, rules)
         groups = [_group(request, f"requests[{place}]: ", operation, rules, prefix) for place, request in enumerate(body.requests)]
         decisions = [render_decision(decision, rules.reset) for decision in await self._limiter.decide_many(groups, rules.deadline)]
         return Answer(200, _JSON, json.dumps({"decisions": decisions}).encode())
@@ -113,6 +117,13 @@ def _group(request: SingleRequest | GroupRequest, place: str, operation: Operati
         return grouped(prefix, charges, None, 1, request.account, operation)
     except InvalidPolicy as error:
         raise _Rejected(problem(400, f"{place}{error}")) from None
+
+
+def _check_work(body: BatchRequest, rules: Rules) -> None:
+    """Before groups are made, which takes longer than to count their limits. An unknown policy is refused then."""
+    named = [rules.policies.get(charge.policy) for request in body.requests for charge in request.charges]
+    if sum([len(policy.limits) for policy in named if policy]) > MAX_LIMITS:
+        raise _Rejected(_TOO_MUCH)
 
 
 def _policy(name: str, place: str, rules: Rules) -> Policy:

@@ -33,8 +33,8 @@ class Backlog(deque[Waiter[Q, A]], Generic[Q, A]):
         return len(self) > self.most
 
     def room(self, seconds: float) -> int:
-        """How many callers may join now if the last ones joined that many seconds ago. Call it only if `most` is finite."""
-        return max(0, int(min(self.most - len(self), 1.25 * self.most * seconds / self._target)))
+        """How many may join now if others last joined that many seconds ago: a quarter more than leave, so that the rate can rise."""
+        return int(max(0, min(self.most - len(self), max(1, 1.25 * self.most * seconds / self._target))))
 
     def restart(self) -> None:
         """Forget all measurements, because callers were given up: how many Redis could decide is not known."""

@@ -137,3 +137,13 @@ def test_a_web_page_that_calls_this_machine_gets_403(shared, origin):
 
 def test_a_direct_caller_on_this_machine_is_answered(shared):
     assert raw_status(shared.port, f"Host: 127.0.0.1:{shared.port}") == 200
+
+
+@pytest.mark.parametrize(("charges", "status"), [(8, 200), (9, 413)])
+def test_the_work_of_a_body_is_bounded_by_its_limits(shared, prefix, charges, status):
+    """`standard` has two limits: 500 requests with 8 charges each evaluate 8,000 of them."""
+    together = {"charges": [{"policy": "standard", "subject": f"{prefix}-{n}", "cost": 0} for n in range(charges)], "account": prefix}
+    reply = shared.decide("peek", requests=[together] * 500)
+    assert reply.status == status
+    if status == 413:
+        assert reply.json()["detail"] == "The requests of a body must evaluate at most 8,192 limits in all: send fewer requests at a time."

@@ -12,6 +12,7 @@ from support.waiting import eventually
 
 KEYS = ["open-1000", "closed-1000", "open-4000", "closed-4000", "good"]
 CONFIG = f"""
+connections: {{ most: 10000 }}
 policies:
   open: {{ limits: [5/minute], failure: open }}
   closed: {{ limits: [5/minute], failure: closed }}
@@ -65,7 +66,7 @@ def test_a_redis_that_answers_late_makes_the_sidecar_shed_and_not_wait(tmp_path,
 
         relay.answer = late
         attack = Attack(running.port, "/authorize", "closed-1000")
-        asyncio.run(attack.flood(2500, 1))
+        asyncio.run(attack.flood(2000, 2))
         shed = attack.statuses[503]
 
         def logged():

@@ -166,6 +166,37 @@ def test_128_requests_of_one_take_many_share_a_call_whatever_else_waits(relay, p
     assert [b":many:" in call for call in asyncio.run(scenario())].count(True) == 1
 
 
+def test_a_call_ends_at_512_limits_and_requests_keep_their_order(server, prefix, calls):
+    """Each request has 16 charges of 16 limits: Redis would be held for 115 ms by 128 of them."""
+    wide = Policy("wide", [SlidingWindow(1000, 60 + n, f"limit-{n}") for n in range(16)])
+    request = [Charge(wide, f"key-{n}") for n in range(16)]
+
+    async def scenario():
+        async with warm(server.url, prefix) as limiter:
+            calls()
+            return await limiter.take_many([request] * 40, account="acme")
+
+    decisions = asyncio.run(scenario())
+    assert [decision.limits[0].used for decision in decisions] == list(range(1, 41))
+    assert calls() == 20
+
+
+def test_wide_requests_of_several_callers_are_divided_too(server, prefix, calls):
+    wide = Policy("wide", [SlidingWindow(1000, 60 + n, f"limit-{n}") for n in range(16)])
+
+    async def scenario():
+        async with warm(server.url, prefix) as limiter:
+            calls()
+            many = limiter.take_many([Charge(wide, "many")] * 30)
+            *takes, together = await asyncio.gather(*(limiter.take(wide, "key") for _ in range(40)), many)
+            return takes, together
+
+    takes, together = asyncio.run(scenario())
+    assert sorted(decision.limits[0].used for decision in takes) == list(range(1, 41))
+    assert [decision.limits[0].used for decision in together] == list(range(1, 31))
+    assert calls() == 3
+
+
 def test_a_lone_caller_is_not_delayed(server, prefix, calls):
     """Each take is sent at once, so there are as many calls as decisions."""
 
