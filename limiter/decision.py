@@ -69,6 +69,13 @@ class Decision(NamedTuple):
     numbers: Sequence[int] = ()
     decided_us: int = 0
     degraded: str = ""
+    # Whether it charged the limits: not if it was denied, degraded, a peek or a refund. Only such a decision has something to refund.
+    charged: bool = False
+
+    @property
+    def at(self) -> float:
+        """Redis's time of the decision in Unix seconds, exact to the microsecond, for `refund(..., at=)`; 0.0 in a degraded decision."""
+        return self.decided_us / 1_000_000
 
     @property
     def limits(self) -> tuple[LimitState, ...]:

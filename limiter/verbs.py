@@ -12,11 +12,12 @@ from typing import Any, Generic, TypeVar
 
 from limiter.charge import Charge, Subject
 from limiter.decision import Decision, LimitExceeded, LimitState
-from limiter.errors import InvalidPolicy, shown
+from limiter.errors import BackendError, InvalidPolicy, shown
 from limiter.limits.checks import checked_name
 from limiter.policy import Policy
 from limiter.protocol.call import Clock
 from limiter.protocol.group import Group, Operation, grouped
+from limiter.protocol.refund import refund_at, refund_of
 
 # What the verbs return: a Decision, a list of Decisions, the limit states, None. In `AsyncLimiter`, a coroutine of it.
 DecisionT = TypeVar("DecisionT")
@@ -31,6 +32,9 @@ SubjectLike = str | Subject | None
 # A step is a group to decide (the decision is sent into the generator) or a number of seconds to sleep.
 Step = Group | float
 Steps = Generator[Step, Any, T]
+
+# While Redis does not answer, `wait` asks again after this many seconds, then after twice as many each time.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 
 # As long as poll(2) can wait.
 _MOST_SECONDS = 2_000_000
@@ -103,10 +107,34 @@ class Verbs(ABC, Generic[DecisionT, DecisionsT, StatesT, NoneT]):
         return self.decide(grouped(self.settings.prefix, what, subject, cost, account, Operation.PEEK), deadline)
 
     def refund(
-        self, what: Chargeable, subject: SubjectLike = None, cost: int = 1, *, account: str | None = None, deadline: float | None = None
+        self,
+        what: Decision | Chargeable,
+        subject: SubjectLike = None,
+        cost: int | None = None,
+        *,
+        at: float | None = None,
+        account: str | None = None,
+        deadline: float | None = None,
     ) -> DecisionT:
-        """Give `cost` back to every limit, but never more than is in use. `refund(decision.charges)` undoes a take."""
-        return self.decide(grouped(self.settings.prefix, what, subject, cost, account, Operation.REFUND), deadline)
+        """Give back what a take has charged: `refund(decision)`, or a part of it: `refund(decision, cost=900)`.
+
+        The units go back to where they were taken: to their place in a sliding window, to the period of a quota, and to a bucket less what
+        has refilled since. So a refund never admits more than if the units had not been taken, and units that no longer count give nothing.
+
+        A decision that charged nothing (`decision.charged` is false: it was denied, degraded, a peek or a refund) is returned unchanged,
+        and nothing is sent. Refund a decision once, or in parts that add up to its cost: what was given back is not remembered.
+
+        If you kept only the time: `refund(policy, "key-1", 5, at=decision.at)`, with the arguments of the take. It gives nothing back to
+        limits in shadow, because the time does not say whether they had room.
+        """
+        prefix = self.settings.prefix
+        if not isinstance(what, Decision):
+            return self.decide(refund_at(prefix, what, subject, 1 if cost is None else cost, account, at), deadline)
+        if (subject, at, account) != (None, None, None):
+            raise InvalidPolicy("subject, at and account must not be given with a Decision, which has its own: use refund(decision, cost=)")
+        group = refund_of(prefix, what, cost)
+        unchanged: DecisionT = self._follow(_unchanged(what)) if group is None else self.decide(group, deadline)
+        return unchanged
 
     def take_many(
         self, requests: Iterable[Charge | Sequence[Charge]], *, account: str | None = None, deadline: float | None = None
@@ -131,9 +159,14 @@ class Verbs(ABC, Generic[DecisionT, DecisionsT, StatesT, NoneT]):
     def wait(
         self, what: Chargeable, subject: SubjectLike = None, cost: int = 1, *, timeout: float, account: str | None = None
     ) -> DecisionT:
-        """Like `take`, but sleep until admitted. Return the denial at once if that would take more than `timeout` seconds."""
+        """Like `take`, but sleep until admitted. Return the denial at once if that would take more than `timeout` seconds.
+
+        It peeks first, and takes when there is room. If Redis does not answer the peek, which charges nothing, it asks again until
+        `timeout` is over, then returns or raises what `take` would; a policy with `failure="open"` admits at once. The take itself is not
+        repeated if its answer is missing, since it may have been charged: its degraded decision is returned, or its error raised.
+        """
         seconds = _checked_seconds(timeout, "timeout")
-        decision: DecisionT = self._follow(_retried(self._group(what, subject, cost, account), seconds))
+        decision: DecisionT = self._follow(_waited(self._group(what, subject, cost, account), seconds))
         return decision
 
     def _group(
@@ -154,11 +187,29 @@ def _enforced(group: Group) -> Steps[Decision]:
     return decision
 
 
-def _retried(group: Group, timeout: float) -> Steps[Decision]:
-    until = time.monotonic() + timeout
+def _unchanged(decision: Decision) -> Steps[Decision]:
+    yield from ()
+    return decision
+
+
+def _waited(take: Group, timeout: float) -> Steps[Decision]:
+    until, pause = time.monotonic() + timeout, _FIRST_PAUSE
+    peek = Group(take.charges, take.keys, Operation.PEEK)
     while True:
-        decision: Decision = yield group
-        seconds = decision.retry_after
-        if decision.allowed or seconds is None or time.monotonic() + seconds > until:
-            return decision
+        seconds = pause
+        try:
+            decision: Decision = yield peek
+        except BackendError:
+            if time.monotonic() + pause > until:
+                raise
+        else:
+            if decision.allowed and not decision.degraded:
+                decision = yield take
+                if decision.degraded:
+                    return decision
+            retry_after = pause if decision.degraded else decision.retry_after
+            if decision.allowed or retry_after is None or time.monotonic() + retry_after > until:
+                return decision
+            seconds = retry_after
         yield seconds
+        pause = min(2 * pause, _LONGEST_PAUSE)

@@ -14,5 +14,8 @@ local KEY <const>, POLICY <const>, REST <const>, SHAPE <const> = 1, 2, 3, 4
 -- A wait that is not a time: the cost exceeds the capacity; the time is outside the bounds of a quota.
 local NEVER <const>, STALE <const> = -1, -2
 
+-- The largest time: doubles hold integers exactly up to here.
+local FOREVER <const> = 2 ^ 53
+
 -- The size of an entry in a ring.
 local ENTRY_BYTES <const> = 9

@@ -37,7 +37,7 @@ local function take(limit, state, now, cost)
     return used, stop - now, reset
   end
 
-  local charged = used + cost > 0 and used + cost or 0
+  local charged = used + cost
   state[at] = charged
   state[at + WRITTEN] = time
   return used, 0, reset, charged, charged > 0 and stop - now or 0

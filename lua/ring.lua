@@ -50,6 +50,8 @@ local function search(limit, state, horizon, most)
   local at = limit[AT]
   local total, newest, offset = state[at + TOTAL], state[at + NEWEST], offset_of(limit, state)
   local size, head, length = read_header(limit, state)
+  -- A string that is not ours may claim any length.
+  length = length > size and 0 or length
 
   -- Most searches end near the front: read 8 entries, then twice as many each time.
   local passed, total_before, chunk = 0, 0, 8
@@ -57,6 +59,10 @@ local function search(limit, state, horizon, most)
     local index = (head + passed) % size
     local count = min(chunk, length - passed, size - index)
     local entries = read(state, offset + index * ENTRY_BYTES, count * ENTRY_BYTES)
+    if #entries < count * ENTRY_BYTES then
+      -- Not ours: the string is too short.
+      break
+    end
     -- A binary search that tries the last entry first.
     local low, high, middle, found = 0, count, count - 1, nil
     while low < high do
@@ -109,18 +115,6 @@ local function age(limit, state, horizon)
   return used, oldest
 end
 
--- Gives back the oldest units: the bound then holds even if the refunded request was among the newest. Returns the units in use.
-local function refund(limit, state, horizon, charged)
-  if charged > 0 then
-    drop(limit, state, horizon, charged - 1)
-  else
-    clear(limit, state)
-    charged = 0
-  end
-  state[limit[AT]] = charged
-  return charged
-end
-
 -- A larger ring, rewritten from its oldest entry on.
 local function grow(state, offset, size, head)
   local rest = state[REST] or call("GETRANGE", state[KEY], state[POLICY].bytes .. "", "-1")
@@ -137,7 +131,7 @@ local function push(limit, state, time, total)
   local size, head, length = read_header(limit, state)
   if length == MOST then
     return
-  elseif length == size then
+  elseif length >= size then
     size, head = grow(state, offset, size, head)
   end
 
@@ -151,4 +145,7 @@ local function push(limit, state, time, total)
   write_header(limit, state, size, head, length + 1)
 end
 
-return { search = search, age = age, refund = refund, push = push }
+return {
+  search = search, age = age, push = push,
+  read = read, read_header = read_header, write_header = write_header, offset_of = offset_of,
+}

@@ -20,9 +20,8 @@ local function take(limit, state, now, cost)
 
   local reset = used > 0 and newest - horizon or 0
   local charged = used + cost
-  if cost <= 0 then
-    charged = cost < 0 and require("ring").refund(limit, state, horizon, charged) or used
-    return used, 0, reset, charged, charged > 0 and reset or 0
+  if cost == 0 then
+    return used, 0, reset, used, reset
   elseif charged > capacity then
     if cost > capacity then
       return used, NEVER, reset

@@ -1,34 +1,39 @@
 -- take: decides groups of charges. Either every limit of a group is charged or none is.
 --
 -- KEYS      one for each line of ARGV[3]: the state of a (policy, subject), or the generation of an account
--- ARGV[1]   the policies, packed: their number; then for each its shape, the number of its limits, the end of a state (the tags of the
---           limits and a final byte), and its limits: kind, shadow (0 or 1), tag, capacity, a, b, c, d (the kind's file explains a to d)
+-- ARGV[1]   the policies, packed: their number; then for each its shape, the number of its limits, the ending of a state (reshape.lua), and
+--           its limits: kind, shadow (0 or 1), tag, capacity, a, b, c, d (the kind's file explains a to d)
 -- ARGV[2]   "", or the time in microseconds (tests)
 -- ARGV[3]   the lines, packed: operation (+ 16 on the first line of a group), policy (from 0), cost. A guard has no policy; its cost
 --           field holds the generation of the account that the caller knows.
+-- ARGV[4]   if there are refunds: for each of their lines, the time at which each limit was charged, or -1 if it was not
 -- Reply     8-byte integers, packed: the time; then for each group its verdict and, if that is DENIED or ALLOWED, three numbers for each
 --           limit: used (units), wait_us (0: there is room, -1: there never is) and reset_us
 --
--- A state is one string: a head (the shape, then the fields of each limit), the rings of the limits that keep one, and the end of a state.
--- A tag identifies a limit by its kind and name, and a shape identifies the list of tags, so a state is read without a search unless the
--- policy has changed (reshape.lua).
+-- A state is one string: a head (the shape, then the fields of each limit), the rings of the limits that keep one, and an ending, which
+-- says what limits these are. A shape identifies the ending, so a state is read without a search unless the policy has changed
+-- (reshape.lua).
+--
+-- A string that is not a state counts as an unused one, and a value of another type fails its group. Neither fails the call.
 --
 -- A denial writes nothing. If the clock goes backwards, no limit gets looser; each kind ensures this.
 --
 -- lua/__init__.py assembles the script: it replaces names in capitals by their values (constants.lua, and constants in this file) and
 -- provides `require` (require.lua). A kind is a module with
---   take(limit, state, now, cost)   decides one limit; a negative cost is a refund
+--   take(limit, state, now, cost)   decides one limit
 --   format, fields, bytes           format, number and size of its fields in a state
 --   entry_bytes                     if it keeps a ring: the size of an entry (its last field then describes the ring)
 -- and `take` returns
 --   used, wait, reset               before the charge; wait is 0 if there is room for the cost; otherwise a time, NEVER or STALE
 --   charged, charged_reset          used and reset after the charge, which the state table then holds; only if there is room
 --   entry_time, entry_total         the entry to push into the ring, if any
+--
+-- A refund is decided like a take, by limits whose `take` gives back (refund.lua).
 
 local kinds = { [0] = "sliding_window", "token_bucket", "quota" }
 -- Operations besides taking, which is 0. All charges of a group have the same operation; a guard stands before them.
 local PEEK <const>, REFUND <const>, GUARD <const> = 1, 2, 3
-local NEW_GROUP <const>, LINE_BYTES <const> = 16, 11
+local NEW_GROUP <const>, LINE_BYTES <const>, ENDING_BYTES <const> = 16, 11, 12
 local DENIED <const>, ALLOWED <const> = 0, 1
 local STALE_GENERATION <const>, STALE_BOUNDS <const>, UNREADABLE <const> = 2, 3, 4
 -- Keys expire by the real clock, which injected time may not follow. With injected time, keys live a day longer.
@@ -48,10 +53,10 @@ local call, attempt, decode, encode, byte = redis.call, redis.pcall, struct.unpa
 local policies, packed_policies = {}, ARGV[1]
 local count, position = decode(">I2", packed_policies)
 for index = 0, count - 1 do
-  local shape, limits, tags_at = decode(">I4B", packed_policies, position)
-  local policy = { nil, nil, nil, shape = shape, limits = limits, tags = 0, format = 0, bytes = 0, last_byte = 0, last_slot = 0 }
-  position = tags_at + 4 * limits + 1
-  policy.tags = packed_policies:sub(tags_at, position - 1)
+  local shape, limits, ending_at = decode(">I4B", packed_policies, position)
+  local policy = { nil, nil, nil, shape = shape, limits = limits, ending = 0, format = 0, bytes = 0, last_byte = 0, last_slot = 0 }
+  position = ending_at + ENDING_BYTES * limits + 1
+  policy.ending = packed_policies:sub(ending_at, position - 1)
   local format, bytes, slot = "<I4", 4, SHAPE
   for i = 1, limits do
     local number, shadow, tag, capacity, a, b, c, d
@@ -67,11 +72,11 @@ end
 -- Read the time.
 
 local time = call("TIME")
-local now, ahead_ms = time[1] * 1000000 + time[2], 0
+local now, ahead_ms, spare_ms = time[1] * 1000000 + time[2], 0, 0
 if ARGV[2] ~= "" then
   local real_ms = math.ceil(now / 1000)
   now = tonumber(ARGV[2])
-  ahead_ms = real_ms + SPARE_MS - math.floor(now / 1000)
+  ahead_ms, spare_ms = real_ms + SPARE_MS - math.floor(now / 1000), SPARE_MS
 end
 
 -- Decide each group. This is one long block because a function for each step costs 3 % more.
@@ -83,10 +88,12 @@ local standing = { 0, 0, 0, 0, 0, 0 }
 -- What a charge of the group has to write: pairs of state and lifetime; and fours of limit, state, time and total.
 local states, entries = { nil, nil }, nil
 local lifetime, expires_at, reply
+-- The position in ARGV[4].
+local times_at = 1
 
 local keys, packed_lines, lines, line = KEYS, ARGV[3], #KEYS, 1
 while line <= lines do
-  local verdict, peeks, first, stood, changed, pushed = ALLOWED, false, last + 1, 0, 0, 0
+  local verdict, peeks, refunds, first, stood, changed, pushed = ALLOWED, false, false, last + 1, 0, 0, 0
   last = first
 
   repeat
@@ -113,11 +120,12 @@ while line <= lines do
         end
         -- The key does not exist, or was written under another version of the policy.
         if not state or state[SHAPE] ~= policy.shape then
-          state = require("reshape").read(key, policy, kinds)
+          state, longest = require("reshape").read(key, policy, kinds, now, spare_ms, state)
         end
       end
       if operation == REFUND then
-        cost = -cost
+        policy, times_at = require("refund").limits(policy, ARGV[4], times_at)
+        refunds = true
       end
       peeks = operation == PEEK
 
@@ -146,8 +154,12 @@ while line <= lines do
           longest = charged_reset
         end
       end
+      if longest > FOREVER and verdict <= ALLOWED then
+        -- Such a time is not ours, and Redis would not accept it.
+        verdict = UNREADABLE
+      end
       -- A refund to a key that does not exist writes nothing.
-      if cost > 0 or cost < 0 and head ~= "" then
+      if cost > 0 and (head ~= "" or not refunds) then
         states[changed + 1], states[changed + 2] = state, longest
         changed = changed + 2
       end
@@ -168,6 +180,9 @@ while line <= lines do
     -- Commit.
     for i = 1, pushed, 4 do
       require("ring").push(entries[i], entries[i + 1], entries[i + 2], entries[i + 3])
+    end
+    if refunds then
+      require("refund").commit(states, changed)
     end
     for i = 1, changed, 2 do
       local state, longest = states[i], states[i + 1]

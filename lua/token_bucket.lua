@@ -9,7 +9,6 @@
 local FORMAT <const>, FIELDS <const>, BYTES <const> = "ddI4", 3, 20
 local INTERVAL <const>, EXTRA <const>, PARTS <const> = A, B, C
 local SINCE <const>, PART <const> = 1, 2
-local FOREVER <const> = 2 ^ 53
 
 -- When `units` are back that began to refill at (since, part): rounded up to a microsecond, then exactly (us, 1/parts us).
 local function refilled_at(units, since, part, interval, extra, parts)
@@ -26,7 +25,8 @@ end
 -- How many units are back by `now`.
 local function units_back(since, part, now, interval, extra, parts)
   local back = math.floor((now - since) / (interval + extra / parts))
-  if extra > 0 then
+  -- A negative time is not ours: the loops might not end.
+  if extra > 0 and since >= 0 then
     -- The division rounds, refilled_at does not: correct by a unit where they differ.
     while back > 0 and refilled_at(back, since, part, interval, extra, parts) > now do
       back = back - 1

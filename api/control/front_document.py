@@ -7,7 +7,16 @@ from pydantic.json_schema import models_json_schema
 from limiter.api.control.problem_handlers import Problem, problem_response
 from limiter.api.control.schema_defaults import describe_defaults
 from limiter.api.rules import Rules
-from limiter.api.v1.bodies import BatchRequest, DecisionBody, DecisionsBody, GroupRequest, SingleRequest
+from limiter.api.v1.bodies import (
+    BatchRefund,
+    BatchRequest,
+    DecisionBody,
+    DecisionsBody,
+    GroupRefund,
+    GroupRequest,
+    SingleRefund,
+    SingleRequest,
+)
 
 _REF = "#/components/schemas/{model}"
 
@@ -34,7 +43,10 @@ _CALLERS = {
 _VERBS = {
     "take": ("Charge every limit or none", "Charges every limit of the policy if all of them allow it. A denial charges nothing."),
     "peek": ("Preview a take", "Returns what `take` would return now. Charges nothing."),
-    "refund": ("Refund a cost", "Gives the cost back, up to what is in use."),
+    "refund": (
+        "Refund a cost",
+        "Gives back what a decision took `at` that time, where it still counts; of a bucket, less what has refilled since.",
+    ),
 }
 
 _DECISION_ERRORS = {
@@ -59,13 +71,13 @@ _DENIALS = {
 
 def front_document(rules: Rules, server: str, version: str) -> dict[str, Any]:
     """The document for these rules: it lists the names of their policies."""
-    models = (SingleRequest, GroupRequest, BatchRequest, DecisionBody, DecisionsBody, Problem)
+    models = (SingleRequest, GroupRequest, BatchRequest, SingleRefund, GroupRefund, BatchRefund, DecisionBody, DecisionsBody, Problem)
     _, schemas = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     definitions = schemas["$defs"]
     definitions["Problem"]["properties"] |= _PROBLEM_MEMBERS
     for definition in definitions.values():
         describe_defaults(definition)
-    for name in ("ChargeBody", "SingleRequest"):
+    for name in ("ChargeBody", "SingleRequest", "SingleRefund"):
         definitions[name]["properties"]["policy"]["enum"] = sorted(rules.policies)
     return {
         "openapi": "3.1.0",
@@ -81,7 +93,8 @@ def front_document(rules: Rules, server: str, version: str) -> dict[str, Any]:
 
 
 def _decision(rules: Rules, verb: str, summary: str, description: str) -> dict[str, Any]:
-    request = {"anyOf": [_ref("SingleRequest"), _ref("GroupRequest"), _ref("BatchRequest")]}
+    what = "Refund" if verb == "refund" else "Request"
+    request = {"anyOf": [_ref(f"{form}{what}") for form in ("Single", "Group", "Batch")]}
     response = {"anyOf": [_ref("DecisionBody"), _ref("DecisionsBody")]}
     decided = {"description": "The decision, allowed or denied.", "content": {"application/json": {"schema": response}}}
     return {

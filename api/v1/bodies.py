@@ -21,6 +21,10 @@ Subject = Annotated[
 ]
 Name = Annotated[str, Field(min_length=1, max_length=64, description="The name of a policy in the configuration.", examples=["standard"])]
 Cost = Annotated[int, Field(ge=0, le=2**53 - 1, description="Units to charge. 0 charges nothing and returns the current numbers.")]
+At = Annotated[
+    float,
+    Field(ge=0, lt=2**32, description="The field `at` of the decision that took: Redis's time, in seconds.", examples=[1800014400.123456]),
+]
 Account = Annotated[Subject | None, Field(description="The owner of the counts. Use the same one in every call for a subject.")]
 
 
@@ -59,6 +63,27 @@ class BatchRequest(_Strict):
     requests: Annotated[list[SingleRequest | GroupRequest], Field(min_length=1, max_length=1000)]
 
 
+class SingleRefund(SingleRequest):
+    """A refund of one charge. Limits in shadow give nothing back: the time does not say whether they had room and were charged."""
+
+    at: At
+
+
+class GroupRefund(GroupRequest):
+    """A refund of several charges that were made by one decision."""
+
+    at: At
+
+
+class BatchRefund(_Strict):
+    """Refunds of several decisions."""
+
+    requests: Annotated[list[SingleRefund | GroupRefund], Field(min_length=1, max_length=1000)]
+
+
+AnyRequest = SingleRequest | GroupRequest | BatchRequest | BatchRefund
+
+
 class LimitBody(BaseModel):
     """One limit: with 100 a minute and 42 left, `capacity` is 100 and `remaining` 42. Times are seconds from now."""
 
@@ -76,6 +101,7 @@ class DecisionBody(BaseModel):
     """`headers` are the rate limit headers, for the caller to add to its own response."""
 
     allowed: bool
+    at: float | None = Field(description="Redis's time of the decision, in seconds, for `/v1/refund`; null if Redis did not decide.")
     retry_after: float | None = Field(description="0 if allowed; null if waiting does not help or Redis did not decide.")
     reason: str
     binding: str | None = Field(
@@ -90,15 +116,15 @@ class DecisionsBody(BaseModel):
     decisions: list[DecisionBody]
 
 
-def parse_request(body: Any) -> SingleRequest | GroupRequest | BatchRequest:
+def parse_request(body: Any, *, refund: bool) -> AnyRequest:
     """Chooses the form by the fields of the body. Raises ValueError that names each wrong value and where it is."""
     if not isinstance(body, dict):
         raise ValueError(f"the body must be an object such as {{'policy': 'standard', 'subject': 'key-1'}}, not {_kind(body)}")  # noqa: TRY004 - one error for everything that can be wrong
-    form: type[SingleRequest | GroupRequest | BatchRequest] = SingleRequest
+    form: type[AnyRequest] = SingleRefund if refund else SingleRequest
     if "requests" in body:
-        form = BatchRequest
+        form = BatchRefund if refund else BatchRequest
     elif "charges" in body:
-        form = GroupRequest
+        form = GroupRefund if refund else GroupRequest
     try:
         return form.model_validate(body)
     except ValidationError as error:
@@ -107,9 +133,11 @@ def parse_request(body: Any) -> SingleRequest | GroupRequest | BatchRequest:
 
 def _mistake(error: Any) -> str:
     # Inside a batch, pydantic adds the form that it tried to the path.
-    forms = (SingleRequest.__name__, GroupRequest.__name__)
+    forms = tuple(form.__name__ for form in (SingleRequest, GroupRequest, SingleRefund, GroupRefund))
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"] if part not in forms)
     value = "" if error["type"] == "missing" else f" ({shown(error['input'])})"
+    if error["type"] == "missing" and error["loc"][-1:] == ("at",):
+        return f"{path.lstrip('.')}: must be the field `at` of the decision that took"
     return f"{path.lstrip('.') or 'the body'}{value}: {error['msg']}"
 
 
@@ -123,6 +151,7 @@ def render_decision(decision: Decision, reset: Reset) -> dict[str, Any]:
     mode = ("open" if decision.allowed else "closed") if decision.degraded else None
     return {
         "allowed": decision.allowed,
+        "at": None if decision.degraded else decision.at,
         "retry_after": decision.retry_after,
         "reason": decision.reason,
         "binding": binding.name if binding else None,

@@ -14,11 +14,22 @@ from limiter.api.answers import Answer, problem
 from limiter.api.callers.v1_callers import V1Callers
 from limiter.api.front import RulesNow
 from limiter.api.rules import Rules
-from limiter.api.v1.bodies import BatchRequest, GroupRequest, SingleRequest, parse_request, render_decision
+from limiter.api.v1.bodies import (
+    AnyRequest,
+    BatchRefund,
+    BatchRequest,
+    GroupRefund,
+    GroupRequest,
+    SingleRefund,
+    SingleRequest,
+    parse_request,
+    render_decision,
+)
 from limiter.charge import Charge
 from limiter.errors import InvalidPolicy
 from limiter.policy import Policy
 from limiter.protocol.group import Group, Operation, grouped
+from limiter.protocol.refund import refund_at
 
 MAX_BODY = 1024 * 1024
 # Limits that the decisions of one body evaluate: about 30 ms of work for Redis, and as much here for the response.
@@ -63,11 +74,11 @@ class Decisions:
             return _NOT_POST
         if not _is_json(headers.get(b"content-type", b"")):
             return _NOT_JSON
-        return await self._decide(_parse(await _read(receive)), operation, rules)
+        return await self._decide(_parse(await _read(receive), operation), operation, rules)
 
-    async def _decide(self, body: SingleRequest | GroupRequest | BatchRequest, operation: Operation, rules: Rules) -> Answer:
+    async def _decide(self, body: AnyRequest, operation: Operation, rules: Rules) -> Answer:
         prefix = self._limiter.settings.prefix
-        if not isinstance(body, BatchRequest):
+        if not isinstance(body, BatchRequest | BatchRefund):
             decision = await self._limiter.decide(_group(body, "", operation, rules, prefix), rules.deadline)
             return Answer(200, _JSON, json.dumps(render_decision(decision, rules.reset)).encode())
         _check_work(body, rules)
@@ -92,9 +103,9 @@ async def _read(receive: Receive) -> bytes:
             return bytes(body)
 
 
-def _parse(body: bytes) -> SingleRequest | GroupRequest | BatchRequest:
+def _parse(body: bytes, operation: Operation) -> AnyRequest:
     try:
-        return parse_request(_parse_json(body))
+        return parse_request(_parse_json(body), refund=operation == Operation.REFUND)
     except ValueError as error:
         raise _Rejected(problem(400, str(error))) from None
 
@@ -114,6 +125,8 @@ def _group(request: SingleRequest | GroupRequest, place: str, operation: Operati
     """`place` says in errors which request of a batch is meant."""
     try:
         charges = [Charge(_policy(each.policy, place, rules), each.subject, each.cost) for each in request.charges]
+        if isinstance(request, SingleRefund | GroupRefund):
+            return refund_at(prefix, charges, None, 1, request.account, request.at)
         return grouped(prefix, charges, None, 1, request.account, operation)
     except InvalidPolicy as error:
         raise _Rejected(problem(400, f"{place}{error}")) from None

@@ -53,6 +53,7 @@ class Call:
         lines: list[bytes] = []
         policies: dict[int, int] = {}
         packed: list[bytes] = []
+        refunds: list[bytes] = []
         for group in groups:
             first = _NEW_GROUP
             if group.guard is not None:
@@ -61,6 +62,8 @@ class Call:
                 first = 0
             keys += group.keys
             operation = group.operation
+            if group.charged_at:
+                refunds.append(group.charged_at)
             for charge in group.charges:
                 policy = charge.policy
                 index = policies.get(id(policy))
@@ -70,7 +73,8 @@ class Call:
                 lines.append(_LINE(operation + first, index, charge.cost))
                 first = 0
         time = b"" if injected_us is None else b"%d" % injected_us
-        self._arguments = (b"%d" % len(keys), *keys, _COUNT(len(packed)) + b"".join(packed), time, b"".join(lines))
+        arguments = (b"%d" % len(keys), *keys, _COUNT(len(packed)) + b"".join(packed), time, b"".join(lines))
+        self._arguments = (*arguments, b"".join(refunds)) if refunds else arguments
         self.command = pack(b"EVALSHA", SHA, *self._arguments)
 
     @property
@@ -92,7 +96,8 @@ class Call:
                 verdicts.append(Stale(verdict) if verdict < _UNREADABLE else _unreadable(group))
                 continue
             end = at + group.width
-            verdicts.append(_new(Decision, (verdict == _ALLOWED, group.charges, numbers[at:end], now_us, "")))
+            allowed = verdict == _ALLOWED
+            verdicts.append(_new(Decision, (allowed, group.charges, numbers[at:end], now_us, "", allowed and group.takes)))
             at = end
         return now_us, verdicts, stale
 

@@ -38,14 +38,21 @@ class Group:
     keys: tuple[bytes, ...]
     operation: Operation = Operation.TAKE
     guard: Guard | None = None
+    # For a refund: the time at which each limit was charged, packed (see `refund.py`).
+    charged_at: bytes = b""
     # The length of its reply.
     width: int = field(init=False, repr=False)
-    # Whether the same bytes are sent for it at all times.
+    # Whether it charges, if it is allowed.
+    takes: bool = field(init=False, repr=False)
+    # Whether the same bytes are sent for it at all times, and more than once.
     is_constant: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "width", WIDTH * sum([len(charge.policy.limits) for charge in self.charges]))
-        object.__setattr__(self, "is_constant", all(charge.policy.wire.is_constant for charge in self.charges))
+        object.__setattr__(self, "takes", self.operation == Operation.TAKE)
+        # A refund is sent once, and would only displace others from the cache.
+        constant = not self.charged_at and all(charge.policy.wire.is_constant for charge in self.charges)
+        object.__setattr__(self, "is_constant", constant)
 
 
 def state_key(prefix: str, account: str, charge: Charge) -> bytes:

@@ -28,10 +28,31 @@ def test_a_denial_is_data(shared, prefix):
 
 
 def test_peek_charges_nothing_and_refund_gives_back(shared, prefix):
-    shared.decide("take", policy="standard", subject=prefix, cost=4)
+    taken = shared.decide("take", policy="standard", subject=prefix, cost=4).json()
     assert shared.decide("peek", policy="standard", subject=prefix).json()["limits"][0]["remaining"] == 1
-    assert shared.decide("refund", policy="standard", subject=prefix, cost=3).json()["limits"][0]["remaining"] == 4
+    assert shared.decide("refund", policy="standard", subject=prefix, cost=3, at=taken["at"]).json()["limits"][0]["remaining"] == 4
     assert shared.decide("peek", policy="standard", subject=prefix, cost=0).json()["limits"][0]["remaining"] == 4
+
+
+def test_a_refund_gives_back_what_was_taken_at_its_time_and_nothing_else(shared, prefix):
+    """Also of several charges, and of several decisions."""
+    charges = [{"policy": "bulk", "subject": f"{prefix}-a", "cost": 7}, {"policy": "standard", "subject": f"{prefix}-b", "cost": 2}]
+    taken = shared.decide("take", charges=charges, account=prefix).json()
+    missed = shared.decide("refund", charges=charges, account=prefix, at=taken["at"] - 3000).json()
+    assert [limit["remaining"] for limit in missed["limits"][1:]] == [limit["remaining"] for limit in taken["limits"][1:]]
+    one = {"charges": charges, "account": prefix, "at": taken["at"]}
+    other = {"policy": "standard", "subject": f"{prefix}-c", "at": 1.5}
+    first, second = shared.decide("refund", requests=[one, other]).json()["decisions"]
+    assert [limit["remaining"] for limit in first["limits"]] == [limit["capacity"] for limit in first["limits"]]
+    assert second["limits"][0]["remaining"] == 5
+
+
+@pytest.mark.parametrize("at", [None, "now", -1, True, 1_800_014_400_000_000])
+def test_a_refund_needs_the_time_of_the_take(shared, at):
+    body = {"policy": "standard", "subject": "a"} | ({} if at is None else {"at": at})
+    reply = ask(shared.front, "/v1/refund", "POST", JSON, json.dumps(body))
+    assert (reply.status, reply.json()["detail"].partition(" ")[0].rstrip(":")) == (400, "at")
+    assert ask(shared.front, "/v1/take", "POST", JSON, json.dumps(body | {"at": 1})).status == 400
 
 
 def test_several_charges_are_all_made_or_none_is(shared, prefix):

@@ -47,7 +47,7 @@ def test_every_verb_can_be_a_task(server, prefix):
             lone = asyncio.create_task(limiter.take(POLICY, "key"))
             async with asyncio.TaskGroup() as group:
                 peek = group.create_task(limiter.peek(POLICY, "other", 5))
-                refund = group.create_task(limiter.refund(POLICY, "other"))
+                refund = group.create_task(limiter.refund(POLICY, "other", at=1))
                 many = group.create_task(limiter.take_many([Charge(POLICY, "other")]))
                 states = group.create_task(limiter.inspect(POLICY, "other"))
                 group.create_task(limiter.enforce(POLICY, "other"))

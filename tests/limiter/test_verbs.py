@@ -1,10 +1,24 @@
 """The verbs: one contract suite for both clients."""
 
+import pickle
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limiter import Charge, InvalidPolicy, Limiter, LimiterError, LimitExceeded, Policy, Quota, SlidingWindow, Subject, TokenBucket
+from limiter import (
+    Charge,
+    Decision,
+    InvalidPolicy,
+    Limiter,
+    LimiterError,
+    LimitExceeded,
+    Policy,
+    Quota,
+    SlidingWindow,
+    Subject,
+    TokenBucket,
+)
 from limiter.protocol.group import state_key
 from support.clock import MINUTE, NOON, SECOND
 from support.drivers import a_subject, limiter_of
@@ -14,6 +28,7 @@ STANDARD = Policy("standard", [SlidingWindow(100, 60), SlidingWindow(1000, 3600)
 FIVE = Policy("five", [SlidingWindow(5, 60)])
 DAILY = Policy("daily", [Quota.daily(10)])
 KEY = Subject("key-1", account="acme")
+TAKEN = Decision(True, (Charge(FIVE, "key"),), [1, 0, 60 * SECOND], NOON, charged=True)
 
 
 @pytest.fixture(autouse=True)
@@ -99,34 +114,61 @@ def test_an_inspection_and_a_peek_of_a_full_limit_agree(limiter, subject):
 
 
 def test_a_refund_gives_units_back(limiter, subject):
-    limiter.take(STANDARD, subject, 5)
-    refunded = limiter.refund(STANDARD, subject, 3)
+    decision = limiter.take(STANDARD, subject, 5)
+    refunded = limiter.refund(decision, cost=3)
     assert refunded.allowed
     assert [state.used for state in refunded.limits] == [2, 2, 2]
 
 
 def test_a_refund_gives_back_no_more_than_is_in_use(limiter, subject):
-    limiter.take(FIVE, subject, 2)
-    assert limiter.refund(FIVE, subject, 3).limits[0].used == 0
+    decision = limiter.take(FIVE, subject, 2)
+    assert limiter.refund(FIVE, subject, 3, at=decision.at).limits[0].used == 0
     assert limiter.take(FIVE, subject, 5).allowed
     assert not limiter.take(FIVE, subject).allowed
 
 
 def test_a_refund_to_an_unknown_subject_changes_nothing(limiter, subject):
-    assert limiter.refund(FIVE, subject, 3).limits[0].used == 0
+    assert limiter.refund(FIVE, subject, 3, at=NOON / SECOND).limits[0].used == 0
     assert limiter.take(FIVE, subject).remaining == 4
 
 
 def test_a_refund_of_0_changes_nothing(limiter, subject):
-    limiter.take(FIVE, subject, 2)
-    assert limiter.refund(FIVE, subject, 0).limits[0].used == 2
+    decision = limiter.take(FIVE, subject, 2)
+    assert limiter.refund(decision, cost=0).limits[0].used == 2
 
 
 def test_a_refund_applies_to_every_charge_of_a_group(limiter, subject):
     charges = [Charge(FIVE, "key-1", 2), Charge(DAILY, "acme", 3)]
-    limiter.take(charges, account=subject)
-    refunded = limiter.refund([Charge(FIVE, "key-1", 1), Charge(DAILY, "acme", 1)], account=subject)
+    decision = limiter.take(charges, account=subject)
+    refunded = limiter.refund([Charge(FIVE, "key-1", 1), Charge(DAILY, "acme", 1)], account=subject, at=decision.at)
     assert [state.used for state in refunded.limits] == [1, 2]
+    assert [state.used for state in limiter.refund(decision, cost=1).limits] == [0, 1]
+
+
+def test_a_refund_undoes_a_decision_whatever_it_was_made_with(limiter, subject):
+    for what in (Charge(FIVE, subject, 2), [Charge(FIVE, Subject("a", account=subject), 3), Charge(DAILY, subject, 4)]):
+        decision = limiter.take(what)
+        assert decision.charged
+        assert {state.used for state in limiter.refund(decision).limits} == {0}
+
+
+def test_a_decision_that_charged_nothing_is_returned_unchanged_and_nothing_is_sent(limiter, server, subject):
+    """As `finally: limiter.refund(decision)` wants it."""
+    taken = limiter.take(FIVE, subject, 5)
+    denied, peeked, refunded = limiter.take(FIVE, subject), limiter.peek(FIVE, subject, 0), limiter.refund(taken, cost=1)
+    degraded = Decision(True, taken.charges, degraded="Redis did not answer; admitted, as the policy fails open")
+    with server.client() as client:
+        calls = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+        for decision in (denied, peeked, refunded, degraded):
+            assert not decision.charged
+            assert limiter.refund(decision) is decision
+        assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == calls
+    assert limiter.inspect(FIVE, subject)[0].used == 4
+
+
+def test_a_decision_can_be_refunded_after_it_was_pickled(limiter, subject):
+    decision = pickle.loads(pickle.dumps(limiter.take(STANDARD, subject, 3)))  # noqa: S301
+    assert [state.used for state in limiter.refund(decision).limits] == [0, 0, 0]
 
 
 def test_a_reset_deletes_all_counts(limiter, subject):
@@ -249,8 +291,7 @@ def test_a_subject_has_separate_counts_in_each_account(limiter, subject):
 
 def test_every_verb_uses_the_account_of_a_subject(limiter, subject):
     key = Subject("key-1", account=subject)
-    limiter.take(FIVE, key, 4)
-    limiter.refund(FIVE, key)
+    limiter.refund(limiter.take(FIVE, key, 4), cost=1)
     assert limiter.peek(FIVE, key).remaining == 2
     assert limiter.inspect(FIVE, "key-1", account=subject)[0].used == 3
     assert limiter.take_many([Charge(FIVE, key), Charge(FIVE, "key-1", account=subject)])[1].remaining == 0
@@ -263,7 +304,7 @@ def test_the_charges_of_a_decision_carry_their_account(limiter, subject):
     for charges in ([Charge(FIVE, "key-1", 2)], [Charge(FIVE, "key-1", 2), Charge(DAILY, "acme")]):
         decision = limiter.take(charges, account=subject)
         assert {charge.account for charge in decision.charges} == {subject}
-        limiter.refund(decision.charges)
+        limiter.refund(decision.charges, at=decision.at)
         assert limiter.inspect(FIVE, "key-1", account=subject)[0].used == 0
     decision = limiter.take(FIVE, "key-1", 2, account=subject)
     assert limiter.inspect(decision.charges)[0].used == 2
@@ -316,7 +357,7 @@ BAD_CALLS = {
     r"expected a Policy .+, not \[Charge\(": lambda limiter: limiter.take([Charge(FIVE, "key"), "key"]),
     r"account= must be given with several subjects \(\['a', 'b'\]\)": lambda limiter: limiter.take([Charge(FIVE, "a"), Charge(DAILY, "b")]),
     "one account, not 'acme', 'umbrella'": lambda limiter: limiter.take(FIVE, KEY, account="umbrella"),
-    "one account, not 'acme', 'other'": lambda limiter: limiter.refund([Charge(FIVE, KEY), Charge(DAILY, "key", account="other")]),
+    "one account, not 'acme', 'other'": lambda limiter: limiter.refund([Charge(FIVE, KEY), Charge(DAILY, "key", account="other")], at=1),
     "one account, not 'acme', 'key-2'": lambda limiter: limiter.take([Charge(FIVE, KEY), Charge(DAILY, "key-2")]),
     "one account, not 'acme', 'b'": lambda limiter: limiter.reset([Charge(FIVE, KEY)], account="b"),
     "account must be .+, not 'a b'": lambda _: Subject("key", account="a b"),
@@ -328,6 +369,14 @@ BAD_CALLS = {
     "deadline must be .+, not 0": lambda limiter: limiter.take(FIVE, "key", deadline=0),
     "deadline must be .+, not -1": lambda limiter: limiter.take(FIVE, "key", deadline=-1),
     "deadline must be .+, not nan": lambda limiter: limiter.take(FIVE, "key", deadline=float("nan")),
+    r"at must be the time .+, not None; or pass the decision: refund\(decision\)": lambda limiter: limiter.refund(FIVE, "key"),
+    "at must be the time .+, not 1800014400000000;": lambda limiter: limiter.refund(FIVE, "key", at=NOON),
+    "at must be the time .+, not nan": lambda limiter: limiter.refund(FIVE, "key", at=float("nan")),
+    "at must be the time .+, not True": lambda limiter: limiter.refund([Charge(FIVE, "key")], at=True),
+    "at must be the time .+, not -1": lambda limiter: limiter.refund(FIVE, "key", at=-1),
+    "subject, at and account must not be given with a Decision": lambda limiter: limiter.refund(TAKEN, at=1),
+    "cost must be at most the 1 that the decision took, not 2": lambda limiter: limiter.refund(TAKEN, cost=2),
+    "cost must be a whole number .+, not -5": lambda limiter: limiter.refund(TAKEN, cost=-5),
     "timeout must be .+, not 0": lambda limiter: limiter.wait(FIVE, "key", timeout=0),
 }
 

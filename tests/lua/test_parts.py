@@ -103,7 +103,7 @@ def test_a_kind_states_its_bound(part):
 def test_the_script_writes_no_key_without_an_expiry():
     """A key without an expiry would stay forever: a partial write, in `take` or `ring`, is followed by PEXPIREAT."""
     commands = re.findall(r'(?:call|attempt)\("([A-Z]+)"(.*)', SOURCE.decode())
-    assert {command for command, _ in commands} == {"GET", "GETRANGE", "SET", "SETRANGE", "PEXPIREAT", "TIME"}
+    assert {command for command, _ in commands} == {"GET", "GETRANGE", "SET", "SETRANGE", "PEXPIREAT", "PTTL", "TIME"}
     assert all('"PXAT"' in rest for command, rest in commands if command == "SET")
     assert [command for command, _ in commands][-2:] == ["SETRANGE", "PEXPIREAT"]
 

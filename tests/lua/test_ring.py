@@ -48,16 +48,18 @@ class Log:
         else:
             self.entries.append([now, cost])
 
-    def refund(self, now: int, units: int) -> None:  # noqa: ARG002 - as `take`
-        while units and self.entries:
-            given_back = min(units, self.entries[0][1])
-            self.entries[0][1] -= given_back
-            units -= given_back
-            if not self.entries[0][1]:
-                del self.entries[0]
+    def refund(self, now: int, units: int, at: int) -> None:
+        """Gives back from the entry of that time, if it still counts, and from no other."""
+        span = slice_of(self.limit)
+        place = next((place for place, (last, _) in enumerate(self.entries) if last >= at), None)
+        if place is None or at <= now - us(self.limit.window) or self.entries[place][0] // span != at // span:
+            return
+        self.entries[place][1] -= min(units, self.entries[place][1])
+        if not self.entries[place][1]:
+            del self.entries[place]
 
 
-def expected(logs, verb, now, cost):
+def expected(logs, verb, now, cost, **at):
     """The expected used, wait and reset of each limit after the call."""
     before, waits = deepcopy([log.entries for log in logs]), [0 for _ in logs]
     for log in logs:
@@ -66,7 +68,7 @@ def expected(logs, verb, now, cost):
         waits = [log.wait(now, cost) if log.used + cost > log.limit.capacity else 0 for log in logs]
     if not any(waits):
         for log in logs:
-            getattr(log, verb)(now, cost)
+            getattr(log, verb)(now, cost, **at)
     numbers = [(log.used, wait, log.reset(now)) for log, wait in zip(logs, waits, strict=True)]
     if any(waits):
         # A denial writes nothing and so removes no expired entry: a wider window may still cover it.
@@ -91,7 +93,7 @@ def test_rings_hold_what_a_plain_log_holds(limiter, clock, seed, capacity):
     chance = random.Random(seed)  # noqa: S311
     subject, spans = a_subject(), [chance.choice(SPANS) for _ in range(2)]
     windows = [SlidingWindow(capacity * (place + 1), span / SECOND, f"window-{place}") for place, span in enumerate(spans)]
-    policy, logs = Policy("rings", windows), [Log(window) for window in windows]
+    policy, logs, times = Policy("rings", windows), [Log(window) for window in windows], [NOON]
     clock.now_us = NOON
     for _ in range(500):
         if chance.random() < 0.03:
@@ -102,9 +104,16 @@ def test_rings_hold_what_a_plain_log_holds(limiter, clock, seed, capacity):
         slices = [slice_of(window) for window in windows]
         gaps = [0, 1, slices[0] // 3, slices[0] + 1, slices[1]]
         clock.now_us += chance.choice(gaps) if chance.random() < 0.97 else chance.randrange(max(us(window.window) for window in windows))
-        cost, verb = chance.choice((1, 1, 2, 7, 40)), "refund" if chance.random() < 0.05 else "take"
-        states = states_by_log(getattr(limiter, verb)(policy, subject, cost), logs)
-        assert [(state.used, state.wait_us, state.reset_us) for state in states] == expected(logs, verb, clock.now_us, cost)
+        cost = chance.choice((1, 1, 2, 7, 40))
+        if chance.random() < 0.1:
+            at = chance.choice(times[-chance.choice((1, 5, 50, 500)) :])
+            decision = limiter.refund(policy, subject, cost, at=at / SECOND)
+            numbers = expected(logs, "refund", clock.now_us, cost, at=at)
+        else:
+            decision = limiter.take(policy, subject, cost)
+            numbers = expected(logs, "take", clock.now_us, cost)
+            times.append(clock.now_us)
+        assert [(state.used, state.wait_us, state.reset_us) for state in states_by_log(decision, logs)] == numbers
 
 
 @pytest.mark.parametrize("window", ["10s", "hour"])

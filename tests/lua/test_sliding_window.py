@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from limiter import Policy, SlidingWindow
 from support.clock import HOUR, MINUTE, NOON, SECOND
 from support.drivers import a_subject
-from support.model import assert_ceiling, slice_of, us
+from support.model import slice_of, us
 from support.traffic import SPANS, STARTS, assert_decided_as_promised, sliding_windows, traffic
 
 
@@ -84,30 +84,3 @@ def test_a_hammered_window_keeps_at_most_129_entries(limiter, client, clock, ste
         clock.now_us += slice_of(limit) + gap % 1000 if wide else gap // 6400
         limiter.take(policy, subject)
         assert client.strlen(key) <= 60 + 129 * 9
-
-
-@settings(max_examples=50)
-@given(st.data())
-def test_refunded_units_can_be_taken_again_and_no_others(limiter, clock, data):
-    """Refunds give back the oldest units, so the limit holds for the units in use, whichever request is refunded."""
-    limit = SlidingWindow(data.draw(st.integers(2, 12)), 60)
-    policy, subject, kept = Policy("refunds", [limit]), a_subject(), []
-    clock.now_us = NOON
-    for gap, cost, back in data.draw(st.lists(st.tuples(st.integers(0, 30 * SECOND), st.integers(1, 4), st.integers(0, 3)), min_size=5)):
-        clock.now_us += gap
-        if limiter.take(policy, subject, cost).allowed:
-            kept.append([clock.now_us, cost])
-        if back:
-            before = limiter.inspect(policy, subject)[0].used
-            after = limiter.refund(policy, subject, back).limits[0].used
-            assert after == max(0, before - back)
-            give_back_oldest(kept, back, clock.now_us - us(limit.window))
-    assert_ceiling(limit, [(at, cost) for at, cost in kept if cost])
-
-
-def give_back_oldest(kept, units, horizon):
-    for entry in kept:
-        if entry[0] > horizon:
-            given = min(units, entry[1])
-            entry[1] -= given
-            units -= given

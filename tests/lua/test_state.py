@@ -64,7 +64,7 @@ def test_every_key_expires(limiter, client, clock, data):
         clock.now_us += gap
         decisions = limiter.take_many([Charge(policy, subject, cost)] * times)
         if times == 2:
-            decisions.append(limiter.refund(policy, subject, cost))
+            decisions.append(limiter.refund(policy, subject, cost, at=clock.now_us / SECOND))
         lasts = [max(state.reset_us for state in decision.limits) / 1000 for decision in decisions]
         longest = max(longest, *lasts)
         if decisions[-1].allowed and client.exists(key):
@@ -79,7 +79,7 @@ def test_no_key_remains_after_the_longest_window(server, client, prefix):
         limiter.take_many([Charge(policy, f"key-{n}") for n in range(300)])
         limiter.take(policy, "key-0")
         limiter.take([Charge(policy, "a"), Charge(policy, "b")], account="acme")
-        limiter.refund(policy, "key-1")
+        limiter.refund(limiter.take(policy, "key-1"))
         lasts = [client.pttl(key) for key in client.scan_iter(f"{prefix}:*", count=10_000)]
         assert lasts
         # -1 is a key without an expiry, -2 one that has expired since.

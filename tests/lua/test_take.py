@@ -116,7 +116,7 @@ def drive(limiter, clock, data, limits, subject) -> None:
         clock.now_us += gap
         limiter.take_many([Charge(policy, subject, cost)] * times)
         if times == 2:
-            limiter.refund(policy, subject, -(-cost // 2))
+            limiter.refund(policy, subject, -(-cost // 2), at=clock.now_us / SECOND)
 
 
 def assert_waiting_is_true(limiter, clock, what, subject, cost) -> None:
@@ -205,7 +205,7 @@ def test_denials_peeks_and_inspects_write_nothing(limiter, client, clock, data):
     if not limiter.peek(policy, subject, 1).allowed:
         limiter.take(policy, subject, 1)
     limiter.take(policy, subject, 2**53 - 1)
-    limiter.refund(charges[1], account=subject)
+    limiter.refund(charges[1], account=subject, at=clock.now_us / SECOND)
     limiter.peek(charges, account=subject)
     assert states_of(client, limiter, charges, subject) == stored
 

@@ -1,9 +1,10 @@
 """The bound of each kind of limit, in plain Python, with the whole history and exact arithmetic.
 
-`admitted` is the history: (microseconds, cost), oldest first.
+`admitted` is the history: (microseconds, cost), oldest first. What a refund gave back is taken off the cost, which may then be a fraction.
 """
 
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from itertools import accumulate
 from zoneinfo import ZoneInfo
 
@@ -39,6 +40,17 @@ def _missing(limit: TokenBucket, admitted, now: int) -> int:
         missing = max(0, missing - (at - since) * limit.refill) + cost * us(limit.per)
         since = at
     return missing
+
+
+def given_back(limit, at: int, units: int, now: int):
+    """What a refund of `units` that were taken `at` that time gives back: all that still counts, where it was taken."""
+    match limit:
+        case SlidingWindow():
+            return units if at > now - us(limit.window) else 0
+        case TokenBucket():
+            return max(0, units - Fraction((now - at) * limit.refill, us(limit.per)))
+        case Quota():
+            return units if period_of(limit, at) == period_of(limit, now) else 0
 
 
 def period_of(limit: Quota, at: int):

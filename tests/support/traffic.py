@@ -86,8 +86,14 @@ def assert_decided_as_promised(limiter, clock, limits, start, steps) -> None:
 
 
 def _assert_one(decision, limits, admitted, now, cost) -> None:
-    least = [exactly_used(limit, admitted, now) for limit in limits]
-    most = [exactly_used(limit, admitted, now, slice_of(limit)) for limit in limits]
+    assert_decided(decision, [(limit, admitted) for limit in limits], now, cost)
+
+
+def assert_decided(decision, histories, now, cost) -> None:
+    """Compares a decision on `cost` with the model: pairs of a limit and what it has admitted before."""
+    limits = [limit for limit, _ in histories]
+    least = [exactly_used(limit, admitted, now) for limit, admitted in histories]
+    most = [exactly_used(limit, admitted, now, slice_of(limit)) for limit, admitted in histories]
     if decision.allowed:
         assert all(used + cost <= limit.capacity for limit, used in zip(limits, least, strict=True))
     else:

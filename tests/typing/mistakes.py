@@ -17,6 +17,8 @@ limiter.take(policy, "key-1", "2")  # error
 limiter.take(policy, "key-1", accounts="acme")  # error
 limiter.wait(policy, "key-1")  # error
 limiter.take_many([policy])  # error
+limiter.refund("key-1")  # error
+limiter.refund(policy, "key-1", at="now")  # error
 str(limiter.take(policy, "key-1").retry_after + 1)  # error
 
 

@@ -213,11 +213,12 @@ def test_a_lone_caller_is_not_delayed(server, prefix, calls):
 def test_different_verbs_share_a_call_and_keep_their_order(server, prefix, calls):
     async def scenario():
         async with warm(server.url, prefix) as limiter:
+            first = await limiter.take(POLICY, "key", 3)
             calls()
             return await asyncio.gather(
-                limiter.take(POLICY, "key", 5),
+                limiter.take(POLICY, "key", 2),
                 limiter.peek(POLICY, "key"),
-                limiter.refund(POLICY, "key", 2),
+                limiter.refund(POLICY, "key", 2, at=first.at),
                 limiter.take(POLICY, "key", 4),
             )
 

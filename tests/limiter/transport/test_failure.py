@@ -124,7 +124,7 @@ def test_each_of_many_requests_fails_by_its_own_policy(limiter, relay):
 def test_peeks_and_refunds_fail_by_the_policy_and_a_reset_raises(limiter, relay):
     relay.answer = cut
     assert limiter.peek(OPEN, "key").degraded
-    assert limiter.refund(OPEN, "key").degraded
+    assert limiter.refund(OPEN, "key", at=1).degraded
     assert limiter.inspect(OPEN, "key") == ()
     with pytest.raises(BackendError):
         limiter.reset(OPEN, "key")
@@ -289,3 +289,54 @@ def test_a_wrong_password_is_an_error_that_does_not_show_it(server, prefix, clie
 def test_an_unknown_failure_mode_is_refused(failure):
     with pytest.raises(InvalidPolicy, match="failure"):
         Policy("plain", LIMITS, failure=failure)
+
+
+def frozen(server, seconds: float) -> threading.Timer:
+    """Stops the server from now on, and lets it go on later."""
+    server.send(signal.SIGSTOP)
+    timer = threading.Timer(seconds, server.send, [signal.SIGCONT])
+    timer.start()
+    return timer
+
+
+@pytest.mark.parametrize("policy", [PLAIN, CLOSED], ids=["no failure mode", "closed"])
+@pytest.mark.parametrize("connected", [True, False], ids=["on an open connection", "on a new connection"])
+def test_wait_rides_out_a_blip_and_charges_once(own_server, prefix, client, policy, connected):
+    """Redis is silent for eight deadlines, then carries out all that it was sent."""
+    with (
+        limiter_of(client, own_server.url, prefix=prefix, deadline=0.05) as limiter,
+        Limiter(own_server.url, deadline=10, prefix=prefix) as direct,
+    ):
+        if connected:
+            direct.take(PLAIN, "warm")
+            limiter.wait(PLAIN, "warm", timeout=10)
+        timer = frozen(own_server, 0.4)
+        try:
+            decision = limiter.wait(policy, "key", 3, timeout=30)
+        finally:
+            timer.join()
+        assert (decision.allowed, decision.degraded) == (True, "")
+        assert direct.inspect(policy, "key")[0].used == 3
+
+
+def test_wait_gives_up_when_its_timeout_is_over(limiter, relay):
+    relay.answer = cut
+
+    def wait():
+        with pytest.raises(BackendError):
+            limiter.wait(PLAIN, "key", timeout=0.3)
+
+    assert 0.1 < elapsed(wait) < 0.3 + SLACK
+    assert not limiter.wait(CLOSED, "key", timeout=0.1)
+    assert elapsed(lambda: limiter.wait(OPEN, "key", timeout=30)) < SLACK
+
+
+def test_wait_does_not_repeat_a_take_whose_reply_is_lost(limiter, relay, count):
+    """It may have been charged. The peek before it is answered."""
+    begun = len(relay.sent)
+    relay.answer = lambda reply: lost(reply) if relay.sent[begun:].count(b"EVALSHA") == 2 else reply
+    with pytest.raises(BackendTimeout):
+        limiter.wait(PLAIN, "key", timeout=30)
+    relay.answer = whole
+    assert relay.sent[begun:].count(b"EVALSHA") == 2
+    assert count() == 1
