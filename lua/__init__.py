@@ -8,7 +8,7 @@ Each file is ordinary Lua. Assembling them takes two steps:
   name is replaced by its value wherever the file uses it. The constants of `constants.lua` are known in every file.
 - Modules. `require.lua` defines `require`, which finds the other files by name.
 
-`docs/decisions/0011-what-the-lua-tricks-buy.md` says what each step saves.
+`docs/decisions/0011-what-the-lua-tricks-buy.md` says what each step saves. The scripts in `registry/` are used as they are.
 """
 
 import hashlib

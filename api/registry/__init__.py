@@ -1,7 +1,7 @@
 """The registry of accounts and their keys, in Redis.
 
 Read in this order: `records` (what is stored), `key_format` (what a key looks like, and its digest), `store` (where records are stored,
-with `lua/registry_change.lua` at its heart), `registry` (what can be done), and `lookups` (finding the key of a request, for
+with `lua/registry/change.lua` at its heart), `registry` (what can be done), and `lookups` (finding the key of a request, for
 `limiter.api.identity`).
 """
 

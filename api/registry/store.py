@@ -178,7 +178,7 @@ class Store:
 
 
 def script_source(name: str) -> str:
-    return files("limiter.lua").joinpath(f"registry_{name}.lua").read_text("utf-8")
+    return files("limiter.lua").joinpath("registry", f"{name}.lua").read_text("utf-8")
 
 
 @contextmanager

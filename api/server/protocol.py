@@ -101,8 +101,8 @@ class FrontProtocol(DownstreamProtocol):
 
     def _hold(self, overload: Overload, data: bytes) -> None:
         if self._held:
-            self.flow.keep(data)
-            self.flow.pause_reading()
+            self._inflow.keep(data)
+            self._inflow.pause_reading()
         else:
             self._held = data
             # Enough to stop `_read_on`. The socket is read on, which costs less than to stop and resume it, unless more arrives.

@@ -132,7 +132,7 @@ def _group(request: SingleRequest | GroupRequest, place: str, operation: Operati
         raise _Rejected(problem(400, f"{place}{error}")) from None
 
 
-def _check_work(body: BatchRequest, rules: Rules) -> None:
+def _check_work(body: BatchRequest | BatchRefund, rules: Rules) -> None:
     """Before groups are made, which takes longer than to count their limits. An unknown policy is refused then."""
     named = [rules.policies.get(charge.policy) for request in body.requests for charge in request.charges]
     if sum([len(policy.limits) for policy in named if policy]) > MAX_LIMITS:

@@ -1,4 +1,4 @@
--- registry_delete: deletes an account with all its records.
+-- delete: deletes an account with all its records.
 --
 -- KEYS      1 generation, 2 records (hash), 3 ids of the keys (sorted set), 4 last uses (hash), 5 audit (stream)
 -- ARGV      1 time in us, or ""; 2 the account's record as the caller read it; 3 the most keys that it may have; 4 number of audit entries

@@ -1,4 +1,4 @@
--- registry_used: records that keys of an account were used just now.
+-- used: records that keys of an account were used just now.
 --
 -- KEYS      1 records (hash), 2 last uses (hash)
 -- ARGV      1 time in us, or ""; then the ids of the keys

@@ -1,4 +1,4 @@
--- registry_read: reads keys together with their accounts.
+-- read: reads keys together with their accounts.
 --
 -- KEYS      for each key two: the generation of its account, and the records of its account (hash)
 -- ARGV      the ids of the keys

@@ -1,4 +1,4 @@
--- registry_claim: points a digest at a key, if it still points where the caller read.
+-- claim: points a digest at a key, if it still points where the caller read.
 --
 -- KEYS      1 pointer
 -- ARGV      1 its old value, 2 its new value ("": none)

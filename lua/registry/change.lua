@@ -1,4 +1,4 @@
--- registry_change: changes records of an account, all of them or none.
+-- change: changes records of an account, all of them or none.
 --
 -- KEYS      1 generation, 2 records (hash), 3 ids of the keys in order (sorted set), 4 last uses (hash), 5 audit (stream)
 -- ARGV      1 time in us, or ""; 2 deadline in us, or ""; 3 number of audit entries to keep; 4 number of records, then for each of them
