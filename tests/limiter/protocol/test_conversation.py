@@ -19,7 +19,6 @@ REFUSALS = (
         "CLUSTERDOWN The cluster is down",
         "MASTERDOWN Link",
         "WRONGTYPE",
-        "NOAUTH Authentication required.",
     ),
 )
 
@@ -53,6 +52,13 @@ def test_a_command_is_not_sent_again_after_another_error(conversation, error):
     with pytest.raises(BackendError, match=f"^Redis refused: {error}") as caught:
         conversation.send(hiredis.ReplyError(error))
     assert isinstance(caught.value.__cause__, hiredis.ReplyError)
+
+
+@pytest.mark.parametrize("error", ["NOAUTH Authentication required.", "WRONGPASS invalid username-password pair", "NOPERM this user"])
+def test_a_denial_of_access_is_reported_as_one(conversation, error):
+    next(conversation)
+    with pytest.raises(BackendError, match=f"^Redis denies access: {error}"):
+        conversation.send(hiredis.ReplyError(error))
 
 
 @pytest.mark.parametrize("reply", [0, None, [], b"", b"OK", b"\0" * 7, b"\0" * 8, b"\0" * 9])

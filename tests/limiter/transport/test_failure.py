@@ -248,7 +248,7 @@ def test_an_error_reply_is_reported_and_the_connection_stays_usable(own_server, 
         limiter.take(PLAIN, "key")
         admin.execute_command("ACL", "SETUSER", "default", "-setrange")
         try:
-            with pytest.raises(BackendError, match=r"Redis refused: .* run (this|the 'setrange') command"):
+            with pytest.raises(BackendError, match=r"Redis denies access: .* run (this|the 'setrange') command"):
                 limiter.take(PLAIN, "key")
         finally:
             admin.execute_command("ACL", "SETUSER", "default", "+setrange")
