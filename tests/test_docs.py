@@ -154,7 +154,9 @@ def test_every_decision_is_in_the_index():
 
 
 def test_every_test_that_a_page_names_exists():
-    defined = {name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"(?m)^(?:async )?def (test_\w+)", file.read_text())}
+    defined = {
+        name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"(?m)^(?:async )?def (test_\w+)", file.read_text())
+    }
     named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text())}
     assert named
     assert named <= defined
