@@ -154,7 +154,7 @@ while line <= lines do
           longest = charged_reset
         end
       end
-      if longest > FOREVER and verdict <= ALLOWED then
+      if (longest > FOREVER or longest ~= longest) and verdict <= ALLOWED then
         -- Such a time is not ours, and Redis would not accept it.
         verdict = UNREADABLE
       end

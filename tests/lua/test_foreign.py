@@ -1,5 +1,8 @@
 """A value at the key of a state that no limiter wrote fails its own group at most, never the call."""
 
+import math
+import struct
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -82,6 +85,17 @@ def test_a_state_whose_fields_are_no_numbers_fails_no_other_group(limiter, clien
     limiter.take(POLICY, subject)
     shape = client.get(key)[:4]
     assert_only_its_own_group_fails(limiter, client, clock, shape + fill * 200)
+
+
+def test_a_state_that_ends_at_a_time_that_is_no_number_fails_no_other_group(limiter, client, clock):
+    """The time when the last of its kept limits is over stands before the lifetimes and tags of the others."""
+    subject = a_subject()
+    key = state_key(limiter.settings.prefix, subject, Charge(POLICY, subject))
+    clock.now_us = NOON
+    for policy in (OTHER, POLICY):
+        limiter.take(policy, subject)
+    state, behind = client.get(key), 12 * len(POLICY.limits) + 1
+    assert_only_its_own_group_fails(limiter, client, clock, state[: -behind - 8] + struct.pack("<d", math.nan) + state[-behind:])
 
 
 def test_a_foreign_string_counts_as_unused(limiter, client, clock):
