@@ -23,9 +23,9 @@ from support.waiting import eventually
 pytestmark = pytest.mark.timeout(1800)
 
 # The parts of `--hostile`. The admin API has no hot path, and needs ten times as long for a request.
-SHARES = {"authorize": 0.7, "proxy": 0.27, "admin": 0.03}
+SHARES = {"authorize": 0.55, "gateway": 0.15, "proxy": 0.27, "admin": 0.03}
 # Below what a peer may have.
-CONNECTIONS = {"authorize": 128, "proxy": 128, "admin": 24}
+CONNECTIONS = {"authorize": 128, "gateway": 128, "proxy": 128, "admin": 24}
 MOST_GROWTH_MB, MOST_LEAKED_MB = 64, 16
 # Generated subjects, addresses and accounts come from small sets.
 MOST_KEYS, MOST_LOG_LINES = 20_000, 200
@@ -46,11 +46,22 @@ def requests(request):
     return lambda target: [int(total * SHARES[target] * part) for part in (0.2, 0.4, 0.4)]
 
 
-@pytest.fixture
-def attacked(redis, tmp_path):
+@pytest.fixture(scope="module")
+def attacked(redis, tmp_path_factory):
+    """Asked by Envoy. `/v1` requires its token."""
     config = scene.config("attacked", gateway="envoy", v1="token")
-    with sidecar(tmp_path, config, redis=redis.url, env={"LIMITER_V1_TOKEN": scene.V1_TOKEN}) as running:
+    with sidecar(tmp_path_factory.mktemp("attacked"), config, redis=redis.url, env={"LIMITER_V1_TOKEN": scene.V1_TOKEN}) as running:
         yield running
+        assert_stops_cleanly(running)
+
+
+@pytest.fixture(scope="module")
+def attacked_behind_gateway(redis, tmp_path_factory):
+    """Asked by Traefik, Caddy or HAProxy. `/v1` answers by address."""
+    config = scene.config("behind", gateway="forwarded", v1="trusted")
+    with sidecar(tmp_path_factory.mktemp("behind"), config, redis=redis.url) as running:
+        yield running
+        assert_stops_cleanly(running)
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +70,12 @@ def recorder():
         yield running
 
 
-@pytest.fixture
-def attacked_proxy(redis, recorder, tmp_path):
+@pytest.fixture(scope="module")
+def attacked_proxy(redis, recorder, tmp_path_factory):
     options = ("--upstream", f"http://127.0.0.1:{recorder.port}")
-    with sidecar(tmp_path, scene.config("proxied", proxy=True), *options, redis=redis.url) as running:
+    with sidecar(tmp_path_factory.mktemp("proxied"), scene.config("proxied", proxy=True), *options, redis=redis.url) as running:
         yield running
+        assert_stops_cleanly(running)
 
 
 def test_a_seed_determines_the_attack():
@@ -77,11 +89,21 @@ def test_hostile_requests_leave_authorize_and_v1_as_they_were(attacked, redis, r
     reports = attack(attacked, attacked.port, "authorize", requests("authorize"))
 
     assert_intact(attacked, redis, reports)
+    assert 0 < taken(attacked, "capped", scene.subject(scene.CAPPED)) <= scene.CAPPED_CAPACITY
     assert units_taken(attacked) >= len(set().union(*(report.left for report in reports)))
     assert_five_a_minute(lambda: attacked.ask("/authorize/x", key=scene.AFTERWARDS[0]), 429)
     assert_five_a_minute(lambda: decide(attacked, "take"), None)
     assert_refunds_give_back(attacked)
-    assert_stops_cleanly(attacked)
+
+
+def test_hostile_requests_change_nothing_behind_a_gateway(attacked_behind_gateway, redis, requests):
+    target = attacked_behind_gateway
+    reports = attack(target, target.port, "gateway", requests("gateway"))
+
+    assert_intact(target, redis, reports)
+    described = {"X-Forwarded-Method": "GET", "X-Forwarded-Uri": "/x"}
+    assert_five_a_minute(lambda: target.ask(key=scene.AFTERWARDS[0], headers=described), 429)
+    assert_five_a_minute(lambda: decide(target, "take"), None)
 
 
 def test_hostile_requests_to_the_admin_listener_change_nothing(attacked, redis, requests):
@@ -91,7 +113,6 @@ def test_hostile_requests_to_the_admin_listener_change_nothing(attacked, redis, 
     assert attacked.manage("/config", token="").status == 401
     assert attacked.manage("/config").status == 200
     assert_five_a_minute(lambda: attacked.ask("/authorize/x", key=scene.AFTERWARDS[1]), 429)
-    assert_stops_cleanly(attacked)
 
 
 def test_what_reaches_upstream_during_an_attack_is_well_formed_and_was_charged(attacked_proxy, recorder, redis, requests):
@@ -103,7 +124,6 @@ def test_what_reaches_upstream_during_an_attack_is_well_formed_and_was_charged(a
     assert 0 < recorder.by_key[scene.CAPPED.encode()] <= scene.CAPPED_CAPACITY
     assert recorder.serial <= units_taken(attacked_proxy) + scene.CAPPED_CAPACITY
     assert_five_a_minute(lambda: attacked_proxy.ask("/convert", key=scene.AFTERWARDS[2]), 429)
-    assert_stops_cleanly(attacked_proxy)
 
 
 def test_json_of_any_depth_is_rejected(shared):
@@ -130,11 +150,11 @@ def test_invalid_requests_leave_no_lines_in_the_log(shared, listener):
 
 def test_exactly_the_admitted_requests_reach_upstream(attacked_proxy, recorder):
     """Without broken requests and cut connections, all counts agree: replies, requests at the upstream, units taken."""
-    reached, taken = recorder.serial, units_taken(attacked_proxy)
+    reached, before = recorder.serial, units_taken(attacked_proxy)
     report = fire(attacked_proxy.port, Attack(5, "proxy", calm=True).volleys(1000))
 
     assert not report.failures
-    assert len(report.left) == units_taken(attacked_proxy) - taken
+    assert len(report.left) == units_taken(attacked_proxy) - before
     assert len(report.serials) == recorder.serial - reached
     assert 0 <= len(report.serials) - len(report.left) <= scene.CAPPED_CAPACITY
     assert not recorder.refused
@@ -142,7 +162,7 @@ def test_exactly_the_admitted_requests_reach_upstream(attacked_proxy, recorder):
 
 def attack(target, port, name, requests) -> list[Report]:
     """Attacks in several parts, and checks that the memory does not grow with them."""
-    assert target.ask("/authorize/x", key=scene.GOOD[0]).status == 200
+    target.ask("/authorize/x", key=scene.GOOD[0])
     before, footprints, reports = Footprint.of(target), [], []
     for seed, count in enumerate(requests):
         reports.append(fire(port, Attack(seed, name).volleys(count), connections=CONNECTIONS[name]))
@@ -160,6 +180,7 @@ def assert_intact(target, redis, reports) -> None:
     answered = sum(report.replies for report in reports)
     assert sum(report.shed for report in reports) <= MOST_SHED * answered
     assert answered > 0.5 * sum(report.sent for report in reports)
+    assert taken(target, "capped", scene.subject(scene.SMUGGLED)) == 0
     with redis.client() as client:
         mistakes = [*mistakes_in_log(target, MOST_LOG_LINES), *mistakes_in_redis(client, MOST_KEYS)]
     assert not mistakes, "\n".join(mistakes[:20])
@@ -182,8 +203,8 @@ def assert_five_a_minute(ask, denial) -> None:
 
 def assert_refunds_give_back(target) -> None:
     """Exactly what a take has taken, and once."""
-    taken = decide(target, "take", subject="refunded").json()
-    for at in (taken["at"] + 1000, taken["at"] - 1000, taken["at"], taken["at"]):
+    at_take = decide(target, "take", subject="refunded").json()["at"]
+    for at in (at_take + 1000, at_take - 1000, at_take, at_take):
         assert decide(target, "refund", subject="refunded", at=at).status == 200
     assert decide(target, "take", subject="refunded").json()["limits"][0]["remaining"] == 4
 
@@ -201,6 +222,10 @@ def decide(target, verb: str, *, subject: str = "afterwards", **fields):
 
 
 def units_taken(target) -> int:
-    reply = target.manage(f"/usage?policy={scene.TOTAL}&subject={scene.ACCOUNT}&account={scene.ACCOUNT}")
+    return taken(target, scene.TOTAL, scene.ACCOUNT, account=scene.ACCOUNT)
+
+
+def taken(target, policy: str, subject: str, *, account: str = "") -> int:
+    reply = target.manage(f"/usage?policy={policy}&subject={subject}" + (f"&account={account}" if account else ""))
     (limit,) = reply.json()["limits"]
     return limit["capacity"] - limit["remaining"]

@@ -36,6 +36,7 @@ class Kind(Enum):
     NO_TOKEN = auto()  # a wrong admin token, or none
     OPEN_ADMIN = auto()  # health and the documentation page, which need no token
     REJECTED = auto()  # not HTTP/1.1, or ambiguous: 4xx or 5xx and the end of the connection
+    REJECTED_BODY = auto()  # malformed after the head, which `/authorize` may have answered when the rest arrives
     LENIENT = auto()  # a start line with another version, or with two spaces, which some parsers accept
     BROKEN = auto()  # bytes were mutated at random: valid or not
 
@@ -43,19 +44,19 @@ class Kind(Enum):
 _REFUSED = {401, 403, 429}
 # What well-formed requests to `/authorize` and to the proxy may get.
 _JUDGED = {200} | _REFUSED
-_MALFORMED = {400, 408, 414, 431, 501, 505}
+_MALFORMED = {400, 414, 431, 501, 505}
 
 # Common to all fronts.
 _FRONT: dict[Kind, set[int]] = {
     Kind.GOOD: {200},
     Kind.REFUSED: _REFUSED,
     Kind.CREDENTIAL: {200, 401, 429},
-    Kind.ODD_PATH: {200, 400, 403, 404, 414, 429},
+    Kind.ODD_PATH: {200, 400, 403, 414, 429},
     Kind.FORWARDED: {200, 400, 431},
-    Kind.ODD_HEAD: {200, 400, 401, 429, 431},
-    Kind.COMPOUND: _JUDGED | {400, 404, 414, 431},
-    Kind.REJECTED: _MALFORMED,
-    Kind.LENIENT: {200, 400, 505},
+    Kind.ODD_HEAD: {200, 401, 429, 431},
+    Kind.COMPOUND: _JUDGED | {400, 414, 431},
+    Kind.REJECTED: {400, 501},
+    Kind.REJECTED_BODY: {400},
 }
 
 # With `gateway: envoy` and `v1: token`. From an address that is not trusted, headers of other gateways get 403.
@@ -63,6 +64,8 @@ AUTHORIZE: dict[Kind, set[int]] = {
     **_FRONT,
     Kind.EXEMPT: {200},
     Kind.FORWARDED: {200, 400, 403, 431},
+    Kind.ODD_PATH: _FRONT[Kind.ODD_PATH] | {404},
+    Kind.COMPOUND: _FRONT[Kind.COMPOUND] | {404},
     Kind.NOT_SERVED: {404},
     Kind.V1: {200},
     Kind.V1_WRONG: {404, 405, 413, 415},
@@ -70,22 +73,48 @@ AUTHORIZE: dict[Kind, set[int]] = {
     Kind.V1_NO_TOKEN: {401},
     Kind.V1_OTHER_HOST: {200},
     Kind.V1_PAGE: {200},
-    Kind.V1_MUTATED: {200, 400, 404, 413},
-    Kind.BROKEN: _JUDGED | _MALFORMED | {404, 405, 413, 415},
+    Kind.V1_MUTATED: {200, 400, 404},
+    Kind.REJECTED_BODY: {200, 400},
+    Kind.LENIENT: {200, 400},
+    Kind.BROKEN: _JUDGED | _MALFORMED | {404},
 }
 
-# As a proxy, everything that is admitted reaches upstream, which answers 200.
-PROXY: dict[Kind, set[int]] = {**_FRONT, Kind.BROKEN: _JUDGED | _MALFORMED}
+# With `gateway: forwarded` and `v1: trusted`, from the trusted gateway.
+BEHIND_A_GATEWAY: dict[Kind, set[int]] = {
+    **AUTHORIZE,
+    Kind.FORWARDED: {200, 400, 431},
+    Kind.ODD_PATH: _FRONT[Kind.ODD_PATH],
+    Kind.V1_FORWARDED: {200, 403},
+    Kind.V1_NO_TOKEN: {200},
+    Kind.V1_OTHER_HOST: {421},
+    Kind.V1_PAGE: {403},
+}
 
-_MANAGED = {200, 201, 204, 307, 400, 404, 405, 409, 413, 415, 422}
+# From other addresses of this machine. They may call `/v1`, but only a trusted gateway may describe a client.
+FROM_ELSEWHERE: dict[Kind, set[int]] = {
+    **BEHIND_A_GATEWAY,
+    **{kind: {403} for kind in (Kind.GOOD, Kind.REFUSED, Kind.CREDENTIAL, Kind.ODD_PATH)},
+    **{kind: {403, 431} for kind in (Kind.FORWARDED, Kind.ODD_HEAD, Kind.COMPOUND)},
+}
+
+# As a proxy, everything that is admitted reaches upstream, which answers 200. It refuses a malformed Host, and other versions of HTTP.
+PROXY: dict[Kind, set[int]] = {
+    **_FRONT,
+    Kind.ODD_HEAD: _FRONT[Kind.ODD_HEAD] | {400},
+    Kind.LENIENT: {200, 505},
+    Kind.BROKEN: _JUDGED | _MALFORMED,
+}
+
+_MANAGED = {200, 201, 204, 400, 404, 409, 413, 422}
 
 ADMIN: dict[Kind, set[int]] = {
     Kind.ADMIN: _MANAGED,
     Kind.ADMIN_OTHER_HOST: {421},
-    Kind.ODD_PATH: _MANAGED,
+    Kind.ODD_PATH: {200, 204, 307, 400, 404, 405, 422},
     Kind.NO_TOKEN: {401},
     Kind.OPEN_ADMIN: {200, 307, 404},
-    Kind.REJECTED: _MALFORMED,
-    Kind.LENIENT: {400, 401, 404, 505},
-    Kind.BROKEN: _MANAGED | _MALFORMED | {401, 421},
+    Kind.REJECTED: {400, 501},
+    Kind.REJECTED_BODY: {400, 401},
+    Kind.LENIENT: {401},
+    Kind.BROKEN: _MANAGED | _MALFORMED | {307, 401, 405, 421},
 }

@@ -8,9 +8,11 @@ from random import Random
 
 from support.hostile.expected import Kind
 from support.hostile.heads import HEAD_LIMIT, Draft
-from support.hostile.scene import GOOD
+from support.hostile.scene import GOOD, SMUGGLED
 
 HIDDEN = b"GET /authorize/hidden HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer " + GOOD[0].encode() + b"\r\n\r\n"
+# After a request that is rejected in any case. Its key shows if it is served.
+_SMUGGLED = HIDDEN.replace(GOOD[0].encode(), SMUGGLED.encode())
 
 _EXTENSIONS = (b"", b"", b"", b";a", b";a=b", b';a="b;c"', b";" + b"x" * 5000)
 _TRAILERS = (
@@ -52,7 +54,7 @@ def chunked(rng: Random, body: bytes) -> bytes:
     return b"".join([*parts, rng.choice((b"0", b"000")), rng.choice(_EXTENSIONS[:6]), b"\r\n", trailers, b"\r\n"])
 
 
-# Lines which make a POST with the body `0\r\n\r\n` + HIDDEN ambiguous.
+# Lines which make a POST with the body `0\r\n\r\n` + _SMUGGLED ambiguous.
 _AMBIGUOUS = (
     *((b"Content-Length: 5", b"Transfer-Encoding: chunked"), (b"Transfer-Encoding: chunked", b"Content-Length: 5")),
     *((b"Content-Length: 5", b"Content-Length: 6"), (b"Content-Length: 5", b"Content-Length: 5"), (b"Content-Length: 5, 5",)),
@@ -92,24 +94,26 @@ _LENIENT = (
 _OTHER_PROTOCOLS = (
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00",
     *(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 200, b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nb\r\n", b"SSH-2.0-x\r\n"),
-    *(b"PROXY TCP4 1.2.3.4 127.0.0.1 1 2\r\n" + HIDDEN, b"EHLO x\r\n", b"\r\n\r\n\r\n\x00", b"\r\n" * 5 + b"X"),
-    *(b"\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a" + HIDDEN, b"HTTP/1.1 200 OK\r\n\r\n", b"{}", b"\xff" * 100),
+    *(b"PROXY TCP4 1.2.3.4 127.0.0.1 1 2\r\n" + _SMUGGLED, b"EHLO x\r\n", b"\r\n\r\n\r\n\x00", b"\r\n" * 5 + b"X"),
+    *(b"\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a" + _SMUGGLED, b"HTTP/1.1 200 OK\r\n\r\n", b"{}", b"\xff" * 100),
 )
 _HOST = b"Host: 127.0.0.1\r\n"
 _KEY = b"Authorization: Bearer " + GOOD[2].encode() + b"\r\n"
+_POST = b"POST /authorize/front HTTP/1.1\r\n" + _HOST + _KEY
 
 
 def rejected(rng: Random, _: Draft) -> bytes:
-    post = b"POST /authorize/front HTTP/1.1\r\n" + _HOST + _KEY
-    match rng.randrange(8):
+    match rng.randrange(6):
         case 0 | 1 | 2:
-            return post + b"".join(line + b"\r\n" for line in rng.choice(_AMBIGUOUS)) + b"\r\n0\r\n\r\n" + HIDDEN
+            return _POST + b"".join(line + b"\r\n" for line in rng.choice(_AMBIGUOUS)) + b"\r\n0\r\n\r\n" + _SMUGGLED
         case 3 | 4:
-            return post + b"Transfer-Encoding: chunked\r\n\r\n" + rng.choice(_CHUNKS) + HIDDEN
-        case 5 | 6:
-            return rng.choice(_STARTS) + _HOST + _KEY + b"\r\n" + HIDDEN
+            return rng.choice(_STARTS) + _HOST + _KEY + b"\r\n" + _SMUGGLED
         case _:
             return rng.choice(_OTHER_PROTOCOLS)
+
+
+def rejected_body(rng: Random, _: Draft) -> bytes:
+    return _POST + b"Transfer-Encoding: chunked\r\n\r\n" + rng.choice(_CHUNKS) + _SMUGGLED
 
 
 def lenient(rng: Random, _: Draft) -> bytes:
@@ -200,6 +204,6 @@ def endless(rng: Random, draft: Draft) -> bytes:
 
 # Kind, function, weight.
 DAMAGE = (
-    *((Kind.REJECTED, rejected, 5), (Kind.LENIENT, lenient, 1), (Kind.BROKEN, upgrade, 2), (Kind.BROKEN, damaged, 6)),
-    *((Kind.BROKEN, damaged_lines, 4), (Kind.BROKEN, endless, 2)),
+    *((Kind.REJECTED, rejected, 3), (Kind.REJECTED_BODY, rejected_body, 2), (Kind.LENIENT, lenient, 1), (Kind.BROKEN, upgrade, 2)),
+    *((Kind.BROKEN, damaged, 6), (Kind.BROKEN, damaged_lines, 4), (Kind.BROKEN, endless, 2)),
 )

@@ -198,6 +198,14 @@ def compound(rng: Random, draft: Draft) -> None:
     draft.kind = Kind.COMPOUND
 
 
+def described(rng: Random, draft: Draft) -> None:
+    """What the request says of itself is said by a gateway instead, in two headers."""
+    lines = [b"X-Forwarded-Method: " + draft.method, b"X-Forwarded-Uri: " + draft.target]
+    at = rng.randrange(len(draft.lines) + 1)
+    draft.lines[at:at] = lines
+    draft.method, draft.target = b"GET", rng.choice((b"/authorize", b"/authorize", b"/authorize/", b"/authorize?x=1"))
+
+
 # Header values may contain tabs and every byte from 0x20 but 0x7f.
 _VISIBLE = bytes(byte if byte == 9 or (byte >= 32 and byte != 127) else 46 for byte in range(256))
 _TOKEN = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -69,6 +69,13 @@ def mutated(rng: Random, body: dict[str, Any], odd_leaf=None) -> bytes:
     return _torn(rng, json.dumps(body).encode())
 
 
+def of_many_limits(*, refund: bool) -> bytes:
+    """More limits than a body may evaluate: `mixed` has four."""
+    charges = [{"policy": "mixed", "subject": f"s{n}"} for n in range(16)]
+    request = {"charges": charges} | ({"at": _NOW} if refund else {})
+    return json.dumps({"requests": [request] * 129}).encode()
+
+
 def nested(depth: int) -> str:
     """Near 1,000, some step of reading, checking or quoting the value exceeds Python's limit of recursion."""
     return '{"a":' * depth + "1" + "}" * depth
@@ -166,17 +173,27 @@ def _torn(rng: Random, text: bytes) -> bytes:
     )
 
 
-def admin_bodies(rng: Random) -> dict[str, Any]:
-    """Something for any route of the admin API. Ids come from a small set."""
-    return rng.choice(
-        (
-            {"id": f"acc{rng.randrange(12)}", "tier": rng.choice(("pro", "small", "none"))},
-            {"tier": "small", "limits": ["100/minute"], "policy": None},
-            {"name": "ci", "scopes": ["files:read"], "addresses": ["203.0.113.0/24"], "lifetime": 60},
-            {"environment": "test", "lifetime": rng.choice((1, 0, -1, 1e300))},
-            {"key": f"imported-{SECRET}-{rng.randrange(20)}", "name": "old"},
-            {"sha256": "a" * 64},
-            {"overlap": rng.choice((0, 5, 1e9))},
-            {},
-        )
-    )
+def for_admin(rng: Random, route: str) -> bytes:
+    """The body of a route, which ends in a word such as `rotate`. Often valid. Ids come from a small set."""
+    fits = _admin_body(rng, route)
+    match rng.randrange(3):
+        case 0:
+            return json.dumps(fits).encode()
+        case 1:
+            return mutated(rng, fits)
+        case _:
+            return mutated(rng, _admin_body(rng, rng.choice(("accounts", "keys", "import", "find", "rotate", ""))))
+
+
+def _admin_body(rng: Random, route: str) -> dict[str, Any]:
+    lifetime = rng.choice((60, 60, 60, 0, -1, 1e300))
+    imported = f"imported-{SECRET}-{rng.randrange(20)}-with-many-characters"
+    bodies: dict[str, dict[str, Any]] = {
+        "accounts": {"id": f"acc{rng.randrange(12)}", "tier": rng.choice(("pro", "small"))},
+        "keys": {"name": "ci", "scopes": ["files:read"], "addresses": ["203.0.113.0/24"], "environment": "test", "lifetime": lifetime},
+        "import": {"key": imported, "name": "old"},
+        "find": rng.choice(({"sha256": "a" * 64}, {"key": imported})),
+        "rotate": {"overlap": rng.choice((0, 5, 1e9))},
+        "": {"tier": "small", "limits": ["100/minute"], "policy": None},
+    }
+    return bodies.get(route, {})

@@ -146,6 +146,10 @@ def _mistakes_in_json(reply: Reply, kind: str) -> Iterator[str]:
             yield "the status in the body is another one"
         elif not all(isinstance(body.get(name), str) and body[name] for name in ("type", "title", "detail")):
             yield "a problem without a type, a title or a detail"
+    elif isinstance(body, dict) and ("decisions" in body or "binding" in body):
+        for decision in body.get("decisions", [body]):
+            if not all(0 <= limit["remaining"] <= limit["capacity"] and limit["reset_after"] >= 0 for limit in decision["limits"]):
+                yield f"a count outside of its limit: {decision}"
 
 
 def _reject(name: str) -> None:

@@ -14,6 +14,8 @@ AFTERWARDS = [f"afterwards-{n}-{SECRET}-raw" for n in range(4)]
 # Admitted exactly CAPPED_CAPACITY times during the attack.
 CAPPED = f"capped-{SECRET}-raw"
 CAPPED_CAPACITY = 40
+# Only in requests that no server may see: see `framing`.
+SMUGGLED = f"smuggled-{SECRET}-raw"
 REFUSED = {name: f"{name}-{SECRET}-raw" for name in ("revoked", "expired", "elsewhere", "suspended")}
 ACCOUNT, TOTAL = "acme", "total"
 TOTAL_CAPACITY = 1_000_000_000
@@ -57,7 +59,7 @@ def config(prefix: str, *, gateway: str = "none", v1: str = "off", proxy: bool =
     """A proxy has neither exempt routes nor anonymous callers, so that every request that reaches upstream was counted for a key."""
     keys = [_key(raw, account=ACCOUNT, tier="pro") for raw in GOOD]
     keys += [_key(raw, tier="small") for raw in AFTERWARDS]
-    keys += [_key(CAPPED, tier="tiny")]
+    keys += [_key(CAPPED, tier="tiny"), _key(SMUGGLED, tier="tiny")]
     keys += [
         _key(REFUSED["revoked"], tier="small", state="revoked"),
         _key(REFUSED["expired"], tier="small", expires="2020-01-01"),

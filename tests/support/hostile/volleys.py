@@ -7,7 +7,7 @@ from itertools import pairwise
 from random import Random
 
 from support.hostile import framing, heads, json_bodies, v1_calls
-from support.hostile.expected import ADMIN, AUTHORIZE, PROXY, Kind
+from support.hostile.expected import ADMIN, AUTHORIZE, BEHIND_A_GATEWAY, FROM_ELSEWHERE, PROXY, Kind
 from support.hostile.heads import Draft, Twist
 from support.servers.sidecar import TOKEN
 
@@ -20,7 +20,7 @@ class Ending(Enum):
 
 # Kinds that keep the connection open, and kinds that may end it.
 RISKY = {Kind.ODD_PATH, Kind.ODD_HEAD, Kind.COMPOUND, Kind.V1_WRONG}
-SETTLED = set(Kind) - RISKY - {Kind.REJECTED, Kind.LENIENT, Kind.BROKEN}
+SETTLED = set(Kind) - RISKY - {Kind.REJECTED, Kind.REJECTED_BODY, Kind.LENIENT, Kind.BROKEN}
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,14 @@ _TOKEN = b"Authorization: Bearer " + TOKEN.encode()
 
 
 class Attack:
-    """Volleys against a front (`authorize`, `proxy`) or the `admin` listener. A `calm` attack only has requests that each get a reply."""
+    """Volleys against a front (`authorize`, `gateway`, `proxy`) or the `admin` listener.
+
+    A `calm` attack only has requests that each get a reply.
+    """
 
     def __init__(self, seed: int, target: str, *, calm: bool = False) -> None:
         self._rng, self._target, self._calm = Random(f"{target} {seed}"), target, calm  # noqa: S311 - reproducible
-        self._allowed = {"authorize": AUTHORIZE, "proxy": PROXY, "admin": ADMIN}[target]
+        self._allowed = {"authorize": AUTHORIZE, "gateway": BEHIND_A_GATEWAY, "proxy": PROXY, "admin": ADMIN}[target]
         twists = [*_TWISTS, (heads.exempt, 1)] if target == "authorize" else _TWISTS
         self._twists, self._weights = zip(*twists, strict=True)
 
@@ -88,8 +91,9 @@ class Attack:
     def _volley(self, number: int) -> Volley:
         rng = self._rng
         trusted = rng.random() < 0.6
+        allowed = FROM_ELSEWHERE if self._target == "gateway" and not trusted else self._allowed
         if self._calm:
-            return Volley(number, [self._shot(SETTLED) for _ in range(rng.choice((1, 4, 12, 30)))], self._allowed, trusted)
+            return Volley(number, [self._shot(SETTLED) for _ in range(rng.choice((1, 4, 12, 30)))], allowed, trusted)
         broken = self._broken() if rng.random() < 0.35 else None
         # A request that may end the connection comes last, as the replies to those before it may be lost with it.
         shots = [self._shot(SETTLED) for _ in range(rng.choice((0, 1, 2, 3) if broken else (0, 1, 3, 10, 30)))]
@@ -97,7 +101,7 @@ class Attack:
             shots.append(self._shot(RISKY))
         ending = rng.choices((Ending.READ, Ending.HALF_CLOSE, Ending.CUT), (20, 1, 1))[0]
         cuts = [rng.randrange(1 << 20) for _ in range(rng.choice((0, 0, 0, 1, 3, 8)))]
-        return Volley(number, shots, self._allowed, trusted, ending, broken, waits=rng.random() < 0.5, cuts=cuts)
+        return Volley(number, shots, allowed, trusted, ending, broken, waits=rng.random() < 0.5, cuts=cuts)
 
     def _shot(self, kinds: set[Kind]) -> Shot:
         """A request of one of the kinds."""
@@ -108,7 +112,7 @@ class Attack:
     def _draft(self) -> Draft:
         if self._target == "admin":
             return self._admin()
-        if self._target == "authorize" and self._rng.random() < 0.3:
+        if self._target in ("authorize", "gateway") and self._rng.random() < 0.25:
             return v1_calls.call(self._rng)
         return self._front()
 
@@ -131,6 +135,8 @@ class Attack:
             twist(rng, draft)
         if draft.kind in RISKY and draft.method == b"HEAD":
             draft.method = b"GET"
+        if self._target == "gateway":
+            heads.described(rng, draft)
         if rng.random() < 0.15:
             framing.random_body(rng, draft)
         return draft
@@ -157,7 +163,7 @@ class Attack:
             case 3:
                 draft.kind, draft.target = Kind.ODD_PATH, draft.target + b"".join(rng.choices(heads.PIECES, k=3))
         if method != b"GET":
-            framing.with_body(rng, draft, json_bodies.mutated(rng, json_bodies.admin_bodies(rng)) if rng.random() < 0.8 else b"{}")
+            framing.with_body(rng, draft, json_bodies.for_admin(rng, path.decode().rpartition("/")[2]))
         return draft
 
 
@@ -176,6 +182,6 @@ _ROUTES = (
 _WRONG_TOKENS: tuple[list[bytes], ...] = (
     *([], [b"Authorization: Bearer x"], [b"Authorization: Bearer " + TOKEN.upper().encode()]),
     *([b"Authorization: Basic " + TOKEN.encode()], [b"Authorization: Bearer"], [b"Authorization: Bearer \xff"], [_TOKEN, _TOKEN]),
-    *([b"X-API-Key: " + TOKEN.encode()], [_TOKEN + b"x"], [b"Authorization: Bearer " + b"x" * 50_000]),
+    *([b"X-API-Key: " + TOKEN.encode()], [_TOKEN + b"x"], [b"Authorization: Bearer " + b"x" * 4000]),
     *([b"Authorization: Bearer " + TOKEN.encode()[:-1]], [_TOKEN + b",x"], [b"Cookie: token=" + TOKEN.encode()]),
 )
