@@ -58,15 +58,23 @@ class Pace:
 
 
 class Watch:
-    """What the last sweep saw on a connection. `opening` is the task that accepts it, which ends with the handshake of TLS."""
+    """What the last sweep saw on a connection. `handshake` is the task that accepts it, if it begins with a handshake of TLS."""
 
-    __slots__ = ("_awaited", "_is_sending", "_reading", "_sending", "_turn", "is_exempt", "opening", "peer", "since")
+    __slots__ = ("_awaited", "_is_sending", "_reading", "_sending", "_turn", "handshake", "is_exempt", "peer", "since")
 
-    def __init__(self, peer: str, opening: asyncio.Task[None], now: float, *, is_exempt: bool) -> None:
-        self.peer, self.opening, self.since, self.is_exempt = peer, opening, now, is_exempt
+    def __init__(self, peer: str, handshake: asyncio.Task[None] | None, now: float, *, is_exempt: bool) -> None:
+        self.peer, self.handshake, self.since, self.is_exempt = peer, handshake, now, is_exempt
         self._awaited: Part | None = Part.REQUEST
         self._turn, self._is_sending = 0, False
         self._reading, self._sending = Pace(), Pace()
+
+    def end(self, connection: DownstreamProtocol) -> None:
+        if connection.is_connected:
+            connection.abort()
+        elif self.handshake is not None:
+            self.handshake.cancel()
+        # Without TLS, it opens in this turn of the event loop, and the listener aborts it then. Its task must not be cancelled, because
+        # uvloop would not report the end of the connection.
 
     def look(self, connection: DownstreamProtocol, bounds: ConnectionBounds, now: float) -> None:
         """Ends the connection if its client has kept it waiting for too long."""
@@ -112,6 +120,9 @@ class Connections:
         self._error: OSError | None = None
         self._timer: asyncio.TimerHandle | None = None
 
+    def __contains__(self, connection: DownstreamProtocol) -> bool:
+        return connection in self._open
+
     def __len__(self) -> int:
         return len(self._open)
 
@@ -133,9 +144,9 @@ class Connections:
         self._refused += not admitted
         return admitted
 
-    def add(self, connection: DownstreamProtocol, address: str, opening: asyncio.Task[None]) -> None:
+    def add(self, connection: DownstreamProtocol, address: str, handshake: asyncio.Task[None] | None) -> None:
         peer, now = subject_of(address), asyncio.get_running_loop().time()
-        self._open[connection] = Watch(peer, opening, now, is_exempt=self._is_exempt(address))
+        self._open[connection] = Watch(peer, handshake, now, is_exempt=self._is_exempt(address))
         self._of_peer[peer] += 1
         connection.on_lost = partial(self.remove, connection)
 
@@ -190,10 +201,7 @@ class Connections:
             if watch is not None and _can_end(connection):
                 self._ended += 1
                 self.remove(connection)
-                if connection.is_connected:
-                    connection.abort()
-                else:
-                    watch.opening.cancel()
+                watch.end(connection)
                 return True
         return False
 

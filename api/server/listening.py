@@ -147,7 +147,7 @@ class Listening(uvicorn.Server):
             connection = self._protocol()
             opening = asyncio.create_task(self._open(connection, accepted))
             self._opening.add(opening)
-            self._connections.add(connection, address[0], opening)
+            self._connections.add(connection, address[0], opening if self.config.ssl else None)
             opening.add_done_callback(partial(self._opened, connection, accepted))
         else:
             _refuse(accepted, tls=self.config.ssl is not None)
@@ -168,6 +168,8 @@ class Listening(uvicorn.Server):
         if opening.cancelled() or opening.exception() is not None:
             self._connections.remove(connection)
             accepted.close()
+        elif connection not in self._connections:
+            connection.abort()
 
     def _pause(self, error: OSError) -> None:
         """The queue stays readable, so trying again at once would keep the process busy."""

@@ -43,15 +43,23 @@ class Memory:
             self._peak = max(self._peak, self._now())
 
 
-def connected(port: int, *, timeout: float = 20.0) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=timeout)
+def connected(port: int, *, has_small_buffers: bool = False) -> socket.socket:
+    """With small buffers, the kernels at both ends store little of what one sends and the other does not read."""
+    connection = socket.socket()
+    if has_small_buffers:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        # The sender's buffer grows with the size of a segment, which is 64 KiB on loopback.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1000)
+    connection.settimeout(20)
+    connection.connect(("127.0.0.1", port))
+    return connection
 
 
 @contextlib.contextmanager
-def connections(port: int, count: int, first: bytes = b"") -> Iterator[list[socket.socket]]:
+def connections(port: int, count: int, first: bytes = b"", *, have_small_buffers: bool = False) -> Iterator[list[socket.socket]]:
     """Each sends `first`. Those that the sidecar refuses count, too."""
     with contextlib.ExitStack() as stack:
-        opened = [stack.enter_context(connected(port)) for _ in range(count)]
+        opened = [stack.enter_context(connected(port, has_small_buffers=have_small_buffers)) for _ in range(count)]
         for each in opened:
             with contextlib.suppress(OSError):
                 each.sendall(first)

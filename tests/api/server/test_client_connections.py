@@ -9,6 +9,7 @@ import ssl
 import subprocess
 
 import pytest
+import uvloop
 
 from limiter.api.rules import ConnectionBounds
 from limiter.api.server.client_connections import SLOWEST, Connections, Pace, room_for
@@ -19,13 +20,15 @@ HELD = b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 async def echo(scope, receive, send):
-    """Answers with the method, the path and the body. At /held it waits until the client disconnects."""
+    """Answers with the method, the path and the body. At /held it sends a head, and waits until the client disconnects."""
     body, more = b"", True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             return
         body, more = body + message["body"], message["more_body"]
+    if scope["path"] == "/held":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
     while scope["path"] == "/held":
         if (await receive())["type"] == "http.disconnect":
             return
@@ -36,7 +39,7 @@ async def echo(scope, receive, send):
 
 
 def listening(talk, bounds=None, *, exempt=(), **options):
-    """The result of `talk(address, connections)` with a listener that has these bounds."""
+    """The result of `talk(address, connections)` with a listener that has these bounds. Nothing may stay of the connections."""
 
     async def scenario():
         in_force = bounds or ConnectionBounds()
@@ -46,11 +49,14 @@ def listening(talk, bounds=None, *, exempt=(), **options):
         await server.start()
         try:
             async with asyncio.timeout(30):
-                return await talk(listener.getsockname(), connections)
+                result = await talk(listener.getsockname(), connections)
+                await until(lambda: not len(connections) and not server.server_state.connections)
+                return result
         finally:
             await server.stop(1)
 
-    return asyncio.run(scenario())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(scenario())
 
 
 class Opened(contextlib.AsyncExitStack):
@@ -74,8 +80,12 @@ def certificate(tmp_path_factory):
     return chain, key, ssl.create_default_context(cafile=chain)
 
 
+async def begun(reader) -> bytes:
+    return await reader.readuntil(b"\r\n\r\n")
+
+
 async def answered(reader) -> bytes:
-    head = await reader.readuntil(b"\r\n\r\n")
+    head = await begun(reader)
     length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
     return head[9:12] + b" " + await reader.readexactly(length)
 
@@ -86,11 +96,10 @@ async def until(condition) -> None:
 
 
 def test_a_peer_has_at_most_its_share_and_others_are_served():
-    async def talk(address, connections):
+    async def talk(address, _):
         async with Opened() as opened:
             for _ in range(3):
-                await opened(address, "127.0.0.2", HELD)
-            await until(lambda: len(connections) == 3)
+                await begun((await opened(address, "127.0.0.2", HELD))[0])
             refused = [await answered((await opened(address, "127.0.0.2", GET))[0]) for _ in range(3)]
             other = await answered((await opened(address, "127.0.0.3", GET))[0])
             return [answer[:3] for answer in refused], other
@@ -125,10 +134,11 @@ def test_the_peer_with_the_most_idle_connections_loses_one_to_a_new_client():
 
 
 def test_a_request_in_progress_is_not_ended_for_a_new_client():
-    async def talk(address, connections):
+    async def talk(address, _):
         async with Opened() as opened:
             held = [(await opened(address, sends=HELD))[0] for _ in range(3)]
-            await until(lambda: len(connections) == 3)
+            for reader in held:
+                await begun(reader)
             refused = await answered((await opened(address, sends=GET))[0])
             return refused[:3], [reader.at_eof() for reader in held]
 
@@ -143,6 +153,15 @@ def test_a_connection_that_is_closed_makes_room_for_another():
             await until(lambda: not len(connections))
 
     listening(talk, ConnectionBounds(most=1, per_peer=1))
+
+
+def test_a_burst_of_more_connections_than_allowed_leaves_nothing_behind():
+    async def talk(address, connections):
+        async with Opened() as opened:
+            await asyncio.gather(*(opened(address) for _ in range(100)))
+            return len(connections)
+
+    assert listening(talk, ConnectionBounds(most=10)) <= 10
 
 
 def test_a_handshake_that_is_not_completed_times_out_and_gives_way(certificate):

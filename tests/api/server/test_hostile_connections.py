@@ -18,6 +18,7 @@ from support.servers.sidecar import digest, sidecar
 from support.waiting import eventually
 
 BIG = 20_000_000
+BIG_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n\r\n" + bytes(4_000_000)
 KEYS = 20
 CONFIG = """
 policies: {{ five: {{ limits: [5/minute], failure: open }}, many: {{ limits: [1000000/minute], failure: closed }} }}
@@ -38,10 +39,10 @@ def started(folder, server, *arguments, bounds="", **options):
 
 
 def respond(peer: Peer) -> None:
-    """20 MB at paths that end in `big`, and no answer at those that end in `never`."""
+    """4 MB at paths that end in `big`, and no answer at those that end in `never`."""
     while (seen := peer.request()) is not None and not seen.target.endswith(b"never"):
         big = seen.target.endswith(b"big")
-        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BIG + bytes(BIG) if big else OK)
+        peer.send(BIG_ANSWER if big else OK)
     peer.wait_for_close()
 
 
@@ -114,7 +115,7 @@ def test_pipelined_requests_on_one_connection_wait_at_the_client(running, key):
                 admitted.append(data.count(b"HTTP/1.1 200"))
 
     with Memory(running.process.pid) as memory, connected(running.port) as connection:
-        connection.settimeout(2)
+        connection.settimeout(1)
         reader = threading.Thread(target=read)
         reader.start()
         with contextlib.suppress(TimeoutError):
@@ -154,10 +155,10 @@ def test_bodies_that_trickle_time_out(proxy):
 
 
 def test_a_slow_upload_that_goes_on_is_not_ended(proxy):
-    """It pauses for less than the time-out, and takes several times as long."""
+    """It pauses for less than the time-out, and takes twice as long."""
     with connected(proxy.port) as connection:
-        connection.sendall(head("good-key", "Content-Length: 4000", method="POST"))
-        for _ in range(10):
+        connection.sendall(head("good-key", "Content-Length: 2800", method="POST"))
+        for _ in range(7):
             threading.Event().wait(0.3)
             connection.sendall(b"x" * 400)
         assert connection.recv(4096).startswith(b"HTTP/1.1 200")
@@ -165,7 +166,7 @@ def test_a_slow_upload_that_goes_on_is_not_ended(proxy):
 
 def test_clients_that_do_not_read_large_answers_are_disconnected(proxy, upstream):
     before = descriptors(proxy)
-    with Memory(proxy.process.pid) as memory, connections(proxy.port, 25, head("good-key", path="/big")):
+    with Memory(proxy.process.pid) as memory, connections(proxy.port, 25, head("good-key", path="/big"), have_small_buffers=True):
         eventually(lambda: asked(upstream, b"/big") == 25, "upstream to be asked")
         eventually(lambda: descriptors(proxy) <= before + 5, "the connections to be closed")
         assert_serves(proxy)
@@ -175,9 +176,7 @@ def test_clients_that_do_not_read_large_answers_are_disconnected(proxy, upstream
 def test_clients_that_do_not_read_small_answers_are_disconnected(front):
     """They send requests until the answers fill the buffers of both kernels."""
     before = descriptors(front)
-    with Memory(front.process.pid) as memory, connections(front.port, 2) as opened:
-        for each in opened:
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    with Memory(front.process.pid) as memory, connections(front.port, 2, have_small_buffers=True) as opened:
         at_once(lambda number: opened[number].sendall(head("good-key") * (BIG // len(head("good-key")))), 2)
         eventually(lambda: descriptors(front) <= before, "the connections to be closed")
         assert_serves(front)
