@@ -14,7 +14,7 @@ from support.clock import DAY, HOUR, NOON, SECOND
 from support.drivers import a_subject
 from support.examples import examples
 from support.model import assert_ceiling, given_back, slice_of
-from support.traffic import STARTS, assert_decided, mixed, traffic
+from support.traffic import STARTS, alone, assert_decided, mixed, traffic
 
 FIFTY = {
     "window": SlidingWindow(50, 60),
@@ -49,11 +49,11 @@ def refunds(draw, steps: int):
     return draw(st.lists(one, min_size=steps, max_size=steps))
 
 
-@examples(60)
+@examples(200)
 @given(st.data())
 def test_after_any_takes_and_refunds_each_limit_counts_what_was_not_given_back(limiter, clock, data):
     """The model has the exact history. Decisions by the library and by the kept time are the same, except for the argument."""
-    limits = data.draw(mixed(least=1))
+    limits = data.draw(alone | mixed(least=1))
     policy, subject, histories, left = Policy("refunds", limits), a_subject(), Histories(limits), []
     clock.now_us = data.draw(st.sampled_from(STARTS))
     steps = data.draw(traffic(limits))
@@ -83,7 +83,7 @@ def test_after_any_takes_and_refunds_each_limit_counts_what_was_not_given_back(l
 @given(st.data())
 def test_on_a_clock_that_steps_back_refunds_loosen_no_limit(limiter, clock, data):
     """In a window, the bound holds in real time, in which a clock never steps back. For the others, the last write is the time."""
-    limits = data.draw(mixed(least=1))
+    limits = data.draw(alone | mixed(least=1))
     policy, subject, histories, left = Policy("back", limits), a_subject(), Histories(limits), []
     real_us = clock.now_us = data.draw(st.sampled_from(STARTS))
     written_us = 0
