@@ -79,7 +79,7 @@ def test_after_any_takes_and_refunds_each_limit_counts_what_was_not_given_back(l
         assert_ceiling(limit, admitted)
 
 
-@examples(40)
+@examples(60)
 @given(st.data())
 def test_on_a_clock_that_steps_back_refunds_loosen_no_limit(limiter, clock, data):
     """In a window, the bound holds in real time, in which a clock never steps back. For the others, the last write is the time."""
