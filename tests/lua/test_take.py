@@ -12,7 +12,7 @@ from support.clock import DAY, HOUR, MINUTE, NOON, SECOND
 from support.drivers import a_subject
 from support.examples import examples
 from support.model import assert_ceiling, us
-from support.traffic import STARTS, assert_decided_as_promised, mixed, traffic
+from support.traffic import STARTS, alone, assert_decided_as_promised, mixed, traffic
 
 MINUTE_HOUR_BURST = (SlidingWindow(100, 60), SlidingWindow(1000, 3600), TokenBucket(capacity=50, refill=1200, per="minute"))
 
@@ -71,7 +71,7 @@ def test_a_clock_that_steps_back_loosens_no_limit(limiter, clock, data):
 @given(st.data())
 def test_waiting_retry_after_admits_and_waiting_2_ms_less_does_not(limiter, clock, data):
     """In any state: after any traffic, refunds and edits, and for any cost."""
-    limits = data.draw(mixed(least=1))
+    limits = data.draw(alone | mixed(least=1))
     subject = a_subject()
     drive(limiter, clock, data, limits, subject)
     edited = [replace(limit, capacity=data.draw(st.sampled_from((1, limit.capacity, 2 * limit.capacity)))) for limit in limits]
