@@ -33,6 +33,8 @@ serve: has-redis $(VENV)/.serve
 	$(BIN)/limiter serve $(ARGS)
 
 test: has-redis has-gateways has-cc has-openssl has-curl has-chromium has-npm $(VENV)/.dev
+	@# The tests start hundreds of processes, which would each compile the package where PYTHONDONTWRITEBYTECODE is set.
+	@$(BIN)/python -m compileall -q api limiter
 	$(BIN)/python -m pytest $(ARGS)
 
 pythons: has-redis

@@ -30,6 +30,8 @@ routes:
   - {{ path: /public, policy: by-address }}
   - {{ path: /huge, cost: 2000 }}
   - {{ path: /status, cost: 0 }}
+# Longer than a busy machine suspends a process: no test of this sidecar is about failures of Redis.
+redis: {{ deadline: 5s }}
 accounts:
   gone: {{ tier: free, state: suspended }}
 keys:

@@ -5,6 +5,7 @@ import itertools
 import socket
 from unittest import SkipTest
 
+import requests
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.config import SchemathesisConfig
 
+from support.examples import examples
 from support.servers.sidecar import TOKEN
 
 PROMISES = [
@@ -25,7 +27,7 @@ PROMISES = [
 CHECKED = load_all_checks() or CHECKS.get_by_names(PROMISES)
 # Data that is too large is rejected with 413 before it is validated.
 REJECTIONS = {"negative_data_rejection": {"expected-statuses": [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429, "5xx"]}}
-TRIES = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+TRIES = settings(examples(12), suppress_health_check=list(HealthCheck))
 
 
 def fuzz(document, url, headers):
@@ -33,17 +35,18 @@ def fuzz(document, url, headers):
     # Generated credentials would be replaced by those that the test sends.
     config = SchemathesisConfig.from_dict({"generation": {"with-security-parameters": not headers}, "checks": REJECTIONS})
     schema = schemathesis.openapi.from_dict(document, config=config)
-    for found, mode in itertools.product(list(schema.get_all_operations()), GenerationMode):
-        operation = found.ok()
+    with requests.Session() as session:
+        for found, mode in itertools.product(list(schema.get_all_operations()), GenerationMode):
+            operation = found.ok()
 
-        @given(case=operation.as_strategy(generation_mode=mode))
-        @TRIES
-        def run(case):
-            case.call_and_validate(base_url=url, headers=headers, checks=CHECKED, timeout=10)
+            @given(case=operation.as_strategy(generation_mode=mode))
+            @TRIES
+            def run(case):
+                case.call_and_validate(base_url=url, session=session, headers=headers, checks=CHECKED, timeout=10)
 
-        # Some operations have no invalid input.
-        with contextlib.suppress(Unsatisfiable, SkipTest):
-            run()
+            # Some operations have no invalid input.
+            with contextlib.suppress(Unsatisfiable, SkipTest):
+                run()
 
 
 def test_the_front_conforms_to_its_openapi_document(shared):
@@ -69,7 +72,7 @@ METHODS = st.one_of(st.sampled_from(["GET", "POST", "HEAD", "OPTIONS", "CONNECT"
 
 
 @given(METHODS, PATHS, st.lists(st.tuples(NAMES, VALUES), max_size=6), st.binary(max_size=100))
-@settings(max_examples=300, deadline=None)
+@examples(150)
 def test_any_request_is_answered_or_its_connection_is_closed(shared, method, path, headers, body):
     lines = [f"{method} {path} HTTP/1.1", "Host: x", *(f"{name}: {value}" for name, value in headers), "", ""]
     with socket.create_connection(("127.0.0.1", shared.port), timeout=10) as connection:

@@ -3,7 +3,7 @@
 import pickle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from limiter import (
@@ -22,6 +22,7 @@ from limiter import (
 from limiter.protocol.group import state_key
 from support.clock import MINUTE, NOON, SECOND
 from support.drivers import a_subject, limiter_of
+from support.examples import examples
 from support.traffic import STARTS, assert_decided_as_promised, mixed, traffic
 
 STANDARD = Policy("standard", [SlidingWindow(100, 60), SlidingWindow(1000, 3600), TokenBucket(capacity=50, refill=1200, per="minute")])
@@ -41,7 +42,7 @@ def subject():
     return a_subject()
 
 
-@settings(max_examples=75)
+@examples(30)
 @given(st.data())
 def test_ceilings_hold_under_any_traffic_through_either_client(limiter, clock, data):
     limits = data.draw(mixed(least=1))

@@ -4,13 +4,14 @@ import math
 import struct
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from limiter import BackendError, Charge, Policy, Quota, SlidingWindow, TokenBucket
 from limiter.protocol.group import state_key
 from support.clock import NOON, SECOND
 from support.drivers import a_subject
+from support.examples import examples
 
 POLICY = Policy(
     "foreign", [SlidingWindow(100, 60), TokenBucket(50, 1201, 0.001), Quota.daily(1000), SlidingWindow(500, 3600)], failure="closed"
@@ -41,7 +42,7 @@ def assert_only_its_own_group_fails(limiter, client, clock, value: bytes) -> Non
 ZEROS = st.builds(lambda size, count: bytes(size) + bytes([32 + count]), st.integers(0, 400), st.integers(0, 31))
 
 
-@settings(max_examples=100)
+@examples(50)
 @given(st.binary(max_size=200) | ZEROS)
 @example(bytes(9) + b"!")
 @example(b"123")
@@ -53,7 +54,7 @@ def test_any_string_at_a_state_key_fails_no_other_group(limiter, client, clock, 
     assert_only_its_own_group_fails(limiter, client, clock, value)
 
 
-@settings(max_examples=200)
+@examples(80)
 @given(st.data())
 def test_a_damaged_state_fails_no_other_group(limiter, client, clock, data):
     """A state with full rings and kept limits, of which some bytes are changed, or which is cut or longer."""

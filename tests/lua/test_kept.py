@@ -4,13 +4,14 @@ import struct
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from limiter import Charge, Limiter, Policy, Quota, SlidingWindow, TokenBucket
 from limiter.protocol.group import state_key
 from support.clock import DAY, HOUR, MINUTE, NOON, SECOND
 from support.drivers import a_subject
+from support.examples import examples
 from support.model import assert_ceiling
 from support.traffic import STARTS, assert_decided, mixed, traffic
 
@@ -29,7 +30,7 @@ def stored(client, limiter):
     return stored
 
 
-@settings(max_examples=50)
+@examples(30)
 @given(st.data())
 def test_no_version_of_a_policy_erases_what_another_has_counted(limiter, clock, data):
     """Each take uses one of several versions, with any limits in any order. The model has the exact history of each limit."""

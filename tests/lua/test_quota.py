@@ -6,13 +6,14 @@ from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from limiter import Charge, Limiter, Policy, Quota, SlidingWindow
 from limiter.protocol import server_clock
 from support.clock import DAY, HOUR, SECOND
 from support.drivers import CLIENTS, a_subject, limiter_of
+from support.examples import examples
 from support.traffic import STARTS, assert_decided_as_promised, quotas, traffic
 
 # 400 years: more than any clock can be off.
@@ -23,7 +24,7 @@ def at(zone: str, *wall: int) -> int:
     return int(datetime(*wall, tzinfo=ZoneInfo(zone)).timestamp()) * SECOND
 
 
-@settings(max_examples=200)
+@examples(80)
 @given(st.data())
 def test_no_period_holds_more_than_the_capacity_under_any_traffic(limiter, clock, data):
     limit = data.draw(quotas())

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from limiter import Charge, Decision, Policy, Quota, SlidingWindow, TokenBucket
@@ -12,8 +12,9 @@ from limiter.protocol.call import Call
 from limiter.protocol.refund import refund_of
 from support.clock import DAY, HOUR, NOON, SECOND
 from support.drivers import a_subject
+from support.examples import examples
 from support.model import assert_ceiling, given_back, slice_of
-from support.traffic import STARTS, assert_decided, mixed, traffic
+from support.traffic import STARTS, alone, assert_decided, mixed, traffic
 
 FIFTY = {
     "window": SlidingWindow(50, 60),
@@ -48,11 +49,11 @@ def refunds(draw, steps: int):
     return draw(st.lists(one, min_size=steps, max_size=steps))
 
 
-@settings(max_examples=100)
+@examples(200)
 @given(st.data())
 def test_after_any_takes_and_refunds_each_limit_counts_what_was_not_given_back(limiter, clock, data):
     """The model has the exact history. Decisions by the library and by the kept time are the same, except for the argument."""
-    limits = data.draw(mixed(least=1))
+    limits = data.draw(alone | mixed(least=1))
     policy, subject, histories, left = Policy("refunds", limits), a_subject(), Histories(limits), []
     clock.now_us = data.draw(st.sampled_from(STARTS))
     steps = data.draw(traffic(limits))
@@ -78,11 +79,11 @@ def test_after_any_takes_and_refunds_each_limit_counts_what_was_not_given_back(l
         assert_ceiling(limit, admitted)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.data())
 def test_on_a_clock_that_steps_back_refunds_loosen_no_limit(limiter, clock, data):
     """In a window, the bound holds in real time, in which a clock never steps back. For the others, the last write is the time."""
-    limits = data.draw(mixed(least=1))
+    limits = data.draw(alone | mixed(least=1))
     policy, subject, histories, left = Policy("back", limits), a_subject(), Histories(limits), []
     real_us = clock.now_us = data.draw(st.sampled_from(STARTS))
     written_us = 0
@@ -156,7 +157,7 @@ def test_a_bucket_keeps_the_units_that_have_refilled_since_the_take(limiter, clo
     assert (state.used, state.reset_us) == (10, 10 * SECOND)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), st.integers(1, 4))
 def test_several_refunds_of_a_decision_give_back_no_more_than_its_slice_holds(limiter, clock, before, cost, after, times):
     limit = SlidingWindow(100, 60)
@@ -182,7 +183,7 @@ def test_a_refund_after_a_reset_takes_nothing_from_later_charges(limiter, clock)
     assert limiter.refund(decision).limits[0].used == 5
 
 
-@settings(max_examples=60)
+@examples(30)
 @given(st.data())
 def test_a_shadow_limit_gives_back_only_what_it_was_charged(limiter, clock, data):
     """It counts like a limit that is enforced alone, whose denials charge nothing and so have nothing to refund."""
@@ -242,7 +243,7 @@ def test_the_times_of_refunds_are_sent_and_takes_stay_as_short_as_before(limiter
     assert len(Call([refund] * 11, NOON).command) - len(Call([refund] * 10, NOON).command) == sizes[11] - sizes[10] + 16
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.integers(0, 4_102_444_800_000_000))
 def test_the_time_of_a_decision_is_exact_to_the_microsecond_until_2100(decided_us):
     at = Decision(True, (), (), decided_us).at

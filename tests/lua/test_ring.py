@@ -6,12 +6,13 @@ from copy import deepcopy
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from limiter import Policy, SlidingWindow, TokenBucket
 from support.clock import HOUR, MINUTE, NOON, SECOND
 from support.drivers import a_subject
+from support.examples import examples
 from support.model import slice_of, us
 
 # Entries of a log, including the newest.
@@ -86,7 +87,7 @@ def states_by_log(decision, logs):
 SPANS = (SECOND, 3 * SECOND, 7 * SECOND + 1, MINUTE, HOUR)
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(st.integers(0, 2**32), st.sampled_from((40, 300, 10_000)))
 def test_rings_hold_what_a_plain_log_holds(limiter, clock, seed, capacity):
     """Two windows in one state: the second ring moves when the first grows. Edits change the windows and swap them."""

@@ -1,17 +1,18 @@
 """The sliding window: no window holds more than its capacity, and hardly any admits less."""
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from limiter import Policy, SlidingWindow
 from support.clock import HOUR, MINUTE, NOON, SECOND
 from support.drivers import a_subject
+from support.examples import examples
 from support.model import slice_of, us
 from support.traffic import SPANS, STARTS, assert_decided_as_promised, sliding_windows, traffic
 
 
-@settings(max_examples=300)
+@examples(100)
 @given(st.data())
 def test_no_window_holds_more_than_the_capacity_under_any_traffic(limiter, clock, data):
     limit = data.draw(sliding_windows)
@@ -29,7 +30,7 @@ def admitted_when_spaced(limiter, clock, limit, spacing, times, cost=1):
     return admitted
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.integers(1, 100), st.sampled_from(SPANS), st.integers(0, MINUTE))
 @example(100, 1000, 0)
 @example(100, MINUTE, 0)
@@ -73,7 +74,7 @@ def test_after_a_full_burst_the_next_burst_is_admitted_within_129_128ths_of_the_
 
 
 @given(st.lists(st.tuples(st.integers(0, MINUTE), st.booleans()), min_size=200, max_size=300))
-@settings(max_examples=10)
+@examples(10)
 def test_a_hammered_window_keeps_at_most_129_entries(limiter, client, clock, steps):
     """An entry takes 9 bytes, the rest at most 60. Steps are up to 1/50 of a slice, or just over a slice."""
     limit = SlidingWindow(10**6, 60)

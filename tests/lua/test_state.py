@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from limiter import Charge, Limiter, Policy, Quota, SlidingWindow, TokenBucket
 from limiter.protocol.group import state_key
 from support.clock import DAY, HOUR, MINUTE, NOON, SECOND
 from support.drivers import a_subject
+from support.examples import examples
 from support.traffic import STARTS, mixed, traffic
 from support.waiting import eventually
 
@@ -52,7 +53,7 @@ def test_a_subject_hammered_for_an_hour_takes_at_most_3072_bytes(limiter, clock,
     assert [state.used for state in limiter.inspect(policy, subject)][:2] == pytest.approx([4000, 98_500], rel=0.05)
 
 
-@settings(max_examples=60)
+@examples(30)
 @given(st.data())
 def test_every_key_expires(limiter, client, clock, data):
     """Not before all limits are unused, and at most 1/128 of a window late; plus the day that is added if time is injected."""
@@ -106,7 +107,7 @@ def test_an_expiry_is_rounded_up_so_that_no_count_is_lost_early(server, prefix):
         assert [decision.allowed for decision in decisions] == [True] * 10 + [False] * 90
 
 
-@settings(max_examples=150)
+@examples(60)
 @given(st.data())
 def test_an_edit_keeps_the_counts_of_the_remaining_limits(limiter, clock, data):
     """Limits are raised, lowered, added, removed and reordered at once, after any traffic; and again after the next charge."""

@@ -3,27 +3,28 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from limiter import Charge, Policy, Quota, SlidingWindow, TokenBucket
 from limiter.protocol.group import state_key
 from support.clock import DAY, HOUR, MINUTE, NOON, SECOND
 from support.drivers import a_subject
+from support.examples import examples
 from support.model import assert_ceiling, us
-from support.traffic import STARTS, assert_decided_as_promised, mixed, traffic
+from support.traffic import STARTS, alone, assert_decided_as_promised, mixed, traffic
 
 MINUTE_HOUR_BURST = (SlidingWindow(100, 60), SlidingWindow(1000, 3600), TokenBucket(capacity=50, refill=1200, per="minute"))
 
 
-@settings(max_examples=250)
+@examples(100)
 @given(st.data())
 def test_every_limit_of_a_policy_keeps_its_ceiling_under_any_traffic(limiter, clock, data):
     limits = data.draw(mixed())
     assert_decided_as_promised(limiter, clock, limits, data.draw(st.sampled_from(STARTS)), data.draw(traffic(limits)))
 
 
-@settings(max_examples=100)
+@examples(40)
 @given(st.data())
 def test_every_charge_of_a_group_keeps_its_ceilings_under_any_traffic(limiter, clock, data):
     """Two keys of one account: a group charges both the key and the account, or neither."""
@@ -46,7 +47,7 @@ def test_every_charge_of_a_group_keeps_its_ceilings_under_any_traffic(limiter, c
         assert_ceiling(limit, admitted[subject])
 
 
-@settings(max_examples=150)
+@examples(60)
 @given(st.data())
 def test_a_clock_that_steps_back_loosens_no_limit(limiter, clock, data):
     """The limits hold if each admission is dated by the latest time that any decision has seen."""
@@ -66,11 +67,11 @@ def test_a_clock_that_steps_back_loosens_no_limit(limiter, clock, data):
         assert_waiting_is_true(limiter, clock, policy, subject, max(1, limits[0].capacity // 2))
 
 
-@settings(max_examples=250)
+@examples(80)
 @given(st.data())
 def test_waiting_retry_after_admits_and_waiting_2_ms_less_does_not(limiter, clock, data):
     """In any state: after any traffic, refunds and edits, and for any cost."""
-    limits = data.draw(mixed(least=1))
+    limits = data.draw(alone | mixed(least=1))
     subject = a_subject()
     drive(limiter, clock, data, limits, subject)
     edited = [replace(limit, capacity=data.draw(st.sampled_from((1, limit.capacity, 2 * limit.capacity)))) for limit in limits]
@@ -79,7 +80,7 @@ def test_waiting_retry_after_admits_and_waiting_2_ms_less_does_not(limiter, cloc
         assert_waiting_is_true(limiter, clock, policy, subject, data.draw(st.integers(1, limit.capacity)))
 
 
-@settings(max_examples=100)
+@examples(40)
 @given(st.data())
 def test_a_cost_of_remaining_is_admitted_and_one_more_is_not(limiter, clock, data):
     limits = data.draw(mixed(least=1))
@@ -92,7 +93,7 @@ def test_a_cost_of_remaining_is_admitted_and_one_more_is_not(limiter, clock, dat
     assert limiter.peek(policy, subject, 0).remaining == 0
 
 
-@settings(max_examples=100)
+@examples(40)
 @given(st.data())
 def test_the_whole_capacity_is_free_after_the_reset_and_not_before(limiter, clock, data):
     limits = data.draw(mixed(least=1))
@@ -191,7 +192,7 @@ def test_a_denial_reports_the_remaining_units_of_the_limits_that_had_room(limite
     assert [(state.used, state.remaining, state.blocks) for state in denied.limits] == [(2, 0, True), (2, 998, False)]
 
 
-@settings(max_examples=50)
+@examples(25)
 @given(st.data())
 def test_denials_peeks_and_inspects_write_nothing(limiter, client, clock, data):
     limits = data.draw(mixed(least=1))
@@ -210,7 +211,7 @@ def test_denials_peeks_and_inspects_write_nothing(limiter, client, clock, data):
     assert states_of(client, limiter, charges, subject) == stored
 
 
-@settings(max_examples=40)
+@examples(25)
 @given(st.data())
 def test_a_batch_decides_its_groups_as_if_sent_one_by_one(limiter, clock, data):
     """A group sees the charges of the groups before it in the call, also if they share a subject."""
@@ -270,7 +271,7 @@ def test_a_shadow_limit_reports_a_denial_and_denies_nothing(limiter, clock, shad
     assert not limiter.take(policy, subject).limits[1].blocks
 
 
-@settings(max_examples=60)
+@examples(30)
 @given(st.data())
 def test_a_shadow_limit_counts_as_if_it_were_enforced_alone(limiter, clock, data):
     (limit,) = data.draw(mixed(least=1))[:1]

@@ -2,17 +2,18 @@
 
 import signal
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from limiter import Limiter, Policy, Quota, TokenBucket
 from support.clock import DAY, HOUR, MINUTE, NOON, SECOND, Clock
 from support.drivers import a_subject
+from support.examples import examples
 from support.servers.redis_server import redis_server
 from support.traffic import SPANS, STARTS, assert_decided_as_promised, token_buckets, traffic
 
 
-@settings(max_examples=300)
+@examples(100)
 @given(st.data())
 def test_no_interval_admits_more_than_the_capacity_and_the_refill(limiter, clock, data):
     """The model counts in exact fractions, and the bucket admits and denies as it does."""
@@ -21,7 +22,7 @@ def test_no_interval_admits_more_than_the_capacity_and_the_refill(limiter, clock
     assert_decided_as_promised(limiter, clock, [limit], start, data.draw(traffic([limit])))
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.integers(1, 3), st.integers(1, 100), st.sampled_from(SPANS))
 @example(1, 7, MINUTE)
 @example(1, 3, 1000)
@@ -33,7 +34,7 @@ def test_a_client_spaced_at_the_rate_is_never_denied(limiter, clock, capacity, r
         assert limiter.take(policy, subject).allowed, n
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.integers(2, 4), st.integers(1, 100), st.sampled_from(SPANS))
 @example(2, 7, MINUTE)
 def test_a_client_that_keeps_exactly_to_a_fractional_rate_is_never_denied(limiter, clock, capacity, refill, span):

@@ -48,6 +48,10 @@ def mixed(draw, least=2):
     return [replace(limit, name=f"limit-{number}") for number, limit in enumerate(limits)]
 
 
+# One limit alone, whose edges the traffic then meets more often.
+alone = st.builds(lambda limit: [limit], sliding_windows | token_buckets | quotas())
+
+
 def _edges(limit) -> set[int]:
     match limit:
         case SlidingWindow():

@@ -71,15 +71,27 @@ class Page:
         return [each["message"] for each in self.driver.get_log("browser") if each["level"] == "SEVERE" and " 401 " not in each["message"]]
 
 
-@pytest.fixture
-def page(shared):
+@pytest.fixture(scope="module")
+def browser():
     options = ChromeOptions()
     options.binary_location = shutil.which("chromium")
     options.set_capability("goog:loggingPrefs", LOGS)
     for flag in FLAGS:
         options.add_argument(f"--{flag}")
     with Chrome(options, ChromeService(shutil.which("chromedriver"))) as driver:
-        yield Page(driver, shared.admin)
+        yield driver
+
+
+@pytest.fixture
+def page(browser, shared):
+    """A new tab, so nothing is stored yet and nothing is logged."""
+    (first,) = browser.window_handles
+    browser.switch_to.new_window("tab")
+    for log in LOGS:
+        browser.get_log(log)
+    yield Page(browser, shared.admin)
+    browser.close()
+    browser.switch_to.window(first)
 
 
 def test_the_login_form_opens_the_operations_and_a_call_succeeds(page, shared):

@@ -6,9 +6,10 @@ The client has no key, and `/convert/**` needs one. So it must never get the fil
 from contextlib import ExitStack
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from support.examples import examples
 from support.proxy.raw_client import Client, Truncated, request
 from support.servers import file_servers
 from support.servers.file_servers import dispatching, started_together
@@ -123,7 +124,7 @@ TARGETS = st.tuples(*map(st.sampled_from, (DECOYS, STEPS, SLASHES, FOLDERS, SLAS
 
 
 @given(TARGETS)
-@settings(max_examples=100, deadline=None)
+@examples(50)
 def test_no_odd_path_gets_past_the_route(chains, target):
     assert_kept(chains, target)
 

@@ -5,11 +5,12 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from limiter.limits.periods import named_period
 from support.clock import DAY, HOUR, MINUTE, SECOND
+from support.examples import examples
 
 # Clock changes by an hour and by half an hour, at midnight and a minute later; a skipped day; offsets of +14, -11 and partial hours.
 ZONES = (
@@ -72,7 +73,7 @@ def assert_no_gap_or_overlap(zone, period, anchor, now) -> None:
         assert calendar.starts_around(moment)[1:3] == (start, stop)
 
 
-@settings(max_examples=400)
+@examples(150)
 @given(zones, periods, instants)
 @example("Australia/Lord_Howe", ("hour", 1), at("Australia/Lord_Howe", 2027, 4, 4, 1, 45, fold=1))
 @example("Australia/Lord_Howe", ("hour", 1), at("Australia/Lord_Howe", 2027, 10, 3, 2, 45))
@@ -80,14 +81,14 @@ def test_periods_have_no_gap_and_no_overlap(zone, period, now):
     assert_no_gap_or_overlap(zone, *period, now)
 
 
-@settings(max_examples=300)
+@examples(150)
 @given(st.data(), st.sampled_from([zone for zone in ZONES if CHANGES[zone]]), periods)
 def test_periods_have_no_gap_and_no_overlap_around_a_change_of_the_clocks(data, zone, period):
     near = st.sampled_from((0, 1, -1, MINUTE, -MINUTE, HOUR // 2, HOUR, -HOUR, DAY, -DAY)) | st.integers(-2 * DAY, 2 * DAY)
     assert_no_gap_or_overlap(zone, *period, data.draw(st.sampled_from(CHANGES[zone])) + data.draw(near))
 
 
-@settings(max_examples=300)
+@examples(150)
 @given(zones, periods, instants)
 def test_a_period_begins_at_its_anchor_in_local_time(zone, period, now):
     """If a change of the clocks skips that time, the period begins with the change."""

@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from limiter import AsyncLimiter, BackendError, BackendTimeout, Charge, Limiter, Policy, SlidingWindow
 from support.drivers import a_subject
+from support.examples import examples
 from support.servers.relay import lost, whole
 from support.waiting import eventually
 
@@ -362,7 +363,7 @@ def test_closing_ends_all_connections(server, prefix):
         eventually(lambda: client.info("clients")["connected_clients"] == before, "the connections to close")
 
 
-@settings(max_examples=40)
+@examples(25)
 @given(st.lists(st.tuples(st.integers(1, 9), st.booleans(), st.integers(0, 2)), min_size=1, max_size=60))
 def test_whichever_callers_are_cancelled_the_others_get_their_own_decisions(server, callers):
     """Callers arrive in random bunches; some are cancelled one or two loop iterations later: waiting, in flight, or done."""

@@ -331,12 +331,14 @@ def test_wait_gives_up_when_its_timeout_is_over(limiter, relay):
     assert elapsed(lambda: limiter.wait(OPEN, "key", timeout=30)) < SLACK
 
 
-def test_wait_does_not_repeat_a_take_whose_reply_is_lost(limiter, relay, count):
+def test_wait_does_not_repeat_a_take_whose_reply_is_lost(relay, prefix, client, count):
     """It may have been charged. The peek before it is answered."""
-    begun = len(relay.sent)
-    relay.answer = lambda reply: lost(reply) if relay.sent[begun:].count(b"EVALSHA") == 2 else reply
-    with pytest.raises(BackendTimeout):
-        limiter.wait(PLAIN, "key", timeout=30)
+    with limiter_of(client, relay.url, prefix=prefix, deadline=1) as limiter:
+        limiter.take(PLAIN, "warm", deadline=10)
+        begun = len(relay.sent)
+        relay.answer = lambda reply: lost(reply) if relay.sent[begun:].count(b"EVALSHA") == 2 else reply
+        with pytest.raises(BackendTimeout):
+            limiter.wait(PLAIN, "key", timeout=30)
     relay.answer = whole
     assert relay.sent[begun:].count(b"EVALSHA") == 2
     assert count() == 1
