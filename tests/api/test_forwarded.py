@@ -114,7 +114,7 @@ def test_without_a_configured_gateway_a_described_request_is_refused(peer, name)
     assert (status, reason) == (403, "gateway-not-configured")
     family = "nginx" if "Original" in name else "forwarded"
     assert detail.startswith(f"{name} comes from {peer}, but no gateway is configured: ")
-    assert f"identify.gateway to {family} " in detail
+    assert f"identify.gateway to {family}, " in detail
 
 
 def test_without_a_gateway_a_trusted_load_balancer_states_the_address_and_the_scheme():
