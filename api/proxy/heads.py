@@ -28,8 +28,13 @@ def head_size(headers: Iterable[Header]) -> int:
     return sum(len(name) + len(value) + 4 for name, value in headers)
 
 
-def partition(headers: Iterable[Header], special: frozenset[bytes]) -> tuple[Values, list[Header]]:
-    """Separates the headers that mean something to a proxy from those that it passes on unchanged."""
+def partition(
+    headers: Iterable[Header], special: frozenset[bytes], required: frozenset[bytes] = frozenset()
+) -> tuple[Values, list[Header]]:
+    """Separates the headers that mean something to a proxy from those that it passes on unchanged.
+
+    A Connection header removes those that it names, except the `required` ones.
+    """
     found: Values = {}
     kept: list[Header] = []
     for header in headers:
@@ -38,7 +43,7 @@ def partition(headers: Iterable[Header], special: frozenset[bytes]) -> tuple[Val
         else:
             kept.append(header)
     if b"connection" in found:
-        nominated = options_of(found[b"connection"])
+        nominated = options_of(found[b"connection"]) - required
         kept = [header for header in kept if header[0] not in nominated]
     return found, kept
 

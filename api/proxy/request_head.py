@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from starlette.types import Scope
 
+from limiter.api.identity.credentials import CREDENTIAL_HEADERS
 from limiter.api.proxy.heads import HOP_BY_HOP, HTTP_VERSIONS, Header, Values, is_chunked, options_of, partition
 from limiter.api.proxy.proxy_errors import RequestRefused
 
@@ -36,7 +37,7 @@ class RequestTranslator:
     trusts: Callable[[str], bool]
 
     def translate(self, scope: Scope) -> Request:
-        special, kept = partition(scope["headers"], _SPECIAL)
+        special, kept = partition(scope["headers"], _SPECIAL, CREDENTIAL_HEADERS)  # upstream gets the key that was judged
         version: str = scope.get("http_version", "1.1")
         method: str = scope["method"]
         _refuse_websocket(special)

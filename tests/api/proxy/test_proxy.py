@@ -92,6 +92,13 @@ def test_a_connection_header_cannot_remove_the_proxys_own_headers():
     assert (seen[0].values(b"via"), seen[0].body) == ([b"1.1 limiter"], b"hello")
 
 
+def test_upstream_gets_the_key_that_was_judged():
+    """Without it, upstream would read another key, for example a revoked one, in a request that was charged to this one."""
+    seen, _ = through("Connection: Authorization, x-api-key", "Authorization: Bearer good", "X-API-Key: other")
+    assert seen.values(b"authorization") == [b"Bearer good"]
+    assert seen.values(b"x-api-key") == [b"other"]
+
+
 def test_an_untrusted_peer_cannot_claim_to_be_another():
     seen, _ = through(
         "X-Forwarded-For: 6.6.6.6",

@@ -26,6 +26,7 @@ class Kind(Enum):
     NOT_SERVED = auto()  # a path of no listener
     V1 = auto()  # a valid call of /v1
     V1_WRONG = auto()  # a wrong method, path, type or body
+    V1_MISTIMED = auto()  # a refund without a valid time
     V1_FORWARDED = auto()  # a valid call with signs of a proxy
     V1_NO_TOKEN = auto()  # a valid call with a wrong token, two, or none
     V1_OTHER_HOST = auto()  # a valid call by a name that could be anybody's
@@ -69,6 +70,7 @@ AUTHORIZE: dict[Kind, set[int]] = {
     Kind.NOT_SERVED: {404},
     Kind.V1: {200},
     Kind.V1_WRONG: {404, 405, 413, 415},
+    Kind.V1_MISTIMED: {400},
     Kind.V1_FORWARDED: {200},
     Kind.V1_NO_TOKEN: {401},
     Kind.V1_OTHER_HOST: {200},

@@ -46,12 +46,19 @@ def call(rng: Random, *, refund: bool) -> dict[str, Any]:
 
 def mutated_call(rng: Random, *, refund: bool) -> bytes:
     """May still be valid, or may hardly be JSON."""
-    body = call(rng, refund=refund)
-    if refund and rng.random() < 0.3:
-        place = body if "requests" not in body else rng.choice(body["requests"])
-        place["at"] = rng.choice(WRONG_TIMES)
-        return _encoded(rng, body)
-    return mutated(rng, body, _odd_leaf)
+    return mutated(rng, call(rng, refund=refund), _odd_leaf)
+
+
+def mistimed_refund(rng: Random) -> bytes:
+    """One of its times is missing, or not a time."""
+    body = call(rng, refund=True)
+    place = rng.choice(body["requests"]) if "requests" in body else body
+    place["at"] = rng.choice((*WRONG_TIMES, _PLACE))
+    if place["at"] != _PLACE:
+        return json.dumps(body).encode()
+    if rng.random() < 0.5:
+        del place["at"]
+    return json.dumps(body).replace(f'"{_PLACE}"', rng.choice(("NaN", "Infinity", "-Infinity", "1e999", "-1e999"))).encode()
 
 
 def mutated(rng: Random, body: dict[str, Any], odd_leaf=None) -> bytes:

@@ -38,6 +38,8 @@ def call(rng: Random) -> Draft:
             _caller(rng, draft)
         case 8 | 9:
             body = _wrong(rng, draft, body, is_refund=is_refund)
+        case 10 | 11 if is_refund:
+            draft.kind, body = Kind.V1_MISTIMED, json_bodies.mistimed_refund(rng)
         case _:
             draft.kind, body = Kind.V1_MUTATED, json_bodies.mutated_call(rng, refund=is_refund)
     framing.with_body(rng, draft, body)
