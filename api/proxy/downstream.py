@@ -10,7 +10,7 @@
 - A head and its body are sent in one system call.
 - A response has one Date. uvicorn adds its own to that of upstream.
 - uvicorn's timer for idle connections is not used: `server/client_connections.py` ends connections that wait for their client for too long.
-- Bytes that are not a valid request get a problem+json response, but never in the middle of another response.
+- Bytes that are not a valid request get a problem+json response, after the answers to the requests before them.
 """
 
 import asyncio
@@ -52,6 +52,8 @@ class DownstreamProtocol(HttpToolsProtocol):
         # Bytes received since the last complete head or part of a body: an unfinished head, or trailers.
         self._pending = 0
         self._refusal: ProxyError | None = None
+        # Whether the refusal is sent when the requests before it are answered.
+        self._is_refusing = False
         # The part of a request that the parser expects or reads.
         self._part = REQUEST
         # For `server/client_connections.py`: the number of heads that have begun, the bytes of bodies, and what to call at the end.
@@ -101,7 +103,7 @@ class DownstreamProtocol(HttpToolsProtocol):
             self.send_400_response("Invalid HTTP request received.")
         except httptools.HttpParserUpgrade:
             self._on_upgrade()
-        if self._pending and self._exceeds_head() and not self.transport.is_closing():
+        if self._pending and self._exceeds_head() and not self._is_refusing and not self.transport.is_closing():
             self._refusal = _too_large()
             self.send_400_response("")
 
@@ -204,16 +206,36 @@ class DownstreamProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+        elif self._is_refusing:
+            self._write_refusal()
 
     def send_400_response(self, msg: str) -> None:
-        if not self._can_respond():
-            self.transport.close()
+        """Answers the request that is not valid, after those before it, and closes the connection."""
+        if self._is_refusing:
             return
-        refusal = self._refusal or RequestRefused(msg)
+        self._refusal = self._refusal or RequestRefused(msg)
+        has_begun = self._is_answering() and self.cycle.more_body
+        if self.pipeline or (self._is_answering() and not has_begun):
+            if has_begun:
+                self.pipeline.popleft()
+            self._is_refusing = True
+            self._parse = _ignore  # type: ignore[method-assign]
+            self._inflow.drop()
+        elif has_begun and self.cycle.response_started:
+            self.transport.close()
+        else:
+            self._write_refusal()
+
+    def _write_refusal(self) -> None:
+        refusal = self._refusal or RequestRefused("")
         body = problem_body(refusal.status, refusal.detail)
         head = b"content-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-        self.transport.write(STATUS_LINE[refusal.status] + head + body)
+        self.transport.write(STATUS_LINE[refusal.status] + head + (b"" if self._is_head() else body))
         self.transport.close()
+
+    def _is_head(self) -> bool:
+        """Whether the request that the parser reads has the method HEAD."""
+        return self._part is not REQUEST and bool(self.url) and self.parser.get_method() == b"HEAD"
 
     def _check_head(self) -> None:
         if self._pending > MAX_HEAD and head_size(self.headers) + len(self.url) > MAX_HEAD:
@@ -238,13 +260,6 @@ class DownstreamProtocol(HttpToolsProtocol):
         if not authority or [value.lower() for name, value in self.headers if name == b"host"] != [authority]:
             raise RequestRefused("The request's target and its Host must name the same authority.")
 
-    def _can_respond(self) -> bool:
-        """Whether the client would read a response now as the answer to the bytes that it just sent."""
-        cycle = self.cycle
-        if cycle is None or cycle.response_complete:
-            return True
-        return cycle.more_body and not cycle.response_started and not self.pipeline
-
 
 def _origin_form(target: bytes) -> bytes:
     """The target from its path on. The authority of an absolute form has been compared with Host."""
@@ -260,6 +275,10 @@ def _authority(rest: bytes) -> bytes:
 
 
 def _nothing() -> None:
+    pass
+
+
+def _ignore(data: bytes) -> None:
     pass
 
 

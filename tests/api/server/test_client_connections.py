@@ -5,6 +5,7 @@ In real time, as the subject is time-outs. They are a second or less here.
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import subprocess
 
@@ -143,6 +144,19 @@ def test_a_request_in_progress_is_not_ended_for_a_new_client():
             return refused[:3], [reader.at_eof() for reader in held]
 
     assert listening(talk, ConnectionBounds(most=3)) == (b"503", [False] * 3)
+
+
+def test_the_refusal_of_a_head_request_has_no_body():
+    async def talk(address, _):
+        # The request is in the queue of the kernel when the connection is accepted.
+        with socket.create_connection(address) as connection:
+            connection.sendall(GET.replace(b"GET", b"HEAD"))
+            reader, writer = await asyncio.open_connection(sock=connection)
+            head, rest = await begun(reader), await reader.read()
+            writer.close()
+            return head[9:12], rest
+
+    assert listening(talk, ConnectionBounds(per_peer=0)) == (b"503", b"")
 
 
 def test_a_connection_that_is_closed_makes_room_for_another():
