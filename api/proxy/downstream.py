@@ -2,6 +2,7 @@
 
 - A head or trailers over 64 KiB, or with more than 256 headers, get 431. uvicorn has no bound.
 - A request is parsed when the one before it is answered. uvicorn parses and queues all that have arrived.
+- A request line of another protocol than HTTP/1.0 and HTTP/1.1, or with more than two spaces, is refused. The parser accepts it.
 - Trailers are dropped. uvicorn appends them to the headers, so a body could add an X-Forwarded-For.
 - An upgrade with a body is refused. The parser would read that body as the next request.
 - A target in absolute form must agree with Host, as an application sees only Host.
@@ -23,7 +24,7 @@ from starlette.types import Message, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from limiter.api.proxy.cork import Cork
-from limiter.api.proxy.heads import MAX_HEAD, MAX_HEADERS, head_size
+from limiter.api.proxy.heads import HTTP_VERSIONS, MAX_HEAD, MAX_HEADERS, head_size
 from limiter.api.proxy.inflow import END_OF_HEAD, Inflow
 from limiter.api.proxy.proxy_errors import ProxyError, RequestRefused
 from limiter.api.routes.faults import FRAGMENT
@@ -54,6 +55,8 @@ class DownstreamProtocol(HttpToolsProtocol):
         self._refusal: ProxyError | None = None
         # Whether the refusal is sent when the requests before it are answered.
         self._is_refusing = False
+        # What has arrived since the request of this turn began, until its first header. Bytes before it are of another request.
+        self._line, self._turn_of_line = b"", 0
         # The part of a request that the parser expects or reads.
         self._part = REQUEST
         # For `server/client_connections.py`: the number of heads that have begun, the bytes of bodies, and what to call at the end.
@@ -97,6 +100,10 @@ class DownstreamProtocol(HttpToolsProtocol):
 
     def _parse(self, data: bytes) -> None:
         self._pending += len(data)
+        if self._part is not HEAD:
+            self._line, self._turn_of_line = data, self.turns + (self._part is REQUEST)
+        elif not self.headers:
+            self._line += data
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
@@ -238,6 +245,7 @@ class DownstreamProtocol(HttpToolsProtocol):
         return self._part is not REQUEST and bool(self.url) and self.parser.get_method() == b"HEAD"
 
     def _check_head(self) -> None:
+        self._check_line()
         if self._pending > MAX_HEAD and head_size(self.headers) + len(self.url) > MAX_HEAD:
             raise _too_large()
         if len(self.headers) > MAX_HEADERS:
@@ -248,6 +256,17 @@ class DownstreamProtocol(HttpToolsProtocol):
             raise RequestRefused(FRAGMENT.detail)
         if self.url[:1] != b"/":
             self._check_authority()
+
+    def _check_line(self) -> None:
+        """llhttp accepts other versions, other protocols (RTSP, ICE) and more spaces. Others could read such a line differently."""
+        version = self.parser.get_http_version()
+        if version not in HTTP_VERSIONS:
+            raise RequestRefused("The request's version of HTTP must be 1.0 or 1.1.", status=505)
+        line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version.encode())
+        begins = self._line.lstrip(b"\r\n").startswith(line)
+        # A request that follows another one in the same bytes begins where only the parser knows.
+        if not (begins if self.turns == self._turn_of_line else line in self._line):
+            raise RequestRefused("The request must begin with a method, a target and HTTP/1.1, with one space between them.")
 
     def _drops_what_follows(self) -> bool:
         bodies = (name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in self.headers)
