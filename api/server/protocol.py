@@ -25,7 +25,7 @@ from limiter.api.proxy.heads import MAX_HEAD, MAX_HEADERS
 _SHORT = min(MAX_HEAD, 4 * MAX_HEADERS)
 
 # How a request line ends. `_check_line` decides about all others.
-_VERSIONS = (b" HTTP/1.1\r\n", b" HTTP/1.0\r\n")
+_1_1, _1_0 = b" HTTP/1.1\r\n", b" HTTP/1.0\r\n"
 
 # A request with one of these headers may have a body, or may end its connection.
 _NOT_PLAIN = (b"\nconnection", b"\ncontent-length", b"\ntransfer-encoding")
@@ -172,7 +172,8 @@ class FrontProtocol(DownstreamProtocol):
 
     def _begin(self, front: Front) -> bool:
         method, path = self.parser.get_method(), self.url.partition(b"?")[0]
-        if self._turn_of_line != self.turns or not self._line.startswith(_VERSIONS, len(method) + 1 + len(self.url)):
+        end = len(method) + 1 + len(self.url)
+        if self._line[end : end + len(_1_1)] != _1_1 and self._line[end : end + len(_1_0)] != _1_0:
             return False
         scope = {
             "type": "http",
@@ -187,7 +188,7 @@ class FrontProtocol(DownstreamProtocol):
         request = _Request(self, keep_alive=keep_alive, is_head=method == b"HEAD")
         if not self._sheds and not front.begin(scope, request):
             return False
-        self._pending, self._part = 0, BODY
+        self._pending, self._part, self._line = 0, BODY, b""
         # The parser appends trailers to this list, and they must not turn into headers of the request.
         self.headers = []
         self.cycle = request  # type: ignore[assignment]
