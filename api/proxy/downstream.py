@@ -2,6 +2,7 @@
 
 - A head or trailers over 64 KiB, or with more than 256 headers, get 431. uvicorn has no bound.
 - A request is parsed when the one before it is answered. uvicorn parses and queues all that have arrived.
+- A request line of another protocol than HTTP/1.0 and HTTP/1.1, or with more than two spaces, is refused. The parser accepts it.
 - Trailers are dropped. uvicorn appends them to the headers, so a body could add an X-Forwarded-For.
 - An upgrade with a body is refused. The parser would read that body as the next request.
 - A target in absolute form must agree with Host, as an application sees only Host.
@@ -10,7 +11,7 @@
 - A head and its body are sent in one system call.
 - A response has one Date. uvicorn adds its own to that of upstream.
 - uvicorn's timer for idle connections is not used: `server/client_connections.py` ends connections that wait for their client for too long.
-- Bytes that are not a valid request get a problem+json response, but never in the middle of another response.
+- Bytes that are not a valid request get a problem+json response, after the answers to the requests before them.
 """
 
 import asyncio
@@ -19,13 +20,13 @@ from enum import Enum, auto
 from typing import Any
 
 import httptools
-from starlette.types import Message, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from limiter.api.proxy.cork import Cork
-from limiter.api.proxy.heads import MAX_HEAD, MAX_HEADERS, head_size
+from limiter.api.proxy.heads import HTTP_VERSIONS, MAX_HEAD, MAX_HEADERS, authority, head_size, origin_form
 from limiter.api.proxy.inflow import END_OF_HEAD, Inflow
 from limiter.api.proxy.proxy_errors import ProxyError, RequestRefused
+from limiter.api.proxy.senders import closing_at_the_end, dated_once
 from limiter.api.routes.faults import FRAGMENT
 from limiter.problems import problem_body
 
@@ -52,6 +53,10 @@ class DownstreamProtocol(HttpToolsProtocol):
         # Bytes received since the last complete head or part of a body: an unfinished head, or trailers.
         self._pending = 0
         self._refusal: ProxyError | None = None
+        # Whether the refusal is sent when the requests before it are answered.
+        self._is_refusing = False
+        # The bytes with the request line. If the request begins behind another one in the same bytes, they are in `_mixed`.
+        self._line = self._mixed = b""
         # The part of a request that the parser expects or reads.
         self._part = REQUEST
         # For `server/client_connections.py`: the number of heads that have begun, the bytes of bodies, and what to call at the end.
@@ -95,15 +100,27 @@ class DownstreamProtocol(HttpToolsProtocol):
 
     def _parse(self, data: bytes) -> None:
         self._pending += len(data)
+        if self._part is REQUEST:
+            self._line = data
+        else:
+            self._keep(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserError:
             self.send_400_response("Invalid HTTP request received.")
         except httptools.HttpParserUpgrade:
             self._on_upgrade()
-        if self._pending and self._exceeds_head() and not self.transport.is_closing():
+        if self._mixed and self._part is not HEAD:
+            self._mixed = b""
+        if self._pending and self._exceeds_head() and not self._is_refusing and not self.transport.is_closing():
             self._refusal = _too_large()
             self.send_400_response("")
+
+    def _keep(self, data: bytes) -> None:
+        """Keeps the request line, wherever the segments end. Another request can begin in each of them."""
+        self._mixed = self._mixed + data if self._part is HEAD and not self._line else data
+        if self._line and self._part is HEAD and not self.headers:
+            self._line += data
 
     def _on_upgrade(self) -> None:
         """Ignores an offer to upgrade, but for WebSocket if the server supports it."""
@@ -172,13 +189,13 @@ class DownstreamProtocol(HttpToolsProtocol):
         if not self.parser.should_upgrade():
             self.headers = []  # what the parser adds from here on are trailers
         if http_1_0:
-            self.cycle.send = _closing_at_the_end(self.cycle)  # type: ignore[method-assign, assignment]
+            self.cycle.send = closing_at_the_end(self.cycle)  # type: ignore[method-assign, assignment]
 
     def _complete_head(self) -> None:
         target, self.url = self.url, b"/"
         super().on_headers_complete()
         self.url = target
-        path, mark, query = _origin_form(target).partition(b"?")
+        path, mark, query = origin_form(target).partition(b"?")
         # The application runs in a task, which begins later.
         self.scope["path"], self.scope["raw_path"], self.scope["query_string"] = path.decode("ascii"), path, query
         if mark and not query:
@@ -194,7 +211,7 @@ class DownstreamProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        cycle.send = _dated_once(cycle)  # type: ignore[method-assign, assignment]
+        cycle.send = dated_once(cycle)  # type: ignore[method-assign, assignment]
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
@@ -204,18 +221,39 @@ class DownstreamProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+        elif self._is_refusing:
+            self._write_refusal()
 
     def send_400_response(self, msg: str) -> None:
-        if not self._can_respond():
-            self.transport.close()
+        """Answers the request that is not valid, after those before it, and closes the connection."""
+        if self._is_refusing:
             return
-        refusal = self._refusal or RequestRefused(msg)
+        self._refusal = self._refusal or RequestRefused(msg)
+        has_begun = self._is_answering() and self.cycle.more_body
+        if self.pipeline or (self._is_answering() and not has_begun):
+            if has_begun:
+                self.pipeline.popleft()
+            self._is_refusing = True
+            self._parse = _nothing  # type: ignore[assignment, method-assign]
+            self._inflow.drop()
+        elif has_begun and self.cycle.response_started:
+            self.transport.close()
+        else:
+            self._write_refusal()
+
+    def _write_refusal(self) -> None:
+        refusal = self._refusal or RequestRefused("")
         body = problem_body(refusal.status, refusal.detail)
         head = b"content-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-        self.transport.write(STATUS_LINE[refusal.status] + head + body)
+        self.transport.write(STATUS_LINE[refusal.status] + head + (b"" if self._is_head() else body))
         self.transport.close()
 
+    def _is_head(self) -> bool:
+        """Whether the request that the parser reads has the method HEAD."""
+        return self._part is not REQUEST and bool(self.url) and self.parser.get_method() == b"HEAD"
+
     def _check_head(self) -> None:
+        self._check_line()
         if self._pending > MAX_HEAD and head_size(self.headers) + len(self.url) > MAX_HEAD:
             raise _too_large()
         if len(self.headers) > MAX_HEADERS:
@@ -227,6 +265,17 @@ class DownstreamProtocol(HttpToolsProtocol):
         if self.url[:1] != b"/":
             self._check_authority()
 
+    def _check_line(self) -> None:
+        """llhttp accepts other versions, other protocols (RTSP, ICE) and more spaces. Others could read such a line differently."""
+        version = self.parser.get_http_version()
+        if version not in HTTP_VERSIONS:
+            raise RequestRefused("The request's version of HTTP must be 1.0 or 1.1.", status=505)
+        line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version.encode())
+        # Where a request begins behind another one, only the parser knows.
+        if not (self._line.lstrip(b"\r\n").startswith(line) if self._line else line in self._mixed):
+            raise RequestRefused("The request must begin with a method, a target and HTTP/1.1, with one space between them.")
+        self._line = b""
+
     def _drops_what_follows(self) -> bool:
         bodies = (name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in self.headers)
         return self.parser.get_method() == b"CONNECT" or any(bodies)
@@ -234,60 +283,13 @@ class DownstreamProtocol(HttpToolsProtocol):
     def _check_authority(self) -> None:
         if self.url == b"*":
             return
-        authority = _authority(self.url.partition(b"://")[2]).lower()
-        if not authority or [value.lower() for name, value in self.headers if name == b"host"] != [authority]:
+        named = authority(self.url.partition(b"://")[2]).lower()
+        if not named or [value.lower() for name, value in self.headers if name == b"host"] != [named]:
             raise RequestRefused("The request's target and its Host must name the same authority.")
 
-    def _can_respond(self) -> bool:
-        """Whether the client would read a response now as the answer to the bytes that it just sent."""
-        cycle = self.cycle
-        if cycle is None or cycle.response_complete:
-            return True
-        return cycle.more_body and not cycle.response_started and not self.pipeline
 
-
-def _origin_form(target: bytes) -> bytes:
-    """The target from its path on. The authority of an absolute form has been compared with Host."""
-    if target[:1] == b"/" or target == b"*":
-        return target
-    rest = target.partition(b"://")[2]
-    path = rest[len(_authority(rest)) :]
-    return path if path[:1] == b"/" else b"/" + path
-
-
-def _authority(rest: bytes) -> bytes:
-    return rest.partition(b"/")[0].partition(b"?")[0]
-
-
-def _nothing() -> None:
+def _nothing(*_: object) -> None:
     pass
-
-
-def _dated_once(cycle: RequestResponseCycle) -> Send:
-    send = cycle.send
-
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start" and any(name.lower() == b"date" for name, _ in message["headers"]):
-            cycle.default_headers = [header for header in cycle.default_headers if header[0] != b"date"]
-        await send(message)  # type: ignore[arg-type]
-
-    return sending
-
-
-def _closing_at_the_end(cycle: RequestResponseCycle) -> Send:
-    send, unknown_length = cycle.send, False
-
-    async def send_unchunked(message: Message) -> None:
-        nonlocal unknown_length
-        if message["type"] == "http.response.start":
-            unknown_length = not any(name.lower() == b"content-length" for name, _ in message["headers"])
-            if unknown_length:
-                cycle.chunked_encoding = False
-        elif unknown_length:
-            cycle.expected_content_length = len(message.get("body", b""))
-        await send(message)  # type: ignore[arg-type]
-
-    return send_unchunked
 
 
 def _too_large() -> ProxyError:

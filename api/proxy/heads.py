@@ -56,3 +56,16 @@ def options_of(values: Iterable[bytes]) -> set[bytes]:
 def is_chunked(codings: list[bytes]) -> bool:
     """Whether `chunked` is the only transfer coding."""
     return len(codings) == 1 and codings[0].strip(b" \t").lower() == b"chunked"
+
+
+def origin_form(target: bytes) -> bytes:
+    """The target from its path on. The authority of an absolute form has been compared with Host."""
+    if target[:1] == b"/" or target == b"*":
+        return target
+    rest = target.partition(b"://")[2]
+    path = rest[len(authority(rest)) :]
+    return path if path[:1] == b"/" else b"/" + path
+
+
+def authority(rest: bytes) -> bytes:
+    return rest.partition(b"/")[0].partition(b"?")[0]

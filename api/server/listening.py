@@ -41,7 +41,7 @@ _REFUSAL = problem(
     kind=REDUCED_CAPACITY,
     headers=((b"retry-after", b"1"), (b"connection", b"close")),
 )
-_TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\n%bcontent-length: %d\r\n\r\n%b" % (_REFUSAL.head, len(_REFUSAL.body), _REFUSAL.body)
+_HEAD_OF_REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\n%bcontent-length: %d\r\n\r\n" % (_REFUSAL.head, len(_REFUSAL.body))
 
 
 def bind(host: str, port: int, option: str) -> socket.socket:
@@ -197,8 +197,9 @@ class Listening(uvicorn.Server):
 def _refuse(connection: socket.socket, *, tls: bool) -> None:
     """Closes it with an answer, where that takes no handshake. Reading first what has arrived keeps the kernel from sending a reset."""
     if not tls:
+        request = b""
         with contextlib.suppress(OSError):
-            connection.send(_TOO_MANY)
+            request = connection.recv(65536)
         with contextlib.suppress(OSError):
-            connection.recv(65536)
+            connection.send(_HEAD_OF_REFUSAL if request.startswith(b"HEAD ") else _HEAD_OF_REFUSAL + _REFUSAL.body)
     connection.close()

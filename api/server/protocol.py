@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from limiter.api.answers import WRITE_ANSWER, Answer, head_of
 from limiter.api.front import Front
@@ -23,6 +23,9 @@ from limiter.api.proxy.heads import MAX_HEAD, MAX_HEADERS
 
 # A head of this many bytes has fewer headers than the bound, as each takes 4 bytes at least.
 _SHORT = min(MAX_HEAD, 4 * MAX_HEADERS)
+
+# How a request line ends. `_check_line` decides about all others.
+_1_1, _1_0 = b" HTTP/1.1\r\n", b" HTTP/1.0\r\n"
 
 # A request with one of these headers may have a body, or may end its connection.
 _NOT_PLAIN = (b"\nconnection", b"\ncontent-length", b"\ntransfer-encoding")
@@ -169,6 +172,9 @@ class FrontProtocol(DownstreamProtocol):
 
     def _begin(self, front: Front) -> bool:
         method, path = self.parser.get_method(), self.url.partition(b"?")[0]
+        end = len(method) + 1 + len(self.url)
+        if self._line[end : end + len(_1_1)] != _1_1 and self._line[end : end + len(_1_0)] != _1_0:
+            return False
         scope = {
             "type": "http",
             "method": method.decode("ascii"),
@@ -182,7 +188,7 @@ class FrontProtocol(DownstreamProtocol):
         request = _Request(self, keep_alive=keep_alive, is_head=method == b"HEAD")
         if not self._sheds and not front.begin(scope, request):
             return False
-        self._pending, self._part = 0, BODY
+        self._pending, self._part, self._line = 0, BODY, b""
         # The parser appends trailers to this list, and they must not turn into headers of the request.
         self.headers = []
         self.cycle = request  # type: ignore[assignment]
@@ -192,7 +198,7 @@ class FrontProtocol(DownstreamProtocol):
 
     def _make_scope(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
+        HttpToolsProtocol.on_message_begin(self)
         self.url, self.expect_100_continue = url, expects
         self.headers += headers
 

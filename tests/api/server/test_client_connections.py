@@ -5,6 +5,7 @@ In real time, as the subject is time-outs. They are a second or less here.
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import subprocess
 
@@ -12,7 +13,7 @@ import pytest
 import uvloop
 
 from limiter.api.rules import ConnectionBounds
-from limiter.api.server.client_connections import SLOWEST, Connections, Pace, room_for
+from limiter.api.server.client_connections import SLOWEST, Connections, Pace, admin_connections, room_for
 from limiter.api.server.listening import Listening, bind, config_for
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -145,6 +146,19 @@ def test_a_request_in_progress_is_not_ended_for_a_new_client():
     assert listening(talk, ConnectionBounds(most=3)) == (b"503", [False] * 3)
 
 
+def test_the_refusal_of_a_head_request_has_no_body():
+    async def talk(address, _):
+        # The request is in the queue of the kernel when the connection is accepted.
+        with socket.create_connection(address) as connection:
+            connection.sendall(GET.replace(b"GET", b"HEAD"))
+            reader, writer = await asyncio.open_connection(sock=connection)
+            head, rest = await begun(reader), await reader.read()
+            writer.close()
+            return head[9:12], rest
+
+    assert listening(talk, ConnectionBounds(per_peer=0)) == (b"503", b"")
+
+
 def test_a_connection_that_is_closed_makes_room_for_another():
     async def talk(address, connections):
         for _ in range(20):
@@ -214,3 +228,18 @@ def test_the_descriptors_leave_room_for_more_than_clients(monkeypatch):
     monkeypatch.setattr("resource.getrlimit", lambda _: (1000, 1000))
     assert room_for() + 100 < 1000
     assert room_for(each=2) == room_for() // 2
+
+
+def test_a_slow_head_times_out():
+    async def talk(address, _):
+        async with Opened() as opened:
+            reader, _ = await opened(address, sends=b"GET / HTTP/1.1\r\nX: y")
+            return (await answered(reader))[:3], await reader.read()
+
+    assert listening(talk, ConnectionBounds(head=1)) == (b"408", b"")
+
+
+def test_the_admin_listener_has_the_same_bound_for_heads_and_fewer_connections():
+    connections = admin_connections(idle=5)
+    assert connections.head_timeout == ConnectionBounds().head
+    assert connections.most == 64

@@ -148,3 +148,46 @@ def test_an_answer_that_cannot_be_sent_closes_only_its_own_connection(server, pr
     lost, head = with_front(server, prefix, talk)
     assert lost == b""
     assert remaining(head) == 998
+
+
+REFUSED_LINES = {
+    b"GET /authorize HTTP/2.0": 505,
+    b"GET /authorize HTTP/0.9": 505,
+    b"GET /authorize": 505,
+    b"GET /authorize RTSP/1.1": 400,
+    b"SOURCE /authorize ICE/1.0": 400,
+    b"GET  /authorize HTTP/1.1": 400,
+    b"GET /authorize  HTTP/1.1": 400,
+}
+
+
+@pytest.mark.parametrize(("line", "status"), REFUSED_LINES.items())
+@pytest.mark.parametrize("before", [b"", b"\r\n", asked(method="POST", lines="Content-Length: 1\r\n", body="x")], ids=["", "CRLF", "POST"])
+def test_a_line_of_another_protocol_or_form_is_refused(server, prefix, line, status, before):
+    async def talk(reader, writer, _):
+        for part in (before + line[:9], line[9:] + b"\r\nAuthorization: Bearer one-key\r\n\r\n"):
+            writer.write(part)
+            await asyncio.sleep(0)
+        answers = (await reader.read()).decode()
+        return [int(part[:3]) for part in answers.split("HTTP/1.1 ")[1:]]
+
+    assert with_front(server, prefix, talk) == [*([200] if len(before) > 2 else []), status]
+
+
+def test_a_header_with_a_valid_request_line_does_not_hide_another_one(server, prefix):
+    async def talk(reader, writer, _):
+        writer.write(b"GET /authorize RTSP/1.1\r\nX: GET /authorize HTTP/1.1\r\n\r\n")
+        return (await answer(reader))[:12]
+
+    assert with_front(server, prefix, talk) == "http/1.1 400"
+
+
+@pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
+def test_a_request_in_many_segments_behind_empty_lines_is_served(server, prefix, version):
+    async def talk(reader, writer, _):
+        for byte in b"\r\n\r\n" + asked().replace(b"HTTP/1.1", version.encode()):
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0)
+        return (await answer(reader))[:12]
+
+    assert with_front(server, prefix, talk) == "http/1.1 200"
