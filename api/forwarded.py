@@ -174,7 +174,7 @@ def _scheme(scope: Scope, headers: Headers) -> str:
 
 def _not_configured(peer: str, headers: Headers) -> InvalidDescription:
     name = next(name for name in headers if name in _SENT_BY)
-    remedy = f"set identify.gateway to {_SENT_BY[name]} and add it to identify.trusted_proxies"
+    remedy = f"set identify.gateway to {_SENT_BY[name]}, and trust the address in identify.trusted_proxies"
     detail = f"{_shown(name)} comes from {peer}, but no gateway is configured: if it is your gateway, {remedy}."
     return InvalidDescription(403, "gateway-not-configured", detail)
 

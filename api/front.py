@@ -21,8 +21,8 @@ Paths are relative to this folder.
 
 With a proxy, every path belongs to the upstream. A request is passed on if its answer is 200, and the response gets the numbers.
 
-Both paths call `resolve` before the verdict and `Front.end` after it. `resolve` has no side effects, so `Front.begin` leaves the rarer
-outcomes, `Answer` and `LookUp`, to a task that resolves the request again and runs the same steps as `Front.__call__`.
+Both paths call `resolve` before the verdict and `Front.end` after it. `Front.begin` leaves the rarer outcomes, `Answer` and `LookUp`, to a
+task that runs the same steps as `Front.__call__`.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -37,7 +37,7 @@ from limiter.api.identity import Directory, Refusal
 from limiter.api.numbers import unavailable
 from limiter.api.outages import Outages
 from limiter.api.overload import SHED, Overload
-from limiter.api.resolve import Charged, LookUp, Reader, resolve, settle
+from limiter.api.resolve import Charged, LookUp, Outcome, Reader, resolve, settle
 from limiter.api.rules import Rules
 from limiter.api.view import View
 from limiter.decision import Decision
@@ -117,7 +117,7 @@ class Front:
             place = _Place(self, scope, outcome, receiver)
             self._limiter.verdict_to(place, outcome.plan.group, view.rules.deadline)
         else:
-            receiver.deliver_later(self.authorize(view, scope))
+            receiver.deliver_later(self.authorize(view, scope, outcome))
         return True
 
     def shed(self, target: bytes) -> Answer:
@@ -125,8 +125,9 @@ class Front:
         self.overload.note()
         return _for_gateway(self._view, SHED) if self._proxy is None and target.startswith(_PREFIX) else SHED
 
-    async def authorize(self, view: View, scope: Scope) -> Answer:
-        return _for_gateway(view, await self._answer(view, scope, view.original))
+    async def authorize(self, view: View, scope: Scope, outcome: Outcome | None = None) -> Answer:
+        """`outcome`, if the request is resolved already."""
+        return _for_gateway(view, await self._answer(view, scope, view.original, outcome))
 
     def end(self, charged: Charged, outcome: Verdict | BackendError) -> Answer | None:
         """None if the identity was out of date. It is forgotten, so the request can be resolved again."""
@@ -161,18 +162,18 @@ class Front:
         else:
             await answer.send(scope, send)
 
-    async def _answer(self, view: View, scope: Scope, read: Reader) -> Answer:
+    async def _answer(self, view: View, scope: Scope, read: Reader, outcome: Outcome | None = None) -> Answer:
         for _ in range(_MAX_TRIES):
             try:
-                answer = await self._try_answer(view, scope, read)
+                answer = await self._try_answer(view, outcome or resolve(view, scope, read))
             except BackendError as error:
                 return self._unavailable(error)
             if answer is not None:
                 return answer
+            outcome = None
         return unavailable()
 
-    async def _try_answer(self, view: View, scope: Scope, read: Reader) -> Answer | None:
-        outcome = resolve(view, scope, read)
+    async def _try_answer(self, view: View, outcome: Outcome) -> Answer | None:
         if isinstance(outcome, LookUp):
             found = await view.directory.look_up(outcome.credential, outcome.route.scope, outcome.address)
             outcome = settle(view, outcome.route, outcome.address, found)

@@ -62,7 +62,10 @@ class LookUp(NamedTuple):
     address: str
 
 
-def resolve(view: View, scope: Scope, read: Reader) -> Charged | LookUp | Answer:
+Outcome = Charged | LookUp | Answer
+
+
+def resolve(view: View, scope: Scope, read: Reader) -> Outcome:
     rules, headers = view.rules, _relevant(scope, view.headers)
     try:
         request = read(scope, headers, view.trusts)

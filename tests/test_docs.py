@@ -153,5 +153,14 @@ def test_every_decision_is_in_the_index():
     assert sorted(links((folder / "README.md").read_text())) == sorted(page.name for page in folder.glob("0*.md"))
 
 
+def test_every_test_that_a_page_names_exists():
+    defined = {
+        name for file in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"(?m)^(?:async )?def (test_\w+)", file.read_text())
+    }
+    named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", page.read_text())}
+    assert named
+    assert named <= defined
+
+
 def test_every_public_name_is_in_the_reference():
     assert set(re.findall(r"(?m)^::: limiter\.(\w+)$", text_of("reference.md"))) == set(limiter.__all__)

@@ -23,7 +23,12 @@ Name = Annotated[str, Field(min_length=1, max_length=64, description="The name o
 Cost = Annotated[int, Field(ge=0, le=2**53 - 1, description="Units to charge. 0 charges nothing and returns the current numbers.")]
 At = Annotated[
     float,
-    Field(ge=0, lt=2**32, description="The field `at` of the decision that took: Redis's time, in seconds.", examples=[1800014400.123456]),
+    Field(
+        ge=0,
+        lt=2**32,
+        description="When the units were taken, in seconds of Redis's clock: the field `at` of the response to the take.",
+        examples=[1800014400.123456],
+    ),
 ]
 Account = Annotated[Subject | None, Field(description="The owner of the counts. Use the same one in every call for a subject.")]
 
@@ -137,7 +142,7 @@ def _mistake(error: Any) -> str:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"] if part not in forms)
     value = "" if error["type"] == "missing" else f" ({shown(error['input'])})"
     if error["type"] == "missing" and error["loc"][-1:] == ("at",):
-        return f"{path.lstrip('.')}: must be the field `at` of the decision that took"
+        return f"{path.lstrip('.')}: must be a number, from the field `at` of the response to the take"
     return f"{path.lstrip('.') or 'the body'}{value}: {error['msg']}"
 
 

@@ -32,7 +32,7 @@ from limiter.protocol.group import Group, Operation, grouped
 from limiter.protocol.refund import refund_at
 
 MAX_BODY = 1024 * 1024
-# Limits that the decisions of one body evaluate: about 30 ms of work for Redis, and as much here for the response.
+# Limits that the decisions of one body evaluate: about 10 ms of work for Redis, and as much here for the response.
 MAX_LIMITS = 8192
 
 _OPERATIONS = {"/v1/take": Operation.TAKE, "/v1/peek": Operation.PEEK, "/v1/refund": Operation.REFUND}

@@ -3,6 +3,7 @@
 `--hostile=100000` sends more requests. The seed of each attack is fixed, so a failure happens again.
 """
 
+import json
 import socket
 
 import pytest
@@ -47,7 +48,8 @@ def requests(request):
 
 @pytest.fixture
 def attacked(redis, tmp_path):
-    with sidecar(tmp_path, scene.config("attacked"), redis=redis.url) as running:
+    config = scene.config("attacked", gateway="envoy", v1="token")
+    with sidecar(tmp_path, config, redis=redis.url, env={"LIMITER_V1_TOKEN": scene.V1_TOKEN}) as running:
         yield running
 
 
@@ -76,8 +78,9 @@ def test_hostile_requests_leave_authorize_and_v1_as_they_were(attacked, redis, r
 
     assert_intact(attacked, redis, reports)
     assert units_taken(attacked) >= len(set().union(*(report.left for report in reports)))
-    assert_five_a_minute(lambda: attacked.ask(key=scene.AFTERWARDS[0]), 429)
-    assert_five_a_minute(lambda: attacked.decide("take", policy="five", subject="afterwards"), None)
+    assert_five_a_minute(lambda: attacked.ask("/authorize/x", key=scene.AFTERWARDS[0]), 429)
+    assert_five_a_minute(lambda: decide(attacked, "take"), None)
+    assert_refunds_give_back(attacked)
     assert_stops_cleanly(attacked)
 
 
@@ -87,7 +90,7 @@ def test_hostile_requests_to_the_admin_listener_change_nothing(attacked, redis, 
     assert_intact(attacked, redis, reports)
     assert attacked.manage("/config", token="").status == 401
     assert attacked.manage("/config").status == 200
-    assert_five_a_minute(lambda: attacked.ask(key=scene.AFTERWARDS[1]), 429)
+    assert_five_a_minute(lambda: attacked.ask("/authorize/x", key=scene.AFTERWARDS[1]), 429)
     assert_stops_cleanly(attacked)
 
 
@@ -139,7 +142,7 @@ def test_exactly_the_admitted_requests_reach_upstream(attacked_proxy, recorder):
 
 def attack(target, port, name, requests) -> list[Report]:
     """Attacks in several parts, and checks that the memory does not grow with them."""
-    target.ask(key=scene.GOOD[0])
+    assert target.ask("/authorize/x", key=scene.GOOD[0]).status == 200
     before, footprints, reports = Footprint.of(target), [], []
     for seed, count in enumerate(requests):
         reports.append(fire(port, Attack(seed, name).volleys(count), connections=CONNECTIONS[name]))
@@ -177,10 +180,24 @@ def assert_five_a_minute(ask, denial) -> None:
         assert denial or not reply.json()["allowed"]
 
 
+def assert_refunds_give_back(target) -> None:
+    """Exactly what a take has taken, and once."""
+    taken = decide(target, "take", subject="refunded").json()
+    for at in (taken["at"] + 1000, taken["at"] - 1000, taken["at"], taken["at"]):
+        assert decide(target, "refund", subject="refunded", at=at).status == 200
+    assert decide(target, "take", subject="refunded").json()["limits"][0]["remaining"] == 4
+
+
 def assert_stops_cleanly(target) -> None:
     """With a task left over, the server would wait for it, and then log an error."""
     assert target.stop() == 0
     assert not [line for line in target.log if line["level"] not in ("info", "warning")]
+
+
+def decide(target, verb: str, *, subject: str = "afterwards", **fields):
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {scene.V1_TOKEN}"}
+    body = json.dumps({"policy": "five", "subject": subject, **fields})
+    return target.ask(f"/v1/{verb}", method="POST", headers=headers, body=body)
 
 
 def units_taken(target) -> int:

@@ -29,13 +29,13 @@ def test_an_ipv6_network_counts_as_one_address(provider):
 def test_guessing_is_limited_by_address_and_leaves_no_state_per_key(provider, timed, clock):
     guesser = "198.51.100.3"
     with timed[0].client() as client:
-        before = set(client.scan_iter(count=10_000))
+        before = set(client.keys())
         assert [provider.call("/", f"guess-number-{n}", address=guesser).status for n in range(105)] == [401] * 5 + [429] * 100
-        assert len(set(client.scan_iter(count=10_000)) - before) == 1
+        assert len(set(client.keys()) - before) == 1
         clock.advance(60)
         ours = [f"ff_live_{'a' * 31}{letter}" for letter in "abcde"]
         assert [provider.call("/", key, address=guesser).status for key in ours] == [401] * 5
-        assert len(set(client.scan_iter(count=10_000)) - before) == 1
+        assert len(set(client.keys()) - before) == 1
     blocked = provider.call("/", "once-more", address=guesser)
     assert blocked.json()["type"].endswith("#abnormal-usage-detected")
     assert blocked.headers["Retry-After"] == "60"

@@ -9,7 +9,7 @@ from pathlib import Path
 from support.servers.redis_server import free_port
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 # The commands of a page name no Redis, no ports and no folder: they use those of the test.
 _LIMITER = """#!/bin/sh

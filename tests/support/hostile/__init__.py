@@ -5,6 +5,7 @@ Read in this order:
     expected    which statuses each kind of request may get: the only place that changes when the sidecar's behavior does
     scene       the configuration of the sidecar under attack, with its keys
     heads       paths, credentials, forward headers and other lines: hostile in meaning, well-formed as HTTP
+    v1_calls    calls of `/v1`, by callers with and without permission
     json_bodies JSON for `/v1` and the admin API
     framing     bodies, trailers, and heads that are not well-formed HTTP
     volleys     the attack: connections with several requests each, how their bytes are split, and how they end

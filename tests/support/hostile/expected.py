@@ -10,8 +10,8 @@ from limiter.problems import REDUCED_CAPACITY
 # Of the replies, this share may be 503. Its problem type must be this one.
 MOST_SHED, SHED_TYPE = 0.05, REDUCED_CAPACITY
 
-# Headers of which a reply has one at most. `date` is to be added: the proxy sends two.
-ONCE = {"content-length", "content-type", "connection", "retry-after", "ratelimit", "ratelimit-policy", "x-ratelimit-limit"}
+# Headers of which a reply has one at most.
+ONCE = {"date", "content-length", "content-type", "connection", "retry-after", "ratelimit", "ratelimit-policy", "x-ratelimit-limit"}
 
 
 class Kind(Enum):
@@ -19,15 +19,20 @@ class Kind(Enum):
     EXEMPT = auto()
     REFUSED = auto()  # a credential that is missing, malformed, unknown, revoked, expired, or used from elsewhere
     CREDENTIAL = auto()  # several credentials, or one in an odd form: good or refused
-    ODD_PATH = auto()  # a path that servers read differently, or none at all
+    ODD_PATH = auto()  # a path that servers read differently, or none at all, and long ones
     FORWARDED = auto()  # headers of gateways, forged or contradictory
-    ODD_HEAD = auto()  # unusual but well-formed headers, up to and above the limit of 64 KiB
+    ODD_HEAD = auto()  # unusual but well-formed headers, repeated ones, and heads up to and above the limit of 64 KiB
+    COMPOUND = auto()  # several of these at once
     NOT_SERVED = auto()  # a path of no listener
     V1 = auto()  # a valid call of /v1
     V1_WRONG = auto()  # a wrong method, path, type or body
-    V1_FORWARDED = auto()  # a call for somebody else
+    V1_FORWARDED = auto()  # a valid call with signs of a proxy
+    V1_NO_TOKEN = auto()  # a valid call with a wrong token, two, or none
+    V1_OTHER_HOST = auto()  # a valid call by a name that could be anybody's
+    V1_PAGE = auto()  # a valid call from a web page
     V1_MUTATED = auto()  # a body that may have stayed valid
     ADMIN = auto()  # the right token and a mutated request
+    ADMIN_OTHER_HOST = auto()  # by a name that could be anybody's
     NO_TOKEN = auto()  # a wrong admin token, or none
     OPEN_ADMIN = auto()  # health and the documentation page, which need no token
     REJECTED = auto()  # not HTTP/1.1, or ambiguous: 4xx or 5xx and the end of the connection
@@ -35,45 +40,52 @@ class Kind(Enum):
     BROKEN = auto()  # bytes were mutated at random: valid or not
 
 
-_DECIDED = {200, 429}
 _REFUSED = {401, 403, 429}
-_JUDGED = _DECIDED | _REFUSED
+# What well-formed requests to `/authorize` and to the proxy may get.
+_JUDGED = {200} | _REFUSED
 _MALFORMED = {400, 408, 414, 431, 501, 505}
 
-AUTHORIZE: dict[Kind, set[int]] = {
-    Kind.GOOD: _DECIDED,
-    Kind.EXEMPT: {200},
+# Common to all fronts.
+_FRONT: dict[Kind, set[int]] = {
+    Kind.GOOD: {200},
     Kind.REFUSED: _REFUSED,
-    Kind.CREDENTIAL: _JUDGED,
-    Kind.ODD_PATH: _JUDGED | {400, 404},
-    Kind.FORWARDED: _JUDGED | {400, 431},
-    Kind.ODD_HEAD: _JUDGED | {400, 431},
+    Kind.CREDENTIAL: {200, 401, 429},
+    Kind.ODD_PATH: {200, 400, 403, 404, 414, 429},
+    Kind.FORWARDED: {200, 400, 431},
+    Kind.ODD_HEAD: {200, 400, 401, 429, 431},
+    Kind.COMPOUND: _JUDGED | {400, 404, 414, 431},
+    Kind.REJECTED: _MALFORMED,
+    Kind.LENIENT: {200, 400, 505},
+}
+
+# With `gateway: envoy` and `v1: token`. From an address that is not trusted, headers of other gateways get 403.
+AUTHORIZE: dict[Kind, set[int]] = {
+    **_FRONT,
+    Kind.EXEMPT: {200},
+    Kind.FORWARDED: {200, 400, 403, 431},
     Kind.NOT_SERVED: {404},
     Kind.V1: {200},
-    Kind.V1_WRONG: {400, 403, 404, 405, 413, 415},
-    Kind.V1_FORWARDED: {200, 403},
-    Kind.V1_MUTATED: {200, 400, 403, 404, 413},
-    Kind.REJECTED: _MALFORMED,
-    Kind.LENIENT: _DECIDED | {400, 505},
+    Kind.V1_WRONG: {404, 405, 413, 415},
+    Kind.V1_FORWARDED: {200},
+    Kind.V1_NO_TOKEN: {401},
+    Kind.V1_OTHER_HOST: {200},
+    Kind.V1_PAGE: {200},
+    Kind.V1_MUTATED: {200, 400, 404, 413},
     Kind.BROKEN: _JUDGED | _MALFORMED | {404, 405, 413, 415},
 }
 
-# As a proxy, everything that is admitted reaches upstream, which answers 200. The proxy refuses some requests that are only admitted.
-PROXY: dict[Kind, set[int]] = {
-    **{kind: AUTHORIZE[kind] for kind in (Kind.GOOD, Kind.REFUSED, Kind.CREDENTIAL, Kind.ODD_PATH, Kind.FORWARDED, Kind.ODD_HEAD)},
-    Kind.REJECTED: _MALFORMED,
-    Kind.LENIENT: _DECIDED | {400, 505},
-    Kind.BROKEN: _JUDGED | _MALFORMED,
-}
+# As a proxy, everything that is admitted reaches upstream, which answers 200.
+PROXY: dict[Kind, set[int]] = {**_FRONT, Kind.BROKEN: _JUDGED | _MALFORMED}
 
-_MANAGED = {200, 201, 204, 307, 400, 401, 404, 405, 409, 413, 415, 422}
+_MANAGED = {200, 201, 204, 307, 400, 404, 405, 409, 413, 415, 422}
 
 ADMIN: dict[Kind, set[int]] = {
     Kind.ADMIN: _MANAGED,
+    Kind.ADMIN_OTHER_HOST: {421},
     Kind.ODD_PATH: _MANAGED,
-    Kind.NO_TOKEN: {400, 401},
-    Kind.OPEN_ADMIN: {200, 307, 400, 404, 405},
+    Kind.NO_TOKEN: {401},
+    Kind.OPEN_ADMIN: {200, 307, 404},
     Kind.REJECTED: _MALFORMED,
     Kind.LENIENT: {400, 401, 404, 505},
-    Kind.BROKEN: _MANAGED | _MALFORMED,
+    Kind.BROKEN: _MANAGED | _MALFORMED | {401, 421},
 }

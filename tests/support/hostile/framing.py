@@ -10,7 +10,7 @@ from support.hostile.expected import Kind
 from support.hostile.heads import HEAD_LIMIT, Draft
 from support.hostile.scene import GOOD
 
-HIDDEN = b"GET /authorize/hidden HTTP/1.1\r\nHost: api.test\r\nAuthorization: Bearer " + GOOD[0].encode() + b"\r\n\r\n"
+HIDDEN = b"GET /authorize/hidden HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer " + GOOD[0].encode() + b"\r\n\r\n"
 
 _EXTENSIONS = (b"", b"", b"", b";a", b";a=b", b';a="b;c"', b";" + b"x" * 5000)
 _TRAILERS = (
@@ -95,7 +95,7 @@ _OTHER_PROTOCOLS = (
     *(b"PROXY TCP4 1.2.3.4 127.0.0.1 1 2\r\n" + HIDDEN, b"EHLO x\r\n", b"\r\n\r\n\r\n\x00", b"\r\n" * 5 + b"X"),
     *(b"\x0d\x0a\x0d\x0a\x00\x0d\x0a\x51\x55\x49\x54\x0a" + HIDDEN, b"HTTP/1.1 200 OK\r\n\r\n", b"{}", b"\xff" * 100),
 )
-_HOST = b"Host: api.test\r\n"
+_HOST = b"Host: 127.0.0.1\r\n"
 _KEY = b"Authorization: Bearer " + GOOD[2].encode() + b"\r\n"
 
 

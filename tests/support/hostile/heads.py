@@ -195,7 +195,7 @@ def compound(rng: Random, draft: Draft) -> None:
     for twist in rng.sample((odd_credential, odd_path, forwarded, odd_head, capped, refused), rng.randrange(2, 5)):
         if draft.lines[1:]:
             twist(rng, draft)
-    draft.kind = Kind.ODD_HEAD
+    draft.kind = Kind.COMPOUND
 
 
 # Header values may contain tabs and every byte from 0x20 but 0x7f.

@@ -1,6 +1,7 @@
 """JSON bodies: valid ones, trees with one wrong value, and texts that are hardly JSON."""
 
 import json
+import time
 from random import Random
 from typing import Any
 
@@ -18,6 +19,10 @@ COSTS = (
     *(0, 1, 2, 5, 100, 999_999, 2**31, 2**32 - 1, 2**32, 2**53 - 1, 2**53, 2**63, 2**64, -1, -(2**53), 10**400, 1.0, 1.5, True, "1"),
     None,
 )
+# Times of takes in refunds: just now, long ago, in the future, the first and the last. Only the first three differ from run to run.
+_NOW = time.time()
+TIMES = (_NOW, _NOW - 59.999999, int(_NOW), 0, 0.0, -0.0, 1e-9, 1, 1800014400.123456, 4_294_967_295, 4294967295.999999)
+WRONG_TIMES = (-1, -1e-9, -1e300, 2**32, 2**53, 2**63, 1e308, 10**400, str(_NOW), "", None, True, [], {}, [_NOW], {"at": _NOW})
 ODD = (
     *(None, True, False, 0, -1, 1.5, 1e308, 10**30, "", "x", [], {}, [[]], [None], {"": ""}, {"policy": {}}, "bulk", ["bulk"], "\ud800"),
     *("\x00", "a" * 5000, {"__proto__": 1}, [1] * 1001, [{}] * 20, "NaN", 2**63, -0.0),
@@ -32,14 +37,21 @@ RAW_VALUES = (
 _PLACE = "kJ2place"
 
 
-def call(rng: Random) -> dict[str, Any]:
-    """A valid body of `/v1`: one charge, a group, or a batch."""
-    return rng.choices((_single, _group, _batch), (6, 3, 2))[0](rng)
+def call(rng: Random, *, refund: bool) -> dict[str, Any]:
+    """A valid body of `/v1`: one charge, a group, or a batch. Those of a refund say when the units were taken."""
+    if rng.random() < 0.2:
+        return {"requests": [_one(rng, refund=refund) for _ in range(rng.choice((1, 2, 5, 30)))]}
+    return _one(rng, refund=refund)
 
 
-def mutated_call(rng: Random) -> bytes:
+def mutated_call(rng: Random, *, refund: bool) -> bytes:
     """May still be valid, or may hardly be JSON."""
-    return mutated(rng, call(rng), _odd_leaf)
+    body = call(rng, refund=refund)
+    if refund and rng.random() < 0.3:
+        place = body if "requests" not in body else rng.choice(body["requests"])
+        place["at"] = rng.choice(WRONG_TIMES)
+        return _encoded(rng, body)
+    return mutated(rng, body, _odd_leaf)
 
 
 def mutated(rng: Random, body: dict[str, Any], odd_leaf=None) -> bytes:
@@ -62,6 +74,11 @@ def nested(depth: int) -> str:
     return '{"a":' * depth + "1" + "}" * depth
 
 
+def _one(rng: Random, *, refund: bool) -> dict[str, Any]:
+    body = rng.choices((_single, _group), (2, 1))[0](rng)
+    return body | {"at": rng.choice(TIMES)} if refund else body
+
+
 def _single(rng: Random) -> dict[str, Any]:
     body = {"policy": rng.choice(POLICIES), "subject": f"s{rng.randrange(100)}"}
     if rng.random() < 0.5:
@@ -76,15 +93,13 @@ def _group(rng: Random) -> dict[str, Any]:
     return {"charges": charges, "account": f"a{rng.randrange(20)}"}
 
 
-def _batch(rng: Random) -> dict[str, Any]:
-    return {"requests": [rng.choice((_single, _group))(rng) for _ in range(rng.choice((1, 2, 5, 30)))]}
-
-
 def _odd_leaf(rng: Random, name: object) -> Any:
     if name in ("subject", "account") and rng.random() < 0.8:
         return rng.choice(SUBJECTS)
     if name == "cost" and rng.random() < 0.8:
         return rng.choice(COSTS)
+    if name == "at" and rng.random() < 0.8:
+        return rng.choice((*TIMES, *WRONG_TIMES))
     return rng.choice(ODD)
 
 

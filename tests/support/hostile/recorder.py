@@ -124,7 +124,8 @@ class _Peer(asyncio.Protocol):
                     + (b"" if method == b"HEAD" else b"2\r\nok\r\n0\r\n\r\n")
                 )
             case 1:
-                reply = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-RateLimit-Limit: 7\r\n" + named + b"\r\n"
+                own = b"X-RateLimit-Limit: 7\r\nDate: Tue, 15 Nov 1994 08:12:31 GMT\r\n"
+                reply = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + own + named + b"\r\n"
             case _:
                 reply = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + named + b"\r\n" + (b"" if method == b"HEAD" else b"ok")
         self._transport.write(reply)

@@ -4,6 +4,9 @@ from support.servers.sidecar import digest
 
 SECRET = "Hush9Zq7"  # noqa: S105 - a marker
 
+# Of the decision API, in the environment of the sidecar.
+V1_TOKEN = f"token-of-v1-{SECRET}"
+
 # Keys with room for the whole attack: each admission is counted against the quota of their account too.
 GOOD = [f"good-{n}-{SECRET}-raw" for n in range(8)]
 # Unused until the attack is over.
@@ -27,6 +30,7 @@ policies:
   guessing: {{ limits: [500/minute] }}
   mixed: {{ limits: [1000/minute, "burst 50, 100/second", quota 100000/day, shadow 5/hour] }}
 failure: closed
+v1: {v1}
 redis: {{ prefix: {prefix}, deadline: 20s }}
 tiers:
   pro: {{ key: bulk, account: total }}
@@ -35,6 +39,7 @@ tiers:
 identify:
   {anonymous}
   guard: guessing
+  gateway: {gateway}
   trusted_proxies: [127.0.0.1]
 routes:
   {exempt}
@@ -48,7 +53,7 @@ keys:
 """
 
 
-def config(prefix: str, *, proxy: bool = False) -> str:
+def config(prefix: str, *, gateway: str = "none", v1: str = "off", proxy: bool = False) -> str:
     """A proxy has neither exempt routes nor anonymous callers, so that every request that reaches upstream was counted for a key."""
     keys = [_key(raw, account=ACCOUNT, tier="pro") for raw in GOOD]
     keys += [_key(raw, tier="small") for raw in AFTERWARDS]
@@ -61,6 +66,8 @@ def config(prefix: str, *, proxy: bool = False) -> str:
     ]
     return _CONFIG.format(
         prefix=prefix,
+        gateway=gateway,
+        v1=v1,
         total=TOTAL_CAPACITY,
         capped=CAPPED_CAPACITY,
         anonymous="" if proxy else "anonymous: anonymous",

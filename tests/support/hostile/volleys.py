@@ -6,7 +6,7 @@ from enum import Enum, auto
 from itertools import pairwise
 from random import Random
 
-from support.hostile import framing, heads, json_bodies
+from support.hostile import framing, heads, json_bodies, v1_calls
 from support.hostile.expected import ADMIN, AUTHORIZE, PROXY, Kind
 from support.hostile.heads import Draft, Twist
 from support.servers.sidecar import TOKEN
@@ -19,7 +19,7 @@ class Ending(Enum):
 
 
 # Kinds that keep the connection open, and kinds that may end it.
-RISKY = {Kind.ODD_PATH, Kind.ODD_HEAD, Kind.V1_WRONG}
+RISKY = {Kind.ODD_PATH, Kind.ODD_HEAD, Kind.COMPOUND, Kind.V1_WRONG}
 SETTLED = set(Kind) - RISKY - {Kind.REJECTED, Kind.LENIENT, Kind.BROKEN}
 
 
@@ -109,7 +109,7 @@ class Attack:
         if self._target == "admin":
             return self._admin()
         if self._target == "authorize" and self._rng.random() < 0.3:
-            return self._v1()
+            return v1_calls.call(self._rng)
         return self._front()
 
     def _broken(self) -> Shot:
@@ -135,34 +135,6 @@ class Attack:
             framing.random_body(rng, draft)
         return draft
 
-    def _v1(self) -> Draft:
-        rng = self._rng
-        lines = [b"Host: api.test", b"Content-Type: application/json"]
-        draft = Draft(Kind.V1, b"POST", b"/v1/" + rng.choice((b"take", b"peek", b"refund")), lines)
-        body = json_bodies.json.dumps(json_bodies.call(rng)).encode()
-        match rng.randrange(20):
-            case 0 | 1 | 2:
-                pass
-            case 3:
-                draft.kind, draft.method = Kind.V1_WRONG, rng.choice((b"PUT", b"DELETE", b"PATCH"))
-            case 4:
-                draft.kind, draft.target = (
-                    Kind.V1_WRONG,
-                    rng.choice((b"/v1", b"/v1/", b"/v1/take/", b"/v1/Take", b"/v1/reset", b"/v1/../authorize")),
-                )
-            case 5:
-                draft.kind = Kind.V1_WRONG
-                draft.lines[1] = b"Content-Type: " + rng.choice((b"", b"text/plain", b"application/jsonx", b"\xff", b"multipart/form-data"))
-            case 6 if rng.random() < 0.03:
-                draft.kind, body = Kind.V1_WRONG, b" " * 1_048_577
-            case 7 | 8:
-                draft.kind = Kind.V1_FORWARDED
-                draft.lines.append(b"X-Forwarded-For: " + ", ".join(rng.choices(heads.ADDRESSES, k=2)).encode("latin-1"))
-            case _:
-                draft.kind, body = Kind.V1_MUTATED, json_bodies.mutated_call(rng)
-        framing.with_body(rng, draft, body)
-        return draft
-
     def _admin(self) -> Draft:
         rng = self._rng
         account = rng.choice((f"acc{rng.randrange(12)}", "acme", "%00", "..", "a%2Fb", "x" * 300, "%ff", "gen")).encode()
@@ -180,6 +152,8 @@ class Attack:
             case 1 | 2 if not draft.target.startswith(b"/docs"):
                 draft.kind = Kind.NO_TOKEN
                 draft.lines[1:2] = rng.choice(_WRONG_TOKENS)
+            case 3 if rng.random() < 0.5:
+                draft.kind, draft.lines[0] = Kind.ADMIN_OTHER_HOST, b"Host: " + rng.choice(v1_calls.OTHER_HOSTS)
             case 3:
                 draft.kind, draft.target = Kind.ODD_PATH, draft.target + b"".join(rng.choices(heads.PIECES, k=3))
         if method != b"GET":
