@@ -11,7 +11,7 @@ from support.servers.redis_server import RedisServer, redis_server
 
 # On a busy machine, a slow example does not mean a defect.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
-# Run before a change of a script or of the model: the default number of examples finds a line that is missing, this one rare cases.
+# CONTRIBUTING.md says when to use it.
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=2000)
 settings.load_profile("default")
 

@@ -1,8 +1,8 @@
-"""How many examples a property gets, so that `make test` stays quick and more can be run at will."""
+"""How many examples a property gets."""
 
 from hypothesis import settings
 
 
 def examples(number: int) -> settings:
-    """This number, and 20 times as many with `make test ARGS="tests/lua --hypothesis-profile=thorough"`."""
+    """This number, and 20 times as many under the profile `thorough`."""
     return settings(max_examples=number * settings().max_examples // 100)
