@@ -22,6 +22,7 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from limiter.api.answers import head_of
 from limiter.api.proxy.cork import Cork
 from limiter.api.proxy.heads import HTTP_VERSIONS, MAX_HEAD, MAX_HEADERS, authority, head_size, origin_form
 from limiter.api.proxy.inflow import END_OF_HEAD, Inflow
@@ -244,8 +245,9 @@ class DownstreamProtocol(HttpToolsProtocol):
     def _write_refusal(self) -> None:
         refusal = self._refusal or RequestRefused("")
         body = problem_body(refusal.status, refusal.detail)
-        head = b"content-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-        self.transport.write(STATUS_LINE[refusal.status] + head + (b"" if self._is_head() else body))
+        head = b"%bcontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        date = head_of(self.server_state.default_headers)
+        self.transport.write(STATUS_LINE[refusal.status] + head % (date, len(body)) + (b"" if self._is_head() else body))
         self.transport.close()
 
     def _is_head(self) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from support.proxy.raw_client import get
+from support.proxy.raw_client import Client, get
 from support.proxy.raw_upstream import answering
 from support.servers.sidecar import digest, sidecar
 
@@ -30,6 +30,9 @@ def port(request, tmp_path, server, prefix):
 def test_a_response_has_one_date(port):
     proxied = [get(port, "/exempt") for _ in range(3)]
     own = get(port, "/", "Authorization: Bearer unknown")
-    assert [answer.status for answer in [*proxied, own]] == [200, 200, 502, 401]
+    with Client(port) as client:
+        invalid = client.send(b"GET / HTTP/2.0\r\n\r\n").answer()
+    answers = [*proxied, own, invalid]
+    assert [answer.status for answer in answers] == [200, 200, 502, 401, 505]
     assert proxied[0].values(b"date") == [THEIRS]
-    assert [len(answer.values(b"date")) for answer in [*proxied, own]] == [1] * 4
+    assert [len(answer.values(b"date")) for answer in answers] == [1] * 5

@@ -38,7 +38,7 @@ class Kind(Enum):
     OPEN_ADMIN = auto()  # health and the documentation page, which need no token
     REJECTED = auto()  # not HTTP/1.1, or ambiguous: 4xx or 5xx and the end of the connection
     REJECTED_BODY = auto()  # malformed after the head, which `/authorize` may have answered when the rest arrives
-    LENIENT = auto()  # a start line with another version, or with two spaces, which some parsers accept
+    OTHER_LINE = auto()  # a start line with another protocol or version, or with two spaces, which some parsers accept
     BROKEN = auto()  # bytes were mutated at random: valid or not
 
 
@@ -77,7 +77,7 @@ AUTHORIZE: dict[Kind, set[int]] = {
     Kind.V1_PAGE: {200},
     Kind.V1_MUTATED: {200, 400, 404},
     Kind.REJECTED_BODY: {200, 400},
-    Kind.LENIENT: {200, 400},
+    Kind.OTHER_LINE: {400, 505},
     Kind.BROKEN: _JUDGED | _MALFORMED | {404},
 }
 
@@ -103,7 +103,6 @@ FROM_ELSEWHERE: dict[Kind, set[int]] = {
 PROXY: dict[Kind, set[int]] = {
     **_FRONT,
     Kind.ODD_HEAD: _FRONT[Kind.ODD_HEAD] | {400},
-    Kind.LENIENT: {200, 505},
     Kind.BROKEN: _JUDGED | _MALFORMED,
 }
 
@@ -117,6 +116,6 @@ ADMIN: dict[Kind, set[int]] = {
     Kind.OPEN_ADMIN: {200, 307, 404},
     Kind.REJECTED: {400, 501},
     Kind.REJECTED_BODY: {400, 401},
-    Kind.LENIENT: {401},
+    Kind.OTHER_LINE: {400, 505},
     Kind.BROKEN: _MANAGED | _MALFORMED | {307, 401, 405, 421},
 }

@@ -87,7 +87,7 @@ _STARTS = (
     *(b"GE\x00T /authorize HTTP/1.1\r\n", b"FOO /authorize HTTP/1.1\r\n", b"CONNECT api.test:443 HTTP/1.1\r\n"),
     *(b"CONNECT /authorize HTTP/1.1\r\n", b"\x00", b" \r\n"),
 )
-_LENIENT = (
+_OTHER_LINES = (
     *(b"GET  /authorize HTTP/1.1\r\n", b"GET /authorize HTTP/0.9\r\n", b"GET /authorize HTTP/2.0\r\n", b"GET /authorize\r\n"),
     *(b"GET /authorize RTSP/1.0\r\n", b"SOURCE /authorize ICE/1.0\r\n"),
 )
@@ -116,8 +116,8 @@ def rejected_body(rng: Random, _: Draft) -> bytes:
     return _POST + b"Transfer-Encoding: chunked\r\n\r\n" + rng.choice(_CHUNKS) + _SMUGGLED
 
 
-def lenient(rng: Random, _: Draft) -> bytes:
-    return rng.choice(_LENIENT) + _HOST + _KEY + b"\r\n" + HIDDEN
+def other_line(rng: Random, _: Draft) -> bytes:
+    return rng.choice(_OTHER_LINES) + _HOST + _KEY + b"\r\n" + HIDDEN
 
 
 def upgrade(rng: Random, draft: Draft) -> bytes:
@@ -204,6 +204,6 @@ def endless(rng: Random, draft: Draft) -> bytes:
 
 # Kind, function, weight.
 DAMAGE = (
-    *((Kind.REJECTED, rejected, 3), (Kind.REJECTED_BODY, rejected_body, 2), (Kind.LENIENT, lenient, 1), (Kind.BROKEN, upgrade, 2)),
+    *((Kind.REJECTED, rejected, 3), (Kind.REJECTED_BODY, rejected_body, 2), (Kind.OTHER_LINE, other_line, 1), (Kind.BROKEN, upgrade, 2)),
     *((Kind.BROKEN, damaged, 6), (Kind.BROKEN, damaged_lines, 4), (Kind.BROKEN, endless, 2)),
 )

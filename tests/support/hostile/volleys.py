@@ -20,7 +20,7 @@ class Ending(Enum):
 
 # Kinds that keep the connection open, and kinds that may end it.
 RISKY = {Kind.ODD_PATH, Kind.ODD_HEAD, Kind.COMPOUND, Kind.V1_WRONG}
-SETTLED = set(Kind) - RISKY - {Kind.REJECTED, Kind.REJECTED_BODY, Kind.LENIENT, Kind.BROKEN}
+SETTLED = set(Kind) - RISKY - {Kind.REJECTED, Kind.REJECTED_BODY, Kind.OTHER_LINE, Kind.BROKEN}
 
 
 @dataclass(frozen=True)
