@@ -17,7 +17,7 @@ settings.load_profile("default")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--hostile", type=int, default=10_000, help="how many hostile requests tests/api/test_hostile.py sends")
+    parser.addoption("--hostile", type=int, default=6_000, help="how many hostile requests tests/api/test_hostile.py sends")
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ LOAD = Path(__file__).resolve().parents[2] / "loadtests" / "load.py"
 
 
 def load(*options: str) -> subprocess.CompletedProcess[str]:
-    """Runs `make load` against a real sidecar for five seconds of real time."""
-    command = [sys.executable, str(LOAD), "--seconds", "5", "--users", "8", *options]
+    """Runs `make load` against a real sidecar for three seconds of real time."""
+    command = [sys.executable, str(LOAD), "--seconds", "3", "--users", "8", *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 

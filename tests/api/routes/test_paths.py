@@ -1,5 +1,6 @@
 """Whatever a server makes of an accepted path, the request has met the route of that reading."""
 
+import gc
 import re
 import sys
 from itertools import combinations, permutations
@@ -194,6 +195,8 @@ def test_reading_a_path_takes_as_many_steps_of_python_for_a_long_path_as_for_a_s
             return trace
 
         before = sys.gettrace()
+        # Programs can ask to be called at each collection, and their steps would count.
+        gc.disable()
         sys.settrace(trace)
         try:
             STRICT.find("GET", path)
@@ -201,6 +204,7 @@ def test_reading_a_path_takes_as_many_steps_of_python_for_a_long_path_as_for_a_s
             pass
         finally:
             sys.settrace(before)
+            gc.enable()
         return count
 
     units = ["x", "x/", "%41", "%C3%BC", "x;", "x;y/", "%25", "%2541", ".x/", "%3F", "//", "/..", "%2F", "\\", "%", "%C3", "=", "\u00fc"]

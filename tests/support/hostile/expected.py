@@ -103,6 +103,7 @@ FROM_ELSEWHERE: dict[Kind, set[int]] = {
 PROXY: dict[Kind, set[int]] = {
     **_FRONT,
     Kind.ODD_HEAD: _FRONT[Kind.ODD_HEAD] | {400},
+    Kind.OTHER_LINE: {400, 505},
     Kind.BROKEN: _JUDGED | _MALFORMED,
 }
 
