@@ -75,7 +75,7 @@ class View:
     def _make_attempt(self, holder: Identity, address: str) -> Plan:
         """One attempt of the key and one of the address, counted apart from everything else, and in the account of the key.
 
-        So nobody uses up the limits of a key, or the attempts of an address with other keys, by misusing the key.
+        So misusing a key does not use up its own limits, or the attempts that its addresses have with other keys.
         """
         guard = self.rules.guard
         charges = [Charge(guard, f"refused-key:{holder.subject}"), Charge(guard, f"refused-from:{address}")]

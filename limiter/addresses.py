@@ -69,6 +69,7 @@ def subject_of(text: str) -> str:
 
 
 def is_loopback(text: str) -> bool:
+    """Whether it is an address of this machine, such as 127.0.0.1."""
     found = parse_address(text)
     return found is not None and found.is_loopback
 

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from limiter.addresses import parse_address
+from limiter.addresses import is_loopback, parse_address
 from limiter.api.answers import Answer, problem
 from limiter.api.command_errors import Misused
 from limiter.errors import shown
@@ -24,13 +24,12 @@ def hosts_of(scope: Scope) -> list[str]:
     return [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
 
 
-def is_loopback(host: str) -> bool:
+def is_loopback_host(host: str) -> bool:
     """`localhost`, `x.localhost`, `127.0.0.1` or `[::1]`, with or without a port."""
     name = _name_in(host)
     if name == "localhost" or name.endswith(".localhost"):
         return True
-    address = parse_address(name)
-    return address is not None and address.is_loopback
+    return is_loopback(name)
 
 
 class AllowedHosts:
@@ -41,7 +40,7 @@ class AllowedHosts:
 
     def accept(self, host: str) -> bool:
         name = _name_in(host)
-        return name in self._names or is_loopback(host) or parse_address(name) is not None
+        return name in self._names or is_loopback_host(host) or parse_address(name) is not None
 
 
 def misdirected(host: str, accepted: str, remedy: str) -> Answer:

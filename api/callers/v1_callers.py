@@ -2,8 +2,8 @@
 
     loopback   programs on this machine that call directly: no proxy in between, and Host is a loopback name
     trusted    these, and the trusted proxies, for themselves or for each other
-    token      whoever has the token, from any address
-    off        nobody
+    token      callers that send the token, from any address
+    off        no callers
 
 A caller can spend and refund the limits of every subject. An address proves little: a proxy on this machine has the address of this
 machine, and so has a browser that a web site abuses. So by address, everything is refused that looks like a client behind them.
@@ -11,10 +11,10 @@ machine, and so has a browser that a web site abuses. So by address, everything 
 
 from starlette.types import Scope
 
-from limiter.addresses import parse_address
+from limiter.addresses import is_loopback
 from limiter.api.answers import Answer, problem
 from limiter.api.callers.bearer_token import BearerToken
-from limiter.api.callers.host_header import AllowedHosts, hosts_of, is_loopback, misdirected
+from limiter.api.callers.host_header import AllowedHosts, hosts_of, is_loopback_host, misdirected
 from limiter.api.forwarded import hop_address, peer_of
 from limiter.api.rules import Rules
 
@@ -68,7 +68,7 @@ class V1Callers:
         else:
             if not _is_direct(scope):
                 return _NOT_ALLOWED
-            accept, accepted, remedy = is_loopback, "localhost or a loopback address", "set v1 in the configuration to token"
+            accept, accepted, remedy = is_loopback_host, "localhost or a loopback address", "set v1 in the configuration to token"
         hosts = hosts_of(scope) or [""]
         wrong = next((host for host in hosts if not accept(host)), None)
         return None if wrong is None else misdirected(wrong, accepted, f"to call by another name, {remedy}")
@@ -77,7 +77,7 @@ class V1Callers:
 def _is_direct(scope: Scope) -> bool:
     """Whether the caller is on this machine, and no header shows a proxy in between."""
     headers = (name for name, _ in scope["headers"])
-    return _is_this_machine(peer_of(scope)) and not any(name in _SIGNS_OF_A_PROXY or name.startswith(b"x-forwarded-") for name in headers)
+    return is_loopback(peer_of(scope)) and not any(name in _SIGNS_OF_A_PROXY or name.startswith(b"x-forwarded-") for name in headers)
 
 
 def _comes_through(scope: Scope, rules: Rules) -> bool:
@@ -88,9 +88,4 @@ def _comes_through(scope: Scope, rules: Rules) -> bool:
             return False
         if name in _HOPS:
             hops += map(hop_address, value.decode("latin-1").split(","))
-    return all(hop is not None and (rules.trusts(hop) or _is_this_machine(hop)) for hop in hops)
-
-
-def _is_this_machine(address: str) -> bool:
-    found = parse_address(address)
-    return found is not None and found.is_loopback
+    return all(hop is not None and (rules.trusts(hop) or is_loopback(hop)) for hop in hops)

@@ -73,7 +73,7 @@ class RegisteredKeys:
         await self.activity.write_refusals(self.now_us())
 
     async def run(self, every: float = 5.0) -> None:
-        """Flushes periodically until cancelled, and then once more. What Redis does not accept is lost."""
+        """Flushes periodically until cancelled, and then once more. If a write fails, its entries are lost."""
         try:
             while True:
                 await asyncio.sleep(every)

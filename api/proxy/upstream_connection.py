@@ -180,7 +180,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self._complete:
-            self._surplus = True  # a second response, for which nobody asked
+            self._surplus = True  # a second response to the same request
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # Headers after the head are trailers, which are dropped (RFC 9110 §6.5.1).

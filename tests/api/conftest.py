@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from support.clock import Clock
+from support.registry import World, world_of
 from support.servers.redis_server import RedisServer
 from support.servers.sidecar import Sidecar, digest, sidecar
 
@@ -47,6 +49,19 @@ keys:
 def config_text() -> str:
     fresh = "\n".join(f'  - {{ name: fresh-{n}, digest: "sha256:{digest(f"fresh-{n}-secret")}", tier: free }}' for n in range(KEYS))
     return CONFIG.format(fresh=fresh, **{name: digest(f"{name}-secret") for name in ("writer", "inside", "old", "revoked", "gone")})
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def world(server: RedisServer, prefix: str, clock: Clock) -> Iterator[World]:
+    """A registry with the account acme."""
+    with world_of(server, prefix, clock=clock) as world:
+        world(world.accounts.create("acme", tier="standard"))
+        yield world
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import pytest
 from limiter import Policy
 from limiter.api.config.loader import loads
 from limiter.api.registry import KeyFormat
-from support.clock import HOUR, SECOND, Clock
+from support.clock import HOUR, SECOND
 from support.edge import Edge
 from support.registry import world_of
 from support.servers.redis_server import redis_server
@@ -32,18 +32,6 @@ routes:
 RULES = loads(FILE)
 # Most of one batch.
 BATCH = 128
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def world(server, prefix, clock):
-    with world_of(server, prefix, clock=clock) as world:
-        world(world.accounts.create("acme", tier="standard"))
-        yield world
 
 
 @asynccontextmanager

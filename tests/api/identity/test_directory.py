@@ -26,18 +26,6 @@ from support.servers.redis_server import redis_server
 NOBODY = "redis://127.0.0.1:1"
 
 
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture
-def world(server, prefix, clock):
-    with world_of(server, prefix, clock=clock) as world:
-        world(world.accounts.create("acme", tier="standard"))
-        yield world
-
-
 class Sidecar:
     """Does what the front does: finds the identity, decides under its guard, and looks the key up again if the guard refuses."""
 

@@ -6,15 +6,10 @@ from itertools import pairwise
 import pytest
 
 from limiter.api.registry import Catalog, Conflict, InvalidRecord, Issued, KeyFormat, UnknownAccount, UnknownKey
-from support.clock import DAY, HOUR, MINUTE, SECOND, Clock
+from support.clock import DAY, HOUR, MINUTE, SECOND
 from support.registry import world_of
 
 FOREIGN = "a key from elsewhere"
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 @pytest.fixture
