@@ -10,7 +10,7 @@ local KINDS <const> = 4
 -- The fields and arguments of the kinds.
 local TOTAL <const>, OLDEST <const>, NEWEST <const>, WINDOW <const>, SLICE <const> = 1, 2, 3, A, B
 local SINCE <const>, PART <const>, INTERVAL <const>, EXTRA <const>, PARTS <const> = 1, 2, A, B, C
-local WRITTEN <const>, BEFORE <const>, THIS <const>, NEXT <const> = 1, A, B, C
+local WRITTEN <const>, BEFORE <const>, THIS <const>, NEXT <const>, LAST <const> = 1, A, B, C, D
 
 -- An entry of a ring, and what both are stored modulo (ring.lua).
 local ENTRY_FORMAT <const> = "<I5I4"
@@ -173,6 +173,9 @@ local function of_quota(limit, state, now, cost, time)
     start = limit[BEFORE]
   elseif latest < start then
     start = limit[THIS]
+  elseif latest >= limit[LAST] then
+    -- The clock stepped back by more than a period. The bounds do not contain the period of the last charge, but `latest` is in it.
+    start = latest
   end
   local left = used
   if time >= start and time <= written then

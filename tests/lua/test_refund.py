@@ -124,6 +124,18 @@ def test_what_no_longer_counts_gives_nothing_back(limiter, clock, limit):
     assert not limiter.take(policy, subject).allowed
 
 
+def test_a_clock_that_stepped_back_by_more_than_a_period_refunds_the_period_of_the_last_charge_alone(limiter, clock):
+    """The take of the period before would make room for a second unit in the period of the last charge."""
+    policy, subject = Policy("hour", [Quota.hourly(1)]), a_subject()
+    clock.now_us = NOON
+    before = limiter.take(policy, subject)
+    clock.now_us += HOUR
+    last = limiter.take(policy, subject)
+    clock.now_us -= HOUR + 1
+    assert limiter.refund(before).limits[0].used == 1
+    assert limiter.refund(last).limits[0].used == 0
+
+
 def test_a_steady_client_that_refunds_most_of_each_take_is_never_denied(limiter, clock):
     """10,000 in 5 seconds; 15 times a second it takes 1,000 and gives back 900, so 7,500 and the next 1,000 are needed."""
     policy, subject, admitted = Policy("steady", [SlidingWindow(10_000, 5)]), a_subject(), 0
