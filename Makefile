@@ -28,7 +28,7 @@ PARALLEL := -n $(JOBS) --dist loadfile
 PYTHONS := $(wildcard $(HOME)/.pyenv/versions/3.1[1-9]*/bin/python)
 
 .PHONY: help serve test pythons lint docs bench load clean
-.PHONY: has-redis has-gateways has-cc has-openssl has-curl has-luacheck has-chromium has-npm
+.PHONY: has-redis has-gateways has-cc has-openssl has-curl has-luacheck has-chromium has-npm has-debootstrap
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -36,7 +36,7 @@ help:
 serve: has-redis $(VENV)/.serve
 	$(BIN)/limiter serve $(ARGS)
 
-test: has-redis has-gateways has-cc has-openssl has-curl has-chromium has-npm $(VENV)/.dev
+test: has-redis has-gateways has-cc has-openssl has-curl has-chromium has-npm has-debootstrap $(VENV)/.dev
 	@# The tests start hundreds of processes, which would each compile the package where PYTHONDONTWRITEBYTECODE is set.
 	@$(BIN)/python -m compileall -q api limiter
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
@@ -108,6 +108,10 @@ has-chromium:
 
 has-npm:
 	$(call install-unless,command -v npm,npm,nodejs npm)
+
+# Tests build the container image in a Debian tree, with a network of its own.
+has-debootstrap:
+	$(call install-unless,command -v debootstrap && command -v ip,debootstrap and iproute2,debootstrap iproute2)
 
 has-luacheck:
 	$(call install-unless,command -v luacheck,luacheck,lua-check)

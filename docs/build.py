@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 ROOT = Path(__file__).parents[1]
 PAGES, SITE = ROOT / "build/pages", ROOT / "build/docs"
 # The same tree as in the repository, so that the pages' links mean the same in both.
-SOURCES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs", "examples", "limiter/__init__.py", "LICENSE")
+SOURCES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs", "examples", "deploy", "limiter/__init__.py", "LICENSE")
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 
 
