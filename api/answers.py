@@ -17,6 +17,8 @@ PROBLEM_TYPE: Header = (b"content-type", CONTENT_TYPE.encode())
 
 # The scope's entry for our own server's shortcut: a function that writes an Answer, or returns False if it cannot.
 WRITE_ANSWER = "limiter.write_answer"
+# The scope's entry of an application that holds bytes of the request or its answer: a function that returns how many.
+HELD = "limiter.held"
 
 # The statuses that nginx's auth_request passes on to the client. It turns every other one into a 500.
 _PASSED_BY_NGINX = frozenset({HTTPStatus.OK, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})

@@ -82,6 +82,8 @@ class ConnectionBounds:
     answer: float = 30.0
     # Longer than gateways keep idle connections (60 s by default): if the server closed one first, a request could be lost.
     idle: float = 75.0
+    # Bytes of requests and answers that all connections hold together.
+    held: int = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -36,6 +36,9 @@ _TRUE, _FALSE = {"true", "True", "TRUE"}, {"false", "False", "FALSE"}
 _DEADLINES_US = 1000, 60_000_000
 _TIMEOUTS_US = 1_000_000, 3_600_000_000
 _MOST_CONNECTIONS = 1_000_000
+_SIZE = re.compile(r"([1-9][0-9]{0,8}) ?(KiB|MiB|GiB)")
+_UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_SIZES = 1 << 20, 1 << 40
 
 
 class InvalidValue(ValueError):
@@ -128,6 +131,14 @@ def _connections(value: object) -> int:
     if not 1 <= number <= _MOST_CONNECTIONS:
         raise must_be(f"a whole number from 1 to {_MOST_CONNECTIONS:,}", value)
     return number
+
+
+def _size(value: object) -> int:
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    size = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not _SIZES[0] <= size <= _SIZES[1]:
+        raise must_be("a size from 1MiB to 1024GiB, such as 64MiB", value)
+    return size
 
 
 def _moment(written: str) -> float:
@@ -236,6 +247,7 @@ Flag = Annotated[bool, BeforeValidator(_flag)]
 Length = Annotated[float | str, BeforeValidator(_length)]
 Deadline = Annotated[float, BeforeValidator(_deadline)]
 Timeout = Annotated[float, BeforeValidator(_timeout)]
+Size = Annotated[int, BeforeValidator(_size)]
 ConnectionCount = Annotated[int, BeforeValidator(_connections)]
 Moment = Annotated[float, _from_text(_moment)]
 Digest = Annotated[tuple[str, bool], _from_text(_digest)]

@@ -26,6 +26,7 @@ from limiter.api.config.fields import (
     Prefix,
     RedisUrl,
     Scope,
+    Size,
     Text,
     TierKey,
     Timeout,
@@ -182,6 +183,7 @@ class ConnectionsForm(Form):
     body: Timeout = _DEFAULT.body
     answer: Timeout = _DEFAULT.answer
     idle: Timeout = _DEFAULT.idle
+    held: Size = _DEFAULT.held
 
 
 class FileForm(Form):

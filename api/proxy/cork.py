@@ -1,10 +1,12 @@
 """Joins all writes of one turn of the event loop into one system call.
 
 uvloop makes a system call for every write, and a head and its body are two writes. For a small response the second call costs as much
-as parsing the request.
+as parsing the request. A large part is written at once, because only then it is known whether the other side takes it.
 """
 
 import asyncio
+
+_LARGE = 16 * 1024
 
 
 class Cork:
@@ -25,6 +27,8 @@ class Cork:
         if not self._held:
             self._loop.call_soon(self.flush)
         self._held.append(data)
+        if len(data) >= _LARGE:
+            self.flush()
 
     def write_now(self, data: bytes) -> None:
         """Writes a complete message at once, after everything that is held."""

@@ -16,32 +16,22 @@
 
 import asyncio
 from collections.abc import Callable
-from enum import Enum, auto
-from typing import Any
+from typing import Any, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from limiter.api.answers import head_of
+from limiter.api.answers import HELD
 from limiter.api.proxy.cork import Cork
-from limiter.api.proxy.heads import HTTP_VERSIONS, MAX_HEAD, MAX_HEADERS, authority, head_size, origin_form
-from limiter.api.proxy.inflow import END_OF_HEAD, Inflow
-from limiter.api.proxy.proxy_errors import ProxyError, RequestRefused
+from limiter.api.proxy.heads import HTTP_VERSIONS, MAX_HEAD, MAX_HEADERS, first_line, head_size, origin_form
+from limiter.api.proxy.inflow import BODY, END_OF_HEAD, HEAD, REQUEST, Inflow, Part
+from limiter.api.proxy.proxy_errors import ProxyError, RequestRefused, TooMuchHeld, response_to_refused
+from limiter.api.proxy.request_head import check_request
 from limiter.api.proxy.senders import closing_at_the_end, dated_once
-from limiter.api.routes.faults import FRAGMENT
-from limiter.problems import problem_body
+from limiter.api.proxy.small_reads import NOTHING_UNSENT, READ, undecrypted
 
-
-class Part(Enum):
-    """A part of a request, as it arrives."""
-
-    REQUEST = auto()  # nothing of it yet
-    HEAD = auto()
-    BODY = auto()
-
-
-# Looking up a member of an enumeration takes longer than a global name, and each request does it several times.
-REQUEST, HEAD, BODY = Part
+# What a header takes in memory besides its bytes.
+_HEADER = 128
 
 
 class DownstreamProtocol(HttpToolsProtocol):
@@ -60,14 +50,18 @@ class DownstreamProtocol(HttpToolsProtocol):
         self._line = self._mixed = b""
         # The part of a request that the parser expects or reads.
         self._part = REQUEST
-        # For `server/client_connections.py`: the number of heads that have begun, the bytes of bodies, and what to call at the end.
+        # For `server/client_connections.py`: the number of heads that have begun, the bytes of bodies, and what to call when much is held
+        # and at the end.
         self.turns = 0
         self.received = 0
+        self.on_full: Callable[[], object] = _nothing
         self.on_lost: Callable[[], object] = _nothing
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._plain_transport = transport
+        transport.set_write_buffer_limits(**NOTHING_UNSENT)
+        self._undecrypted = undecrypted(transport)
         self._cork = Cork(self.loop, transport)
         self.transport = self._cork  # type: ignore[assignment]
         self.flow = self._inflow = Inflow(self.loop, transport, self._read_on)
@@ -77,7 +71,11 @@ class DownstreamProtocol(HttpToolsProtocol):
         self.on_lost()
         # Without cycles of references, the memory is free at once and not when the garbage collector runs.
         self._inflow.end()
-        self.on_lost = _nothing
+        self.on_lost = self.on_full = _nothing
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.on_full()
 
     def data_received(self, data: bytes) -> None:
         flow = self._inflow
@@ -111,11 +109,14 @@ class DownstreamProtocol(HttpToolsProtocol):
             self.send_400_response("Invalid HTTP request received.")
         except httptools.HttpParserUpgrade:
             self._on_upgrade()
-        if self._mixed and self._part is not HEAD:
+        if self._mixed and (self._line or self._part is not HEAD):
             self._mixed = b""
-        if self._pending and self._exceeds_head() and not self._is_refusing and not self.transport.is_closing():
-            self._refusal = _too_large()
-            self.send_400_response("")
+        if self._pending:
+            self._line = first_line(self._line)
+            self.on_full()
+            if self._exceeds_head() and not self._is_refusing and not self.transport.is_closing():
+                self._refusal = _too_large()
+                self.send_400_response("")
 
     def _keep(self, data: bytes) -> None:
         """Keeps the request line, wherever the segments end. Another request can begin in each of them."""
@@ -157,6 +158,24 @@ class DownstreamProtocol(HttpToolsProtocol):
     @property
     def unsent(self) -> int:
         return self._plain_transport.get_write_buffer_size()
+
+    @property
+    def held(self) -> int:
+        """How many bytes are held for this connection, in both directions."""
+        of_head = len(self._line) + len(self._mixed) + self._pending + _HEADER * len(self.headers or ())
+        held = self.unsent + self._undecrypted() + len(self._inflow.unread) + of_head
+        if isinstance(self.cycle, RequestResponseCycle):
+            held += len(self.cycle.body) + cast("int", self.cycle.scope.get(HELD, int)())  # type: ignore[operator]
+        return held
+
+    def give_up(self) -> None:
+        """Ends the connection because all of them hold too much. The client gets 503 if it can still read it as the answer."""
+        begun = self.cycle.more_body and not self.cycle.response_started if self._is_answering() else self._part is not REQUEST
+        if begun and not self.unsent and not self._is_refusing:
+            self._refusal = TooMuchHeld("The limiter holds too much for its connections; try again.")
+            self._write_refusal()
+        else:
+            self.abort()
 
     def time_out(self, awaited: Part) -> None:
         """Ends a connection whose client did not send in time what was awaited."""
@@ -206,6 +225,9 @@ class DownstreamProtocol(HttpToolsProtocol):
         self._pending = 0
         self.received += len(body)
         super().on_body(body)
+        if len(self.cycle.body) >= READ:
+            self.flow.pause_reading()
+            self.on_full()
 
     def on_message_complete(self) -> None:
         self._part = REQUEST
@@ -244,10 +266,7 @@ class DownstreamProtocol(HttpToolsProtocol):
 
     def _write_refusal(self) -> None:
         refusal = self._refusal or RequestRefused("")
-        body = problem_body(refusal.status, refusal.detail)
-        head = b"%bcontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        date = head_of(self.server_state.default_headers)
-        self.transport.write(STATUS_LINE[refusal.status] + head % (date, len(body)) + (b"" if self._is_head() else body))
+        self.transport.write(response_to_refused(refusal, self.server_state.default_headers, to_head=self._is_head()))
         self.transport.close()
 
     def _is_head(self) -> bool:
@@ -256,16 +275,9 @@ class DownstreamProtocol(HttpToolsProtocol):
 
     def _check_head(self) -> None:
         self._check_line()
-        if self._pending > MAX_HEAD and head_size(self.headers) + len(self.url) > MAX_HEAD:
+        if len(self.headers) > MAX_HEADERS or (self._pending > MAX_HEAD and head_size(self.headers) + len(self.url) > MAX_HEAD):
             raise _too_large()
-        if len(self.headers) > MAX_HEADERS:
-            raise _too_large()
-        if self.parser.should_upgrade() and self._drops_what_follows():
-            raise RequestRefused("A request to upgrade the protocol must not have a body.", status=501)
-        if b"#" in self.url:
-            raise RequestRefused(FRAGMENT.detail)
-        if self.url[:1] != b"/":
-            self._check_authority()
+        check_request(self.parser.get_method(), self.url, self.headers, upgrades=self.parser.should_upgrade())
 
     def _check_line(self) -> None:
         """llhttp accepts other versions, other protocols (RTSP, ICE) and more spaces. Others could read such a line differently."""
@@ -277,17 +289,6 @@ class DownstreamProtocol(HttpToolsProtocol):
         if not (self._line.lstrip(b"\r\n").startswith(line) if self._line else line in self._mixed):
             raise RequestRefused("The request must begin with a method, a target and HTTP/1.1, with one space between them.")
         self._line = b""
-
-    def _drops_what_follows(self) -> bool:
-        bodies = (name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in self.headers)
-        return self.parser.get_method() == b"CONNECT" or any(bodies)
-
-    def _check_authority(self) -> None:
-        if self.url == b"*":
-            return
-        named = authority(self.url.partition(b"://")[2]).lower()
-        if not named or [value.lower() for name, value in self.headers if name == b"host"] != [named]:
-            raise RequestRefused("The request's target and its Host must name the same authority.")
 
 
 def _nothing(*_: object) -> None:

@@ -19,12 +19,17 @@ class Exchange:
         self._upload = Upload(connection, request, receive)
         self._task: asyncio.Task[None] | None = None
         self._ended = False
+        self._sending = 0
         self._head: ResponseHead
 
     @property
     def may_be_repeated(self) -> bool:
         connection = self._connection
         return connection.exchanges > 1 and not connection.answered and not self._upload.begun and self._request.method in IDEMPOTENT
+
+    def held(self) -> int:
+        """How many bytes wait for the client or for upstream, besides those that the client's connection holds itself."""
+        return self._sending + (0 if self._ended else self._connection.held)
 
     async def begin(self) -> None:
         """Sends the request, and returns when the response's head has arrived."""
@@ -54,7 +59,9 @@ class Exchange:
             ended = self._connection.ended
             if ended:
                 self.end()  # upstream is free again, even if the client reads slowly
+            self._sending = len(body)
             await send({"type": "http.response.body", "body": body, "more_body": not ended})
+            self._sending = 0
 
     def end(self) -> None:
         """Releases the connection. It is closed unless the request and the response are complete."""

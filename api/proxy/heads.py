@@ -58,6 +58,12 @@ def is_chunked(codings: list[bytes]) -> bool:
     return len(codings) == 1 and codings[0].strip(b" \t").lower() == b"chunked"
 
 
+def first_line(data: bytes) -> bytes:
+    """The first line that is not empty, with its ending if that has arrived."""
+    line, ending, _ = data.lstrip(b"\r\n").partition(b"\r\n")
+    return line + ending
+
+
 def origin_form(target: bytes) -> bytes:
     """The target from its path on. The authority of an absolute form has been compared with Host."""
     if target[:1] == b"/" or target == b"*":

@@ -6,8 +6,21 @@ one head at a time. While a request waits for its answer, the bytes of the next 
 
 import asyncio
 from collections.abc import Callable
+from enum import Enum, auto
 
 from uvicorn.protocols.http.flow_control import FlowControl
+
+
+class Part(Enum):
+    """A part of a request, as it arrives."""
+
+    REQUEST = auto()  # nothing of it yet
+    HEAD = auto()
+    BODY = auto()
+
+
+# Looking up a member of an enumeration takes longer than a global name, and each request does it several times.
+REQUEST, HEAD, BODY = Part
 
 END_OF_HEAD = b"\r\n\r\n"
 # A body may contain the end of a head at every fourth byte. Larger pieces of it keep the number of calls small.

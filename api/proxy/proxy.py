@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
 
+from limiter.api.answers import HELD
 from limiter.api.proxy.exchange import Exchange
 from limiter.api.proxy.proxy_errors import ClientGone, ConnectionClosed, Headers, ProxyError, RequestRefused, send_error
 from limiter.api.proxy.request_head import NO_WEBSOCKET, Request, RequestTranslator
@@ -45,7 +46,7 @@ class Proxy:
             await _refuse_websocket(send, headers)
             return
         try:
-            exchange = await self._exchange(self._translator.translate(scope), receive)
+            exchange = await self._exchange(scope, self._translator.translate(scope), receive)
         except ClientGone:
             return
         except ProxyError as error:
@@ -60,25 +61,28 @@ class Proxy:
             logger.warning("response aborted: %s", error.detail)
         finally:
             exchange.end()
+            scope.pop(HELD, None)  # the exchange refers to the scope as well
 
     async def close(self) -> None:
         """Closes the idle connections. Call it before the event loop ends, when no request is in flight."""
         self._upstream.close()
         await asyncio.sleep(0)  # the event loop closes the sockets in its next turn
 
-    async def _exchange(self, request: Request, receive: Receive) -> Exchange:
+    async def _exchange(self, scope: Scope, request: Request, receive: Receive) -> Exchange:
         """Starts an exchange and waits for the head of its response.
 
         Upstream may close an idle connection at the moment it is used again. Only in this case is a request repeated, once and on a
         new connection, if it is idempotent.
         """
         exchange = Exchange(self._upstream, await self._upstream.acquire(), request, receive)
+        scope[HELD] = exchange.held
         try:
             await exchange.begin()
         except ConnectionClosed:
             if not exchange.may_be_repeated:
                 raise
             exchange = Exchange(self._upstream, await self._upstream.acquire(fresh=True), request, receive)
+            scope[HELD] = exchange.held
             await exchange.begin()
         return exchange
 

@@ -2,6 +2,7 @@
 
 ProxyError              has a status, an RFC 9209 error type and a message
 ├── RequestRefused      400: the request is ambiguous or cannot be passed on; 408: its body stopped arriving
+│   └── TooMuchHeld     503: all connections together hold too much
 ├── Unreachable         502: upstream cannot be connected to; 504: not in time
 ├── ConnectionClosed    502: upstream closed the connection before its response was complete
 ├── MalformedResponse   502: upstream's response is not valid HTTP/1.1
@@ -15,8 +16,10 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 from starlette.types import Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from limiter.problems import CONTENT_TYPE, problem_body
+from limiter.api.answers import PROBLEM_TYPE, head_of
+from limiter.problems import CONTENT_TYPE, REDUCED_CAPACITY, problem_body
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -28,6 +31,8 @@ class ClientGone(Exception):
 class ProxyError(Exception):
     status = 502
     error = "proxy_internal_error"
+    kind = "about:blank"
+    headers: Headers = ()
 
     def __init__(self, detail: str, *, status: int | None = None, error: str | None = None) -> None:
         super().__init__(detail)
@@ -39,6 +44,12 @@ class ProxyError(Exception):
 class RequestRefused(ProxyError):
     status = 400
     error = "http_request_error"
+
+
+class TooMuchHeld(RequestRefused):
+    status = 503
+    kind = REDUCED_CAPACITY
+    headers = ((b"retry-after", b"1"),)
 
 
 class Unreachable(ProxyError):
@@ -56,6 +67,13 @@ class MalformedResponse(ProxyError):
 class UpstreamStalled(ProxyError):
     status = 504
     error = "http_response_timeout"
+
+
+def response_to_refused(refusal: ProxyError, first_headers: Headers, *, to_head: bool) -> bytes:
+    """The response to a request that no application gets. It closes the connection."""
+    body = problem_body(refusal.status, refusal.detail, kind=refusal.kind)
+    headers = [*first_headers, *refusal.headers, PROBLEM_TYPE, (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+    return STATUS_LINE[refusal.status] + head_of(headers) + b"\r\n" + (b"" if to_head else body)
 
 
 async def send_error(send: Send, error: ProxyError, extra: Headers) -> None:

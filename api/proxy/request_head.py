@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from starlette.types import Scope
 
 from limiter.api.identity.credentials import CREDENTIAL_HEADERS
-from limiter.api.proxy.heads import HOP_BY_HOP, HTTP_VERSIONS, Header, Values, is_chunked, options_of, partition
+from limiter.api.proxy.heads import HOP_BY_HOP, HTTP_VERSIONS, Header, Values, authority, is_chunked, options_of, partition
 from limiter.api.proxy.proxy_errors import RequestRefused
+from limiter.api.routes.faults import FRAGMENT
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 NO_WEBSOCKET = "WebSocket connections are not proxied."
@@ -129,3 +130,22 @@ def _joined(lines: list[bytes]) -> bytes:
     if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1 or b"\0" in head:
         raise RequestRefused("The request's head must not contain a line break or NUL in a header.")
     return head
+
+
+def check_request(method: bytes, target: bytes, headers: list[Header], *, upgrades: bool) -> None:
+    """Raises RequestRefused for a head that others could read differently."""
+    if upgrades and (method == b"CONNECT" or _has_body(headers)):
+        raise RequestRefused("A request to upgrade the protocol must not have a body.", status=501)
+    if b"#" in target:
+        raise RequestRefused(FRAGMENT.detail)
+    if target[:1] != b"/" and target != b"*" and not _names_host(target, headers):
+        raise RequestRefused("The request's target and its Host must name the same authority.")
+
+
+def _has_body(headers: list[Header]) -> bool:
+    return any(name == b"transfer-encoding" or (name == b"content-length" and value != b"0") for name, value in headers)
+
+
+def _names_host(target: bytes, headers: list[Header]) -> bool:
+    named = authority(target.partition(b"://")[2]).lower()
+    return bool(named) and [value.lower() for name, value in headers if name == b"host"] == [named]

@@ -1,8 +1,8 @@
 """One connection to upstream: an asyncio protocol around httptools' response parser, with one exchange at a time.
 
 This file decides whether a response is complete and whether its connection can be used again. A response that upstream sends before it
-was asked is given to no request, and ends the connection. Buffers are bounded: reading pauses while the client is slow, and `write` waits
-while upstream is.
+was asked is given to no request, and ends the connection. What is held is bounded: upstream is read only while the client takes what was
+read before, and `write` waits until upstream has taken everything.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from limiter.api.proxy.cork import Cork
 from limiter.api.proxy.heads import MAX_HEAD, Header, head_size
 from limiter.api.proxy.proxy_errors import ConnectionClosed, MalformedResponse, UpstreamStalled
 from limiter.api.proxy.response_head import NO_CONTENT, NOT_MODIFIED, Framing, ResponseHead, response_framing
+from limiter.api.proxy.small_reads import BUFFER, NOTHING_UNSENT, READ, undecrypted
 
-HIGH_WATER = 256 * 1024  # bytes of a response that wait for the client; the size of one read of the event loop
 CONTINUE_AFTER = 1.0  # seconds after which a client gets `100 Continue` even if upstream does not send it
 CONTINUE, SWITCHING_PROTOCOLS, OK = 100, 101, 200
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
         self._loop = loop
         self._deadline = deadline
@@ -31,7 +31,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._write_paused = self._read_paused = False
         self.closed = False
-        self.exchanges = 0
+        self.exchanges = self._buffered = 0
         self.idle_since = 0.0
         self._complete = True
 
@@ -85,15 +85,19 @@ class Connection(asyncio.Protocol):
         while not self._body and not self._complete:
             if self.failure is not None:
                 raise self.failure
+            self._read_on()
             await self._changed()
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body.clear()
         self._buffered = 0
-        if self._read_paused:
-            self._read_paused = False
-            self._last_progress = self._loop.time()
-            self._transport.resume_reading()
+        if self._complete:
+            self._read_on()
         return body
+
+    @property
+    def held(self) -> int:
+        """How many bytes wait here for the client or for upstream."""
+        return 0 if self.closed else self._buffered + self._transport.get_write_buffer_size() + self._undecrypted()
 
     @property
     def ended(self) -> bool:
@@ -129,11 +133,16 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(**NOTHING_UNSENT)
         self._out = Cork(self._loop, self._transport)
+        self._undecrypted = undecrypted(self._transport)
         self._poll = select.poll()
         self._poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - always the same one
+        return BUFFER
+
+    def buffer_updated(self, nbytes: int) -> None:
         if self._complete:
             self.close()  # data that answers no request
             return
@@ -142,11 +151,11 @@ class Connection(asyncio.Protocol):
             return
         self.answered = True
         if self._head is None:
-            self._head_bytes += len(data)
+            self._head_bytes += nbytes
         else:
             self._last_progress = self._loop.time()
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(BUFFER[:nbytes])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._surplus = True
             if not self._complete:
@@ -155,7 +164,7 @@ class Connection(asyncio.Protocol):
         else:
             if self._head is None and self._head_bytes > MAX_HEAD:
                 self.fail(_too_large())
-        if self._buffered > HIGH_WATER and not self._read_paused and not self.closed:
+        if self._buffered >= READ and not self._read_paused and not self.closed:
             self._read_paused = True
             self._transport.pause_reading()
 
@@ -216,6 +225,12 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._head is not None and not self._complete:
             self._finish()
+
+    def _read_on(self) -> None:
+        if self._read_paused and not self.closed:
+            self._read_paused = False
+            self._last_progress = self._loop.time()
+            self._transport.resume_reading()
 
     def _interim(self, status: int) -> None:
         """ASGI cannot pass on a 1xx status, but it shows that upstream is working."""

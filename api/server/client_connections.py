@@ -5,20 +5,25 @@ thing has been awaited for too long. So a bound takes effect up to a second late
 """
 
 import asyncio
+import ctypes
 import resource
 from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
+from operator import itemgetter
 
 import structlog
 
 from limiter.addresses import subject_of
-from limiter.api.proxy.downstream import DownstreamProtocol, Part
+from limiter.api.proxy.downstream import DownstreamProtocol
+from limiter.api.proxy.inflow import Part
 from limiter.api.rules import ConnectionBounds
 
 _log = structlog.get_logger("limiter.connections")
 
 SWEEP_S = 1.0
+# How soon all connections are weighed after one of them holds much.
+WEIGH_S = 0.1
 # A body that is sent, and an answer that is read, slower than this for long runs out of time.
 SLOWEST = 240  # bytes per second
 # The most connections of the admin listener.
@@ -26,6 +31,9 @@ ADMIN_MOST = 64
 # Descriptors for everything but the front's connections: the admin listener's, those to Redis, logs, the listeners themselves.
 _RESERVED = ADMIN_MOST + 64
 _FEWEST = 16
+_MUCH = 4 * 1024 * 1024
+# Other C libraries do not have it.
+_trim: Callable[[int], object] = getattr(ctypes.CDLL(None), "malloc_trim", int)
 
 
 def raise_descriptor_limit() -> None:
@@ -60,12 +68,12 @@ class Pace:
 class Watch:
     """What the last sweep saw on a connection. `handshake` is the task that accepts it, if it begins with a handshake of TLS."""
 
-    __slots__ = ("_awaited", "_is_sending", "_reading", "_sending", "_turn", "handshake", "is_exempt", "peer", "since")
+    __slots__ = ("_awaited", "_is_sending", "_moved", "_reading", "_sending", "_turn", "handshake", "is_exempt", "peer", "since")
 
     def __init__(self, peer: str, handshake: asyncio.Task[None] | None, now: float, *, is_exempt: bool) -> None:
         self.peer, self.handshake, self.since, self.is_exempt = peer, handshake, now, is_exempt
         self._awaited: Part | None = Part.REQUEST
-        self._turn, self._is_sending = 0, False
+        self._turn, self._is_sending, self._moved = 0, False, 0
         self._reading, self._sending = Pace(), Pace()
 
     def end(self, connection: DownstreamProtocol) -> None:
@@ -82,6 +90,11 @@ class Watch:
             connection.abort()
         elif not connection.transport.is_closing() and self._is_awaited(connection, bounds, now):
             connection.time_out(connection.awaited or Part.REQUEST)
+
+    def progress(self, connection: DownstreamProtocol) -> int:
+        """How many bytes of answers and bodies have moved since the last call."""
+        before, self._moved = self._moved, connection.sent + connection.received
+        return self._moved - before
 
     def _is_unread(self, connection: DownstreamProtocol, bounds: ConnectionBounds, now: float) -> bool:
         was_sending, self._is_sending = self._is_sending, connection.unsent > 0
@@ -116,9 +129,11 @@ class Connections:
         self._spare: dict[str | None, deque[DownstreamProtocol]] = {}
         self._exhausted: set[str | None] = set()
         # What the next sweep logs.
-        self._refused = self._ended = 0
+        self._refused = self._ended = self._given_up = 0
+        self._most_held = 0
         self._error: OSError | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._weighing: asyncio.TimerHandle | None = None
 
     def __contains__(self, connection: DownstreamProtocol) -> bool:
         return connection in self._open
@@ -148,7 +163,7 @@ class Connections:
         peer, now = subject_of(address), asyncio.get_running_loop().time()
         self._open[connection] = Watch(peer, handshake, now, is_exempt=self._is_exempt(address))
         self._of_peer[peer] += 1
-        connection.on_lost = partial(self.remove, connection)
+        connection.on_full, connection.on_lost = self._weigh_soon, partial(self.remove, connection)
 
     def remove(self, connection: DownstreamProtocol) -> None:
         watch = self._open.pop(connection, None)
@@ -166,8 +181,9 @@ class Connections:
         self._timer = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
     def stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._weighing):
+            if timer is not None:
+                timer.cancel()
 
     def _sweep(self) -> None:
         self.start()
@@ -178,13 +194,46 @@ class Connections:
         for connection, watch in list(self._open.items()):
             if connection.is_connected:
                 watch.look(connection, bounds, now)
+        self._weigh()
+
+    def _weigh_soon(self) -> None:
+        """A connection holds much. Within a second, until the next sweep, others could join it."""
+        if self._weighing is None:
+            self._weighing = asyncio.get_running_loop().call_later(WEIGH_S, self._weigh)
+
+    def _weigh(self) -> None:
+        """Ends connections, until the others hold no more together than they may. Those go first on which the least has moved since the
+        last look, and of these the ones that hold most."""
+        self._weighing = None
+        weighed = [(watch.progress(each), -each.held, each) for each, watch in self._open.items() if each.is_connected]
+        total = -sum(held for _, held, _ in weighed)
+        self._give_back(total)
+        surplus = total - self._bounds().held
+        if surplus <= 0:
+            return
+        for _, held, connection in sorted(weighed, key=itemgetter(0, 1)):
+            if surplus <= 0:
+                break
+            if held:
+                connection.give_up()
+                surplus += held
+                self._given_up += 1
+
+    def _give_back(self, held: int) -> None:
+        """Returns freed memory to the operating system, after much less is held than before. By itself, glibc keeps it."""
+        self._most_held = max(self._most_held, held)
+        if self._most_held - held > _MUCH:
+            self._most_held = held
+            _trim(0)
 
     def _report(self) -> None:
         if self._refused or self._ended:
             _log.warning("too many connections", open=len(self), most=self.most, refused=self._refused, ended=self._ended)
         if self._error is not None:
             _log.error("cannot accept connections: raise the limit of open files or lower connections.most", reason=str(self._error))
-        self._refused = self._ended = 0
+        if self._given_up:
+            _log.warning("connections ended, because all together held too much", most=self._bounds().held, ended=self._given_up)
+        self._refused = self._ended = self._given_up = 0
         self._error = None
 
     def _end_one(self, peer: str | None) -> bool:

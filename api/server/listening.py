@@ -24,6 +24,7 @@ from limiter.api.answers import problem
 from limiter.api.command_errors import CannotStart, Misused
 from limiter.api.front import Application
 from limiter.api.proxy.downstream import DownstreamProtocol
+from limiter.api.proxy.small_reads import SmallReads
 from limiter.api.rules import ConnectionBounds
 from limiter.api.server.client_connections import Connections, admin_connections
 from limiter.problems import REDUCED_CAPACITY
@@ -160,7 +161,7 @@ class Listening(uvicorn.Server):
     async def _open(self, connection: DownstreamProtocol, accepted: socket.socket) -> None:
         context = self.config.ssl
         timeout = {"ssl_handshake_timeout": self._connections.head_timeout} if context else {}
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, accepted, ssl=context, **timeout)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: SmallReads(connection), accepted, ssl=context, **timeout)
 
     def _opened(self, connection: DownstreamProtocol, accepted: socket.socket, opening: asyncio.Task[None]) -> None:
         self._opening.discard(opening)

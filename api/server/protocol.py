@@ -18,8 +18,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from limiter.api.answers import WRITE_ANSWER, Answer, head_of
 from limiter.api.front import Front
 from limiter.api.overload import Overload
-from limiter.api.proxy.downstream import BODY, HEAD, REQUEST, DownstreamProtocol
+from limiter.api.proxy.downstream import DownstreamProtocol
 from limiter.api.proxy.heads import MAX_HEAD, MAX_HEADERS
+from limiter.api.proxy.inflow import BODY, HEAD, REQUEST
 
 # A head of this many bytes has fewer headers than the bound, as each takes 4 bytes at least.
 _SHORT = min(MAX_HEAD, 4 * MAX_HEADERS)
@@ -94,6 +95,10 @@ class FrontProtocol(DownstreamProtocol):
             self._sheds = sheds
             super()._parse(data)
             self._sheds = False
+
+    @property
+    def held(self) -> int:
+        return super().held + len(self._held)
 
     def _parse(self, data: bytes) -> None:
         overload = self._overload

@@ -1,10 +1,11 @@
 """Attacks on a sidecar from many raw connections, and what they cost it."""
 
 import contextlib
+import selectors
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from typing import Self
+from typing import Self, cast
 
 import psutil
 
@@ -12,6 +13,8 @@ from support.servers.sidecar import Sidecar
 
 MOST_GROWTH = 64 * 1024 * 1024
 _SAMPLE_S = 0.02
+# So much is sent on one connection before the next, and so long nothing can be sent when the sidecar reads no more.
+_PART, _SILENCE_S = 65536, 1.0
 
 
 class Memory:
@@ -34,6 +37,10 @@ class Memory:
     @property
     def growth(self) -> int:
         return self._peak - self._before
+
+    @property
+    def growth_now(self) -> int:
+        return self._now() - self._before
 
     def _now(self) -> int:
         return self._process.memory_info().rss
@@ -64,6 +71,25 @@ def connections(port: int, count: int, first: bytes = b"", *, have_small_buffers
             with contextlib.suppress(OSError):
                 each.sendall(first)
         yield opened
+
+
+def pour(opened: list[socket.socket], data: bytes) -> None:
+    """Sends on all of them at once, as much of `data` as the sidecar reads. An attacker does not mind that its connection is closed."""
+    left = dict.fromkeys(opened, memoryview(data))
+    with selectors.DefaultSelector() as selector:
+        for each in opened:
+            each.setblocking(False)
+            selector.register(each, selectors.EVENT_WRITE)
+        while left and (ready := selector.select(_SILENCE_S)):
+            for key, _ in ready:
+                connection = cast("socket.socket", key.fileobj)
+                try:
+                    left[connection] = left[connection][connection.send(left[connection][:_PART]) :]
+                except OSError:
+                    left[connection] = left[connection][:0]
+                if not left[connection]:
+                    selector.unregister(connection)
+                    del left[connection]
 
 
 def at_once(action: Callable[[int], object], count: int) -> None:

@@ -98,6 +98,8 @@ CONTENT = [
     (BASE + "connections: {head: 100ms}\n", 3, "connections.head", "must be a duration from 1s to 1h, not '100ms'"),
     (BASE + "connections: {idle: 2 hours}\n", 3, "connections.idle", "must be a duration from 1s to 1h, not '2 hours'"),
     (BASE + "connections: {heads: 15s}\n", 3, "connections.heads", "unknown field: did you mean head?"),
+    (BASE + "connections: {held: 512KiB}\n", 3, "connections.held", "must be a size from 1MiB to 1024GiB, such as 64MiB, not '512KiB'"),
+    (BASE + "connections: {held: 64000000}\n", 3, "connections.held", "must be a size from 1MiB to 1024GiB, such as 64MiB, not '64000000'"),
     (BASE + "redis: {deadline: 5 minutes}\n", 3, "redis.deadline", "must be a duration from 1ms to 60s, not '5 minutes'"),
     (BASE + "identify: {anonymous: nobody}\n", 3, "identify.anonymous", "unknown policy 'nobody': must be one of standard"),
     (BASE + "identify: {guard: standart}\n", 3, "identify.guard", "unknown policy 'standart': did you mean standard?"),
