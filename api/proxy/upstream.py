@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
@@ -11,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from limiter.api.proxy.proxy_errors import Unreachable
 from limiter.api.proxy.upstream_connection import Connection
+from limiter.api.rules import UpstreamTimeouts
 
 _PORTS = {"http": 80, "https": 443}
 _MAX_IDLE = 256
@@ -42,11 +44,10 @@ class Address:
 
 
 class Upstream:
-    """A stack of idle connections. The one used last is the least likely to be closed by upstream."""
+    """A stack of idle connections. The one used last is the least likely to be closed by upstream. `timeouts` returns those in force."""
 
-    def __init__(self, address: Address, *, deadline: float, connect_timeout: float, idle_timeout: float) -> None:
-        self._address, self._deadline = address, deadline
-        self._connect_timeout, self._idle_timeout = connect_timeout, idle_timeout
+    def __init__(self, address: Address, timeouts: Callable[[], UpstreamTimeouts], *, idle_timeout: float) -> None:
+        self._address, self.timeouts, self._idle_timeout = address, timeouts, idle_timeout
         self._idle: deque[Connection] = deque()
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._closing = False
@@ -89,7 +90,7 @@ class Upstream:
 
     async def _connect(self) -> Connection:
         try:
-            async with asyncio.timeout(self._connect_timeout):
+            async with asyncio.timeout(self.timeouts().connect):
                 return await self._open()
         except TimeoutError:
             raise Unreachable("Upstream did not accept the connection in time.", status=504, error="connection_timeout") from None
@@ -104,7 +105,7 @@ class Upstream:
 
     async def _open(self) -> Connection:
         loop, address = asyncio.get_running_loop(), self._address
-        factory = partial(Connection, loop, self._deadline)
+        factory = partial(Connection, loop)
         if address.socket_path is not None:
             return (await loop.create_unix_connection(factory, address.socket_path))[1]
         return (await loop.create_connection(factory, address.host, address.port, ssl=self._tls))[1]

@@ -70,7 +70,7 @@ class Worker:
         self.watched = Watched(options.config, rules, _swapped, _refused, has_v1_token=options.has_v1_token)
         self.limiter = AsyncLimiter(options.redis, prefix=options.prefix, deadline=rules.deadline)
         # Reads `watched.rules` for each request, as a reload replaces them.
-        self._proxy = Proxy(serve.upstream, trusts=lambda ip: ip in self.watched.rules.trusted_proxies) if serve.upstream else None
+        self._proxy = self._proxy_to(serve.upstream) if serve.upstream else None
         self._redis = connected(options.redis)
         registry = Registry(self._redis, prefix=options.prefix, key_format=KeyFormat.from_environment(options.key_prefix))
         # Shared by the directories of all files that this worker reads, so that keys stay in memory through a reload.
@@ -110,6 +110,9 @@ class Worker:
 
     def reload(self) -> None:
         self.watched.reload()
+
+    def _proxy_to(self, upstream: str) -> Proxy:
+        return Proxy(upstream, trusts=lambda ip: ip in self.watched.rules.trusted_proxies, timeouts=lambda: self.watched.rules.upstream)
 
     def _connections(self, *, proxies: bool) -> Connections:
         # A proxied request needs a connection to upstream as well.
