@@ -15,7 +15,6 @@ import ssl
 import time
 from collections.abc import Generator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -71,7 +70,7 @@ def http_url(listener: socket.socket, *, tls: bool = False) -> str:
     return f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def config_for(app: Application, *, cert: Path | None = None, key: Path | None = None, **options: Any) -> uvicorn.Config:
+def config_for(app: Application, **options: Any) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
         lifespan="off",
@@ -79,14 +78,9 @@ def config_for(app: Application, *, cert: Path | None = None, key: Path | None =
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        ssl_certfile=cert,
-        ssl_keyfile=key,
         **{"http": DownstreamProtocol, "ws": "none", "timeout_keep_alive": ConnectionBounds().idle, **options},
     )
-    try:
-        config.load()
-    except (OSError, ssl.SSLError) as error:
-        raise Misused(f"the certificate {cert} or its key {key} cannot be used: {error}") from None
+    config.load()
     return config
 
 
@@ -112,12 +106,17 @@ class Listening(uvicorn.Server):
         self._listen()
         self._began.set()
 
+    def use(self, tls: ssl.SSLContext) -> None:
+        """Without this call, the listener speaks plain HTTP. Applies to the handshakes from now on."""
+        self.config.ssl = tls
+
     async def stop(self, deadline: float) -> None:
         """Returns within `deadline` seconds."""
         until = time.monotonic() + deadline
         await self._refuse_new()
         await self._let_finish(min(until, time.monotonic() + _DRAIN_S))
-        self.config.timeout_graceful_shutdown = max(1, round(until - time.monotonic()))
+        # uvicorn hands it to wait_for, which takes a float as well.
+        self.config.timeout_graceful_shutdown = max(0.0, until - time.monotonic())  # type: ignore[assignment]
         self.should_exit = True
         if self._running:
             await self._running
