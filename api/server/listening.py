@@ -4,7 +4,7 @@ It accepts connections itself, so that one too many costs neither a protocol nor
 kernel's queue while no descriptor is free. libuv would close them without an answer.
 
 `stop` refuses new connections, serves those that the kernel has already accepted, gives idle clients a moment to send one more
-request (the response closes the connection), and then waits for the requests in flight until its deadline.
+request (the response closes the connection), and then waits for the requests in flight until its deadline. It cuts the others off.
 """
 
 import asyncio
@@ -17,12 +17,14 @@ from collections.abc import Generator
 from functools import partial
 from typing import Any
 
+import structlog
 import uvicorn
 
 from limiter.api.answers import problem
 from limiter.api.command_errors import CannotStart, Misused
 from limiter.api.front import Application
 from limiter.api.proxy.downstream import DownstreamProtocol
+from limiter.api.proxy.proxy_errors import RequestRefused
 from limiter.api.rules import ConnectionBounds
 from limiter.api.server.client_connections import Connections, admin_connections
 from limiter.problems import REDUCED_CAPACITY
@@ -33,6 +35,10 @@ _AT_ONCE = 64
 _PAUSE_S = 0.25
 # How long clients with open connections get to send one more request. Its response closes the connection.
 _DRAIN_S = 1.0
+# How long the tasks of requests that were cut off may take to notice.
+_CUT_OFF_S = 1
+
+_log = structlog.get_logger("limiter.front")
 
 _REFUSAL = problem(
     503,
@@ -115,8 +121,11 @@ class Listening(uvicorn.Server):
         until = time.monotonic() + deadline
         await self._refuse_new()
         await self._let_finish(min(until, time.monotonic() + _DRAIN_S))
-        # uvicorn hands it to wait_for, which takes a float as well.
-        self.config.timeout_graceful_shutdown = max(0.0, until - time.monotonic())  # type: ignore[assignment]
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await self._let_finish(until)
+        self._cut_off()
+        self.config.timeout_graceful_shutdown = _CUT_OFF_S
         self.should_exit = True
         if self._running:
             await self._running
@@ -191,6 +200,21 @@ class Listening(uvicorn.Server):
         # Polls, as uvicorn has no event for it.
         while (self._opening or self.server_state.connections) and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+    def _cut_off(self) -> None:
+        left: list[Any] = list(self.server_state.connections)
+        if requests := sum(_cut_off(connection) for connection in left):
+            _log.warning("the time to stop is over: requests in flight were cut off", requests=requests)
+
+
+def _cut_off(connection: DownstreamProtocol) -> bool:
+    """Ends the connection, and answers its request if it has no answer yet. Returns whether there was a request in flight."""
+    cycle = connection.cycle
+    if cycle is None or cycle.response_complete or cycle.response_started:
+        connection.abort()
+        return cycle is not None and not cycle.response_complete
+    connection.write_refusal(RequestRefused("The limiter stopped before the request was answered.", status=503))
+    return True
 
 
 def _refuse(connection: socket.socket, *, tls: bool) -> None:

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from support.certificates import make_pair
 from support.servers.sidecar import TOKEN, sidecar
 from support.waiting import eventually
 
@@ -143,24 +144,7 @@ def test_an_unreachable_redis_is_reported(tmp_path):
 
 
 def test_the_front_terminates_tls(tmp_path, server):
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    made = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=localhost",
-        "-keyout",
-        key,
-        "-out",
-        cert,
-    ]
-    subprocess.run(made, check=True, capture_output=True)
+    cert, key = make_pair(tmp_path, "localhost")
     config = GOOD + "transport: { require_tls: true }\nidentify: { anonymous: standard }\n"
     with sidecar(tmp_path, config, "--tls-cert", str(cert), "--tls-key", str(key), redis=server.url) as running:
         answered = subprocess.run(
