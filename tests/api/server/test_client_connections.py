@@ -15,6 +15,7 @@ from limiter.api.rules import ConnectionBounds
 from limiter.api.server.certificates import context_of
 from limiter.api.server.client_connections import SLOWEST, Connections, Pace, admin_connections, room_for
 from limiter.api.server.listening import Listening, bind, config_for
+from support.certificates import make_pair
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 HELD = b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n"
