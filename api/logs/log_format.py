@@ -74,7 +74,7 @@ class TextRenderer:
     def __call__(self, _logger: object, _method: str, line: MutableMapping[str, Any]) -> str:
         time = datetime.fromisoformat(line.pop("timestamp")).astimezone().strftime("%H:%M:%S")
         level, event, traceback = line.pop("level"), _printable(str(line.pop("event"))), line.pop("exception", "")
-        del line["logger"]
+        line.pop("logger", None)
         rest = "  ".join(f"{name}={_shown(value)}" for name, value in line.items())
         text = f"{time} {self._colored(level)}  {event}{f'  {rest}' if rest else ''}"
         return f"{text}\n{traceback}" if traceback else text
