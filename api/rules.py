@@ -86,6 +86,23 @@ class ConnectionBounds:
     held: int = 32 * 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class UpstreamTimeouts:
+    """How many seconds the proxy waits for the upstream: to connect, for the head of a response, and for the next part of its body."""
+
+    connect: float = 5.0
+    head: float = 60.0
+    body: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shutdown:
+    """How many seconds a stopping sidecar goes on accepting connections, and how many the requests in flight have after that."""
+
+    delay: float = 0.0
+    drain: float = 10.0
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Rules:
     """The contents of a file, by name. `digest` identifies them; `warnings` are for people to read. `keys` are by digest."""
@@ -112,6 +129,8 @@ class Rules:
     require_tls: bool = False
     v1: V1 = "loopback"
     connections: ConnectionBounds = field(default_factory=ConnectionBounds)
+    upstream: UpstreamTimeouts = field(default_factory=UpstreamTimeouts)
+    shutdown: Shutdown = field(default_factory=Shutdown)
     # All scopes that routes, tiers and keys of the file name.
     scopes: frozenset[str] = frozenset()
     digest: str = ""

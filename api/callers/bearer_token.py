@@ -10,6 +10,7 @@ from pathlib import Path
 from starlette.types import Scope
 
 from limiter.api.command_errors import Misused
+from limiter.api.settings.secret_values import file_variable, secret, secret_in
 
 # 16 random letters and digits are more than anybody can guess over a network.
 LEAST_CHARACTERS, _MOST = 16, 512
@@ -40,15 +41,10 @@ class BearerToken:
 
 def given_token(option: str, file: Path | None, variable: str) -> str | None:
     """The token from the file or else from the environment; None if neither is set. It is not an argument, because `ps` shows those."""
-    if file is None:
-        return os.environ.get(variable, "").strip() or None
-    try:
-        token = file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misused(f"{option} {file} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if not token:
-        raise Misused(f"{option} {file} must not be empty")
-    return token
+    # The environment sets the option, too.
+    is_given = file is not None and str(file) != os.environ.get(file_variable(variable))
+    token = secret_in(file, option) if file is not None and is_given else secret(variable)
+    return None if token is None else token.strip() or None
 
 
 def check_strength(token: str, source: str) -> None:

@@ -13,7 +13,7 @@ from limiter.api.cli.options import Config, Json, redis_url, spread
 from limiter.api.command_errors import CannotStart, Misused
 from limiter.api.config.loader import load
 from limiter.api.data_folder import data_folder
-from limiter.api.server.serve_options import Data, RedisUrl
+from limiter.api.settings.serve_options import Data, Prefix, RedisUrl
 from limiter.api.v1.bodies import render_limit
 from limiter.summary import whole_seconds
 
@@ -33,13 +33,14 @@ class Counters:
     config: Config = None
     redis: RedisUrl = None
     data: Data = None
+    prefix: Prefix = None
 
     @contextmanager
     def limiter(self) -> Iterator[tuple[Limiter, Policy]]:
         rules = load(self.config or data_folder(self.data) / "limiter.yaml")
         if self.policy not in rules.policies:
             raise Misused(f"--policy must be one of {', '.join(sorted(rules.policies))}, not {self.policy!r}")
-        with Limiter(redis_url(self.redis, rules, self.data), prefix=rules.prefix, deadline=_DEADLINE_S) as limiter:
+        with Limiter(redis_url(self.redis, rules, self.data), prefix=self.prefix or rules.prefix, deadline=_DEADLINE_S) as limiter:
             yield limiter, rules.policies[self.policy]
 
 

@@ -4,10 +4,12 @@ Exit codes: 0 success; 1 the command failed; 2 invalid arguments or file; 3 unkn
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 
 from limiter.api.callers.bearer_token import Tokens, check_strength, given_token
@@ -17,12 +19,15 @@ from limiter.api.cli.console import FAILED, MISUSED, fail
 from limiter.api.cli.count_commands import counts
 from limiter.api.cli.key_commands import keys_app
 from limiter.api.cli.options import Json, spread
+from limiter.api.cli.variables import drop_service_links, variables_of, warnings_about
 from limiter.api.command_errors import CannotStart
 from limiter.api.config.loader import V1_NEEDS, ConfigError, load, starting_file
-from limiter.api.server.serve_options import ServeOptions
+from limiter.api.logs import log_format
+from limiter.api.settings.secret_values import ADMIN_TOKEN, V1_TOKEN
+from limiter.api.settings.serve_options import ServeOptions
 from limiter.errors import LimiterError
 
-ADMIN_TOKEN, V1_TOKEN = "LIMITER_ADMIN_TOKEN", "LIMITER_V1_TOKEN"
+_log = structlog.get_logger("limiter.serve")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="A Redis-backed rate limiter.")
 app.add_typer(counts)
@@ -38,6 +43,9 @@ def serve(options: ServeOptions) -> None:
     # Imported here, so that the other commands start without loading a server.
     from limiter.api.server.serve import serve as run_sidecar  # noqa: PLC0415
 
+    log_format.set_up(log_format.format_for(options.log_format))
+    for warning in warnings_about(os.environ, variables_of(app)):
+        _log.warning(warning)
     run_sidecar(options, _tokens(options))
 
 
@@ -77,6 +85,7 @@ def init(file: Annotated[Path, typer.Argument(help="The file to create.")] = Pat
 
 def main() -> None:
     """The entry point. An expected error is one message and an exit code, without a traceback."""
+    drop_service_links(os.environ)
     try:
         app()
     except ConfigError as error:

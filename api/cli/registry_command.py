@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
 import typer
 
@@ -13,7 +13,7 @@ from limiter.api.cli.console import CONFLICT, FAILED, MISUSED, UNKNOWN, Printed,
 from limiter.api.cli.options import Config, Json, parameters_of, redis_url, spread
 from limiter.api.config.loader import load
 from limiter.api.registry import Catalog, Conflict, InvalidRecord, KeyFormat, Registry, UnknownAccount, UnknownKey, connected
-from limiter.api.server.serve_options import Data, RedisUrl
+from limiter.api.settings.serve_options import Data, KeyPrefix, Prefix, RedisUrl
 from limiter.errors import InvalidPolicy, LimiterError
 
 _CODES: dict[type[LimiterError], int] = {
@@ -35,16 +35,8 @@ class RegistryOptions:
     config: Config = None
     redis: RedisUrl = None
     data: Data = None
-    prefix: Annotated[
-        str | None,
-        typer.Option(
-            envvar="LIMITER_PREFIX", help="Prefix of the deployment's keys in Redis. Default: the configuration's redis.prefix, or lim."
-        ),
-    ] = None
-    key_prefix: Annotated[
-        str | None,
-        typer.Option(envvar="LIMITER_KEY_PREFIX", help="Prefix of new API keys. Default: the configuration's credentials.prefix, or ff."),
-    ] = None
+    prefix: Prefix = None
+    key_prefix: KeyPrefix = None
 
     @asynccontextmanager
     async def registry(self) -> AsyncIterator[Registry]:

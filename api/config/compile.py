@@ -8,7 +8,7 @@ from limiter.addresses import Networks
 from limiter.api.config.forms import AccountForm, FileForm, KeyForm, TierForm
 from limiter.api.forwarded import GATEWAYS
 from limiter.api.routes.matching import Route, Routes
-from limiter.api.rules import ConnectionBounds, FileAccount, FileKey, Rules, Tier, default_guard
+from limiter.api.rules import ConnectionBounds, FileAccount, FileKey, Rules, Shutdown, Tier, UpstreamTimeouts, default_guard
 from limiter.policy import Policy
 
 T = TypeVar("T")
@@ -41,6 +41,8 @@ def compiled(form: FileForm, digest: str, warnings: tuple[str, ...]) -> Rules:
         require_tls=form.transport.require_tls,
         v1=form.v1,
         connections=ConnectionBounds(**dict(form.connections)),
+        upstream=UpstreamTimeouts(**dict(form.upstream)),
+        shutdown=Shutdown(**dict(form.shutdown)),
         scopes=_scopes(form),
         digest=digest,
         warnings=warnings,

@@ -17,6 +17,7 @@ from limiter.api.config.mistakes import shown
 from limiter.api.config.tree import Plain
 from limiter.api.registry import KeyFormat, validation
 from limiter.api.routes.patterns import Pattern, parse_pattern
+from limiter.errors import InvalidPolicy
 from limiter.limits import Limit
 from limiter.limits.checks import MOST_UNITS, checked_name
 from limiter.limits.durations import microseconds
@@ -123,6 +124,17 @@ def _timeout(value: object) -> float:
     us = possible(lambda: microseconds(_length(value), "timeout"))
     if not _TIMEOUTS_US[0] <= us <= _TIMEOUTS_US[1]:
         raise must_be("a duration from 1s to 1h", value)
+    return us / 1_000_000
+
+
+def _wait(value: object) -> float:
+    """A timeout, or 0 to wait for nothing."""
+    try:
+        us = 0 if value in ("0", "0s") else microseconds(_length(value), "wait")
+    except InvalidPolicy:
+        us = -1
+    if not 0 <= us <= _TIMEOUTS_US[1]:
+        raise must_be("a duration from 0s to 1h", value)
     return us / 1_000_000
 
 
@@ -248,6 +260,7 @@ Length = Annotated[float | str, BeforeValidator(_length)]
 Deadline = Annotated[float, BeforeValidator(_deadline)]
 Timeout = Annotated[float, BeforeValidator(_timeout)]
 Size = Annotated[int, BeforeValidator(_size)]
+Wait = Annotated[float, BeforeValidator(_wait)]
 ConnectionCount = Annotated[int, BeforeValidator(_connections)]
 Moment = Annotated[float, _from_text(_moment)]
 Digest = Annotated[tuple[str, bool], _from_text(_digest)]

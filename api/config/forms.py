@@ -31,6 +31,7 @@ from limiter.api.config.fields import (
     TierKey,
     Timeout,
     Units,
+    Wait,
     context_of,
     one_or_many,
     url_alone,
@@ -39,7 +40,7 @@ from limiter.api.config.limit_forms import PolicyForm
 from limiter.api.config.mistakes import shown, suggestion
 from limiter.api.registry.key_format import Environment
 from limiter.api.routes.paths import PathMode
-from limiter.api.rules import V1, ConnectionBounds
+from limiter.api.rules import V1, ConnectionBounds, Shutdown, UpstreamTimeouts
 from limiter.policy import Failure
 
 
@@ -173,7 +174,7 @@ class TransportForm(Form):
     require_tls: Flag = False
 
 
-_DEFAULT = ConnectionBounds()
+_DEFAULT, _UPSTREAM, _SHUTDOWN = ConnectionBounds(), UpstreamTimeouts(), Shutdown()
 
 
 class ConnectionsForm(Form):
@@ -184,6 +185,17 @@ class ConnectionsForm(Form):
     answer: Timeout = _DEFAULT.answer
     idle: Timeout = _DEFAULT.idle
     held: Size = _DEFAULT.held
+
+
+class UpstreamForm(Form):
+    connect: Timeout = _UPSTREAM.connect
+    head: Timeout = _UPSTREAM.head
+    body: Timeout = _UPSTREAM.body
+
+
+class ShutdownForm(Form):
+    delay: Wait = _SHUTDOWN.delay
+    drain: Wait = _SHUTDOWN.drain
 
 
 class FileForm(Form):
@@ -202,3 +214,5 @@ class FileForm(Form):
     paths: PathMode = "strict"
     v1: V1 = "loopback"
     connections: ConnectionsForm = ConnectionsForm.model_construct()
+    upstream: UpstreamForm = UpstreamForm.model_construct()
+    shutdown: ShutdownForm = ShutdownForm.model_construct()

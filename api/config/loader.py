@@ -25,6 +25,7 @@ __all__ = [
     "loads",
     "read",
     "starting_file",
+    "text_of",
     "unreadable",
 ]
 
@@ -36,7 +37,7 @@ MAX_BYTES = 1_048_576
 
 def load(path: Path, *, has_v1_token: bool = True) -> Rules:
     """The rules of a file. Raises ConfigError with every mistake in it."""
-    return loads(decoded(read(path), str(path)), str(path), has_v1_token=has_v1_token)
+    return loads(text_of(path), str(path), has_v1_token=has_v1_token)
 
 
 def loads(text: str, name: str = "<config>", *, has_v1_token: bool = True) -> Rules:
@@ -49,6 +50,11 @@ def loads(text: str, name: str = "<config>", *, has_v1_token: bool = True) -> Ru
     if form.v1 == "token" and not has_v1_token:
         raise ConfigError([Mistake(name, tree.nearest(["v1"])[1].line, "v1", V1_NEEDS)])
     return compiled(form, digest_of(text.encode()), warnings_about(form, name, tree))
+
+
+def text_of(path: Path) -> str:
+    """The text of a file. Raises ConfigError if it cannot be read."""
+    return decoded(read(path), str(path))
 
 
 def read(path: Path) -> bytes:

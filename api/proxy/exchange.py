@@ -4,7 +4,7 @@ import asyncio
 
 from starlette.types import Message, Receive, Send
 
-from limiter.api.proxy.proxy_errors import ClientGone, Headers, RequestRefused, UpstreamStalled
+from limiter.api.proxy.proxy_errors import ClientGone, Headers, RequestRefused
 from limiter.api.proxy.request_head import IDEMPOTENT, Request
 from limiter.api.proxy.response_head import ResponseHead, response_headers
 from limiter.api.proxy.upstream import Upstream
@@ -35,14 +35,9 @@ class Exchange:
         """Sends the request, and returns when the response's head has arrived."""
         # The upload starts first, so that a body that has already arrived is sent together with the head.
         self._task = asyncio.create_task(self._upload.run())
-        self._connection.begin(self._request.head, to_head=self._request.method == "HEAD")
+        self._connection.begin(self._request.head, self._upstream.timeouts(), to_head=self._request.method == "HEAD")
         try:
             self._head = await self._connection.response()
-        except UpstreamStalled:
-            self.end()
-            if self._upload.awaits_client:
-                raise RequestRefused("The request's body stopped arriving.", status=408) from None
-            raise
         except BaseException:
             self.end()
             raise
@@ -87,7 +82,6 @@ class Upload:
         self._expects_continue = request.expects_continue
         self.complete = request.length == 0
         self.begun = False
-        self.awaits_client = False
 
     @property
     def unwanted(self) -> bool:
@@ -98,9 +92,9 @@ class Upload:
             return
         while True:
             # The call makes the server send `100 Continue`.
-            self.awaits_client = not self.complete
+            self._connection.awaits_client = not self.complete
             message = await self._receive()
-            self.awaits_client = False
+            self._connection.awaits_client = False
             if message["type"] == "http.disconnect":
                 self._connection.fail(ClientGone())
                 return

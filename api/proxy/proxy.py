@@ -5,7 +5,6 @@ Redirects, compressed bodies and cookies pass unchanged.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
@@ -14,15 +13,14 @@ from limiter.api.answers import HELD
 from limiter.api.proxy.exchange import Exchange
 from limiter.api.proxy.proxy_errors import ClientGone, ConnectionClosed, Headers, ProxyError, RequestRefused, send_error
 from limiter.api.proxy.request_head import NO_WEBSOCKET, Request, RequestTranslator
-from limiter.api.proxy.upstream import Address, Upstream
-
-logger = logging.getLogger("limiter.proxy")
+from limiter.api.proxy.upstream import Address, Upstream, UpstreamFailures
+from limiter.api.rules import UpstreamTimeouts
 
 
 class Proxy:
     """`trusts(ip)` says whether X-Forwarded-* and Forwarded from this peer are passed on and extended.
 
-    `deadline` is how many seconds upstream, or a client that is uploading, may be silent. `idle_timeout` is below the 5 s after which
+    `timeouts` returns those in force. The listener bounds how long a client may be silent. `idle_timeout` is below the 5 s after which
     common servers close an idle connection, so that the proxy usually closes it first.
     """
 
@@ -31,14 +29,14 @@ class Proxy:
         upstream: str,
         *,
         trusts: Callable[[str], bool],
-        deadline: float = 60.0,
-        connect_timeout: float = 5.0,
+        timeouts: Callable[[], UpstreamTimeouts] = UpstreamTimeouts,
         keeps_host: bool = True,
         idle_timeout: float = 4.0,
     ) -> None:
         address = Address.parse(upstream)
         self._translator = RequestTranslator(address.base, address.authority, keeps_host, trusts)
-        self._upstream = Upstream(address, deadline=deadline, connect_timeout=connect_timeout, idle_timeout=idle_timeout)
+        self._failures = UpstreamFailures()
+        self._upstream = Upstream(address, timeouts, idle_timeout=idle_timeout)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, headers: Headers = ()) -> None:
         """Sends upstream's response or an error. `headers` replace those of the same names."""
@@ -50,6 +48,8 @@ class Proxy:
         except ClientGone:
             return
         except ProxyError as error:
+            if not isinstance(error, RequestRefused):
+                self._failures.note(error)
             await send_error(send, error, headers)
             return
         try:
@@ -58,7 +58,7 @@ class Proxy:
             pass
         except ProxyError as error:
             # The status is already sent. Returning before the response is complete makes the server close the connection.
-            logger.warning("response aborted: %s", error.detail)
+            self._failures.note(error)
         finally:
             exchange.end()
             scope.pop(HELD, None)  # the exchange refers to the scope as well

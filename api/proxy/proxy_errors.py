@@ -1,12 +1,12 @@
 """The errors of the proxy. Messages are for the client, so they do not contain upstream's address.
 
 ProxyError              has a status, an RFC 9209 error type and a message
-├── RequestRefused      400: the request is ambiguous or cannot be passed on; 408: its body stopped arriving
+├── RequestRefused      400: the request is ambiguous or cannot be passed on; 408, 431: its head or body
 │   └── TooMuchHeld     503: all connections together hold too much
 ├── Unreachable         502: upstream cannot be connected to; 504: not in time
 ├── ConnectionClosed    502: upstream closed the connection before its response was complete
 ├── MalformedResponse   502: upstream's response is not valid HTTP/1.1
-└── UpstreamStalled     504: upstream stopped sending
+└── UpstreamStalled     504: upstream did not answer in time, or stopped sending
 
 ClientGone              the client closed its connection
 """

@@ -1,17 +1,25 @@
-"""The address of upstream, and the pool of connections to it."""
+"""The address of upstream, the pool of connections to it, and the log of its failures."""
 
 import asyncio
 import socket
 import ssl
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
-from limiter.api.proxy.proxy_errors import Unreachable
-from limiter.api.proxy.upstream_connection import Connection
+import structlog
 
+from limiter.api.proxy.proxy_errors import ProxyError, Unreachable
+from limiter.api.proxy.upstream_connection import Connection
+from limiter.api.rules import UpstreamTimeouts
+
+_log = structlog.get_logger("limiter.proxy")
+
+# A line of the log summarises the failures of this many seconds.
+_EVERY_S = 1.0
 _PORTS = {"http": 80, "https": 443}
 _MAX_IDLE = 256
 
@@ -42,11 +50,10 @@ class Address:
 
 
 class Upstream:
-    """A stack of idle connections. The one used last is the least likely to be closed by upstream."""
+    """A stack of idle connections. The one used last is the least likely to be closed by upstream. `timeouts` returns those in force."""
 
-    def __init__(self, address: Address, *, deadline: float, connect_timeout: float, idle_timeout: float) -> None:
-        self._address, self._deadline = address, deadline
-        self._connect_timeout, self._idle_timeout = connect_timeout, idle_timeout
+    def __init__(self, address: Address, timeouts: Callable[[], UpstreamTimeouts], *, idle_timeout: float) -> None:
+        self._address, self.timeouts, self._idle_timeout = address, timeouts, idle_timeout
         self._idle: deque[Connection] = deque()
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._closing = False
@@ -89,7 +96,7 @@ class Upstream:
 
     async def _connect(self) -> Connection:
         try:
-            async with asyncio.timeout(self._connect_timeout):
+            async with asyncio.timeout(self.timeouts().connect):
                 return await self._open()
         except TimeoutError:
             raise Unreachable("Upstream did not accept the connection in time.", status=504, error="connection_timeout") from None
@@ -104,7 +111,23 @@ class Upstream:
 
     async def _open(self) -> Connection:
         loop, address = asyncio.get_running_loop(), self._address
-        factory = partial(Connection, loop, self._deadline)
+        factory = partial(Connection, loop)
         if address.socket_path is not None:
             return (await loop.create_unix_connection(factory, address.socket_path))[1]
         return (await loop.create_connection(factory, address.host, address.port, ssl=self._tls))[1]
+
+
+class UpstreamFailures:
+    def __init__(self) -> None:
+        self._requests = 0
+        self._last: ProxyError
+
+    def note(self, error: ProxyError) -> None:
+        if not self._requests:
+            asyncio.get_running_loop().call_later(_EVERY_S, self._report)
+        self._requests += 1
+        self._last = error
+
+    def _report(self) -> None:
+        _log.warning("the upstream fails", requests=self._requests, last=self._last.detail, error=self._last.error)
+        self._requests = 0

@@ -16,15 +16,16 @@ from limiter.api.proxy.heads import MAX_HEAD, Header, head_size
 from limiter.api.proxy.proxy_errors import ConnectionClosed, MalformedResponse, UpstreamStalled
 from limiter.api.proxy.response_head import NO_CONTENT, NOT_MODIFIED, Framing, ResponseHead, response_framing
 from limiter.api.proxy.small_reads import BUFFER, NOTHING_UNSENT, READ, undecrypted
+from limiter.api.rules import UpstreamTimeouts
 
 CONTINUE_AFTER = 1.0  # seconds after which a client gets `100 Continue` even if upstream does not send it
 CONTINUE, SWITCHING_PROTOCOLS, OK = 100, 101, 200
 
 
 class Connection(asyncio.BufferedProtocol):
-    def __init__(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._deadline = deadline
+        self._timeouts: UpstreamTimeouts
         self._transport: asyncio.Transport
         self._out: Cork
         self._waiters: list[asyncio.Future[None]] = []
@@ -37,9 +38,12 @@ class Connection(asyncio.BufferedProtocol):
 
     # Called by an exchange.
 
-    def begin(self, head: bytes, *, to_head: bool) -> None:
+    def begin(self, head: bytes, timeouts: UpstreamTimeouts, *, to_head: bool) -> None:
         """Starts an exchange with a request's head. A response to HEAD has no body, whatever its headers say."""
         self.failure: Exception | None = None
+        # Whether the upstream waits for the client, not the client for the upstream.
+        self.awaits_client = False
+        self._timeouts = timeouts
         self.answered = self._complete = self._allowed = self._surplus = False
         self._to_head = to_head
         self._head: ResponseHead | None = None
@@ -51,7 +55,7 @@ class Connection(asyncio.BufferedProtocol):
         self._parser = httptools.HttpResponseParser(self)
         self.exchanges += 1
         self._last_progress = self._loop.time()
-        self._timer = self._loop.call_later(self._deadline, self._check_for_stall)
+        self._timer = self._loop.call_later(timeouts.head, self._check_for_stall)
         self._out.write(head)
 
     async def write(self, data: bytes) -> None:
@@ -212,6 +216,9 @@ class Connection(asyncio.BufferedProtocol):
         self._last_progress = self._loop.time()
         if bodiless:
             self._finish()
+        elif self._timeouts.body < self._timeouts.head:
+            self._disarm()
+            self._timer = self._loop.call_later(self._timeouts.body, self._check_for_stall)
         self._wake()
 
     def on_body(self, body: bytes) -> None:
@@ -250,12 +257,14 @@ class Connection(asyncio.BufferedProtocol):
         self._wake()
 
     def _check_for_stall(self) -> None:
-        # While reading is paused, the client is slow, not upstream.
-        left = self._deadline if self._read_paused else self._last_progress + self._deadline - self._loop.time()
+        within = self._timeouts.head if self._head is None else self._timeouts.body
+        # The listener bounds how long a client may be slow.
+        left = within if self._read_paused or self.awaits_client else self._last_progress + within - self._loop.time()
         if left > 0:
             self._timer = self._loop.call_later(left, self._check_for_stall)
         else:
-            self.fail(UpstreamStalled(f"The upstream sent nothing for {self._deadline:g} seconds."))
+            part = "did not answer" if self._head is None else "sent no further part of its response"
+            self.fail(UpstreamStalled(f"The upstream {part} within {within:g} seconds."))
 
     def _disarm(self) -> None:
         if self._timer is not None:

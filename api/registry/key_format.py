@@ -18,6 +18,7 @@ from hashlib import sha256
 from typing import Literal, Self, get_args
 
 from limiter.api.registry.registry_errors import InvalidRecord
+from limiter.api.settings.secret_values import PEPPER, secret
 
 Environment = Literal["live", "test"]
 ENVIRONMENTS: tuple[str, ...] = get_args(Environment)
@@ -46,13 +47,13 @@ class KeyFormat:
                 f"key prefix must be 1 to 16 lower-case letters and digits, beginning with a letter, such as 'ff', not {self.prefix!r}"
             )
         if 0 < len(self.pepper) < _MIN_PEPPER_BYTES:
-            raise InvalidRecord(f"the pepper must have {_MIN_PEPPER_BYTES} or more random bytes, not {len(self.pepper)}")
+            raise InvalidRecord(f"{PEPPER} must have {_MIN_PEPPER_BYTES} or more random bytes, not {len(self.pepper)}")
         object.__setattr__(self, "_heads", tuple(f"{self.prefix}_{environment}_" for environment in ENVIRONMENTS))
 
     @classmethod
     def from_environment(cls, prefix: str = "ff", environment: Mapping[str, str] = os.environ) -> Self:
-        """With the pepper in LIMITER_PEPPER, if set."""
-        return cls(prefix, environment.get("LIMITER_PEPPER", "").encode())
+        """With the pepper in LIMITER_PEPPER or LIMITER_PEPPER_FILE, if set."""
+        return cls(prefix, (secret(PEPPER, environment) or "").encode())
 
     def generate(self, environment: Environment = "live") -> str:
         head = f"{self.prefix}_{environment}_"

@@ -4,7 +4,7 @@ It accepts connections itself, so that one too many costs neither a protocol nor
 kernel's queue while no descriptor is free. libuv would close them without an answer.
 
 `stop` refuses new connections, serves those that the kernel has already accepted, gives idle clients a moment to send one more
-request (the response closes the connection), and then waits for the requests in flight until its deadline.
+request (the response closes the connection), and then waits for the requests in flight until its deadline. It cuts the others off.
 """
 
 import asyncio
@@ -15,15 +15,16 @@ import ssl
 import time
 from collections.abc import Generator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+import structlog
 import uvicorn
 
 from limiter.api.answers import problem
 from limiter.api.command_errors import CannotStart, Misused
 from limiter.api.front import Application
 from limiter.api.proxy.downstream import DownstreamProtocol
+from limiter.api.proxy.proxy_errors import RequestRefused
 from limiter.api.proxy.small_reads import SmallReads
 from limiter.api.rules import ConnectionBounds
 from limiter.api.server.client_connections import Connections, admin_connections
@@ -35,6 +36,10 @@ _AT_ONCE = 64
 _PAUSE_S = 0.25
 # How long clients with open connections get to send one more request. Its response closes the connection.
 _DRAIN_S = 1.0
+# How long the tasks of requests that were cut off may take to notice.
+_CUT_OFF_S = 1
+
+_log = structlog.get_logger("limiter.front")
 
 _REFUSAL = problem(
     503,
@@ -72,7 +77,7 @@ def http_url(listener: socket.socket, *, tls: bool = False) -> str:
     return f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def config_for(app: Application, *, cert: Path | None = None, key: Path | None = None, **options: Any) -> uvicorn.Config:
+def config_for(app: Application, **options: Any) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
         lifespan="off",
@@ -80,14 +85,9 @@ def config_for(app: Application, *, cert: Path | None = None, key: Path | None =
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        ssl_certfile=cert,
-        ssl_keyfile=key,
         **{"http": DownstreamProtocol, "ws": "none", "timeout_keep_alive": ConnectionBounds().idle, **options},
     )
-    try:
-        config.load()
-    except (OSError, ssl.SSLError) as error:
-        raise Misused(f"the certificate {cert} or its key {key} cannot be used: {error}") from None
+    config.load()
     return config
 
 
@@ -113,12 +113,20 @@ class Listening(uvicorn.Server):
         self._listen()
         self._began.set()
 
+    def use(self, tls: ssl.SSLContext) -> None:
+        """Without this call, the listener speaks plain HTTP. Applies to the handshakes from now on."""
+        self.config.ssl = tls
+
     async def stop(self, deadline: float) -> None:
         """Returns within `deadline` seconds."""
         until = time.monotonic() + deadline
         await self._refuse_new()
         await self._let_finish(min(until, time.monotonic() + _DRAIN_S))
-        self.config.timeout_graceful_shutdown = max(1, round(until - time.monotonic()))
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        await self._let_finish(until)
+        self._cut_off()
+        self.config.timeout_graceful_shutdown = _CUT_OFF_S
         self.should_exit = True
         if self._running:
             await self._running
@@ -193,6 +201,21 @@ class Listening(uvicorn.Server):
         # Polls, as uvicorn has no event for it.
         while (self._opening or self.server_state.connections) and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+    def _cut_off(self) -> None:
+        left: list[Any] = list(self.server_state.connections)
+        if requests := sum(_cut_off(connection) for connection in left):
+            _log.warning("the time to stop is over: requests in flight were cut off", requests=requests)
+
+
+def _cut_off(connection: DownstreamProtocol) -> bool:
+    """Ends the connection, and answers its request if it has no answer yet. Returns whether there was a request in flight."""
+    cycle = connection.cycle
+    if cycle is None or cycle.response_complete or cycle.response_started:
+        connection.abort()
+        return cycle is not None and not cycle.response_complete
+    connection.write_refusal(RequestRefused("The limiter stopped before the request was answered.", status=503))
+    return True
 
 
 def _refuse(connection: socket.socket, *, tls: bool) -> None:

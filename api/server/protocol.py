@@ -77,7 +77,7 @@ class FrontProtocol(DownstreamProtocol):
         # The headers that uvicorn puts on every answer, and the same as bytes.
         self._default_headers: list[tuple[bytes, bytes]] = []
         self._default_head = b""
-        self._overload = self._front.overload if self._front else None
+        self._overload: Overload | None = getattr(self.app, "overload", None)
         # What has arrived while the front is overloaded, and is not parsed yet.
         self._held = b""
         # Whether a request is shed if its head is complete now.

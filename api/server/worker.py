@@ -1,7 +1,8 @@
 """The front in one process: its rules, its limiter and its listener. It runs in the main process, or as one of several workers.
 
-A worker process is `python -m limiter.api.server.worker FD NUMBER`. The first line of its stdin is a WorkerOptions as JSON. A later
-line `reload` makes it reload the configuration. It stops at the end of stdin, so it never outlives the process that started it.
+A worker process is `python -m limiter.api.server.worker FD NUMBER FORMAT`. The first line of its stdin is a WorkerOptions as JSON. A
+later line `reload` makes it reload the configuration. It stops at the end of stdin, so it never outlives the process that started it.
+Signals are for that process alone, which decides when its workers stop.
 """
 
 import asyncio
@@ -23,33 +24,40 @@ from limiter.aio import AsyncLimiter
 from limiter.api.callers.host_header import AllowedHosts
 from limiter.api.callers.v1_callers import V1Callers
 from limiter.api.command_errors import CannotStart
-from limiter.api.config.loader import ConfigError, load
+from limiter.api.config.loader import ConfigError, loads
 from limiter.api.front import Application, Front
 from limiter.api.identity import Directory, RegisteredKeys
+from limiter.api.logs import log_format
+from limiter.api.logs.access import AccessLog
 from limiter.api.proxy.proxy import Proxy
 from limiter.api.registry import KeyFormat, Registry, connected
 from limiter.api.rules import Rules
-from limiter.api.server import logs
-from limiter.api.server.access import logged
+from limiter.api.server.certificates import Certificate
 from limiter.api.server.client_connections import Connections, room_for
 from limiter.api.server.listening import Listening, config_for
 from limiter.api.server.protocol import FrontProtocol
 from limiter.api.server.reload import Watched
-from limiter.api.server.serve_options import ServeOptions
+from limiter.api.server.stopping import shutdown_of
+from limiter.api.settings.serve_options import ServeOptions
 from limiter.api.v1.decisions import Decisions
 from limiter.errors import BackendError
 
-STOP_S = 10.0
+# The longest line that a worker reads: the options with the text of a large configuration.
+_LONGEST_LINE = 16 * 2**20
 
 _log = structlog.get_logger("limiter.front")
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """The options of a front. All its workers share the file, the Redis and the prefixes that were in force at the start."""
+    """The options of a front. All its workers share the file, the Redis and the prefixes that were in force at the start.
+
+    A worker starts with `text`, the configuration in force. The file may have changed and may be invalid by then.
+    """
 
     serve: ServeOptions
     config: Path
+    text: str = field(repr=False)
     redis: str
     prefix: str
     key_prefix: str
@@ -66,11 +74,11 @@ WORKER_OPTIONS = TypeAdapter(WorkerOptions)
 
 class Worker:
     def __init__(self, options: WorkerOptions, rules: Rules, listener: socket.socket) -> None:
-        serve = options.serve
-        self.watched = Watched(options.config, rules, _swapped, _refused, has_v1_token=options.has_v1_token)
+        self._options, serve = options, options.serve
+        self.watched = Watched(options.config, options.text, rules, _swapped, _refused, has_v1_token=options.has_v1_token)
         self.limiter = AsyncLimiter(options.redis, prefix=options.prefix, deadline=rules.deadline)
         # Reads `watched.rules` for each request, as a reload replaces them.
-        self._proxy = Proxy(serve.upstream, trusts=lambda ip: ip in self.watched.rules.trusted_proxies) if serve.upstream else None
+        self._proxy = self._proxy_to(serve.upstream) if serve.upstream else None
         self._redis = connected(options.redis)
         registry = Registry(self._redis, prefix=options.prefix, key_format=KeyFormat.from_environment(options.key_prefix))
         # Shared by the directories of all files that this worker reads, so that keys stay in memory through a reload.
@@ -82,9 +90,9 @@ class Worker:
             decisions=Decisions(self.watched, self.limiter, V1Callers(options.v1_token, AllowedHosts(serve.allowed_host))),
             proxy=self._proxy,
         )
-        app: Application = logged(self._front) if serve.access_log else self._front
-        config = config_for(app, cert=serve.tls_cert, key=serve.tls_key, http=FrontProtocol)
-        self._server = Listening(config, listener, self._connections(proxies=self._proxy is not None))
+        app: Application = AccessLog(self._front) if serve.access_log else self._front
+        self._server = Listening(config_for(app, http=FrontProtocol), listener, self._connections(proxies=self._proxy is not None))
+        self._certificate = self._certificate_of(serve)
         self._running: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -92,12 +100,13 @@ class Worker:
             await self.limiter.connect()
         except BackendError as error:
             _log.warning("not connected to Redis at the start: the failure modes of the policies apply until it answers", reason=str(error))
-        self._running = [asyncio.create_task(self.watched.watch()), asyncio.create_task(self._keys.run())]
+        work = [self.watched.watch(), self._keys.run(), *([self._certificate.watch()] if self._certificate else [])]
+        self._running = [asyncio.create_task(each) for each in work]
         await self._server.start()
 
-    async def stop(self) -> None:
+    async def stop(self, drain: float) -> None:
         self._front.draining = True
-        await self._server.stop(STOP_S)
+        await self._server.stop(drain)
         for task in self._running:
             task.cancel()
             with suppress(asyncio.CancelledError):
@@ -110,6 +119,20 @@ class Worker:
 
     def reload(self) -> None:
         self.watched.reload()
+        if self._certificate:
+            self._certificate.reload()
+
+    @property
+    def drain(self) -> float:
+        return shutdown_of(self._options.serve, self.watched.rules).drain
+
+    def _proxy_to(self, upstream: str) -> Proxy:
+        return Proxy(upstream, trusts=lambda ip: ip in self.watched.rules.trusted_proxies, timeouts=lambda: self.watched.rules.upstream)
+
+    def _certificate_of(self, serve: ServeOptions) -> Certificate | None:
+        if serve.tls_cert is None or serve.tls_key is None:
+            return None
+        return Certificate(serve.tls_cert, serve.tls_key, self._server.use)
 
     def _connections(self, *, proxies: bool) -> Connections:
         # A proxied request needs a connection to upstream as well.
@@ -134,7 +157,7 @@ def _refused(error: ConfigError) -> None:
 
 
 def main() -> None:
-    logs.set_up(worker=int(sys.argv[2]))
+    log_format.set_up("text" if sys.argv[3] == "text" else "json", worker=int(sys.argv[2]))
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_work(int(sys.argv[1])))
@@ -144,27 +167,19 @@ def main() -> None:
 
 
 async def _work(fd: int) -> None:
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    commands = asyncio.StreamReader()
+    commands = asyncio.StreamReader(limit=_LONGEST_LINE)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     options = WORKER_OPTIONS.validate_json(await commands.readline())
-    worker = Worker(options, load(options.config, has_v1_token=options.has_v1_token), socket.socket(fileno=fd))
+    rules = loads(options.text, str(options.config), has_v1_token=options.has_v1_token)
+    worker = Worker(options, rules, socket.socket(fileno=fd))
     await worker.start()
     os.write(sys.stdout.fileno(), b"ready\n")
-    stopping = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    following = asyncio.create_task(_follow(commands, worker, stopping))
-    await stopping.wait()
-    await worker.stop()
-    following.cancel()
-
-
-async def _follow(commands: asyncio.StreamReader, worker: Worker, stopping: asyncio.Event) -> None:
     while command := await commands.readline():
         if command == b"reload\n":
             worker.reload()
-    stopping.set()
+    await worker.stop(worker.drain)
 
 
 if __name__ == "__main__":

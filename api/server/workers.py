@@ -7,20 +7,26 @@ import sys
 import time
 from asyncio.subprocess import Process
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
 from limiter.aio import AsyncLimiter
 from limiter.api.backoff import Backoff
 from limiter.api.command_errors import CannotStart
+from limiter.api.logs.log_format import format_for
 from limiter.api.rules import Rules
 from limiter.api.server.reload import Watched
-from limiter.api.server.worker import STOP_S, WORKER_OPTIONS, WorkerOptions
+from limiter.api.server.stopping import shutdown_of
+from limiter.api.server.worker import WORKER_OPTIONS, WorkerOptions
+from limiter.api.settings.secret_values import ADMIN_TOKEN, REDIS_URL, V1_TOKEN
 
 _log = structlog.get_logger("limiter.workers")
 
+# How long a worker may take beyond its drain time, and to close its connections.
+_GRACE_S = 2.0
 # Secrets that a worker does not use, or gets with its options.
-_FOR_THE_PARENT = frozenset({"LIMITER_ADMIN_TOKEN", "LIMITER_V1_TOKEN", "LIMITER_REDIS_URL"})
+_FOR_THE_PARENT = {ADMIN_TOKEN, V1_TOKEN, REDIS_URL}
 
 
 class Workers:
@@ -28,8 +34,9 @@ class Workers:
 
     def __init__(self, options: WorkerOptions, rules: Rules, listener: socket.socket, count: int) -> None:
         self._options, self._listener, self._count = options, listener, count
-        self.watched = Watched(options.config, rules, _ignore, _ignore, has_v1_token=options.has_v1_token)
+        self.watched = Watched(options.config, options.text, rules, _ignore, _ignore, has_v1_token=options.has_v1_token)
         self.limiter = AsyncLimiter(options.redis, prefix=options.prefix, deadline=rules.deadline)
+        self._log_format = format_for(options.serve.log_format)
         self._running: dict[int, Process] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -43,7 +50,11 @@ class Workers:
         for worker in self._running.values():
             _send(worker, b"reload")
 
-    async def stop(self) -> None:
+    @property
+    def drain(self) -> float:
+        return shutdown_of(self._options.serve, self.watched.rules).drain
+
+    async def stop(self, drain: float) -> None:
         for task in self._tasks:
             task.cancel()
         # While any process has the socket open, the kernel accepts connections that no worker would serve.
@@ -54,7 +65,7 @@ class Workers:
                 worker.stdin.close()
         ended = asyncio.gather(*(worker.wait() for worker in workers))
         try:
-            await asyncio.wait([ended], timeout=STOP_S + 2)
+            await asyncio.wait([ended], timeout=drain + _GRACE_S if drain else 0)
         finally:
             for worker in workers:
                 with suppress(ProcessLookupError):
@@ -63,8 +74,8 @@ class Workers:
         await self.limiter.close()
 
     async def _begin(self, number: int) -> None:
-        worker = self._running[number] = await _start(self._listener, number)
-        _send(worker, WORKER_OPTIONS.dump_json(self._options))
+        worker = self._running[number] = await _start(self._listener, number, self._log_format)
+        _send(worker, WORKER_OPTIONS.dump_json(replace(self._options, text=self.watched.text)))
         if worker.stdout is None or not await worker.stdout.readline():
             raise CannotStart(f"worker {number} did not start: the log above has the reason")
 
@@ -82,7 +93,7 @@ class Workers:
                 _log.error("worker cannot be restarted, trying again", worker=number, reason=str(error))
 
 
-async def _start(listener: socket.socket, number: int) -> Process:
+async def _start(listener: socket.socket, number: int, written: str) -> Process:
     fd = listener.fileno()
     return await asyncio.create_subprocess_exec(
         sys.executable,
@@ -92,6 +103,7 @@ async def _start(listener: socket.socket, number: int) -> Process:
         "limiter.api.server.worker",
         str(fd),
         str(number),
+        written,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         pass_fds=(fd,),

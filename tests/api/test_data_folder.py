@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from limiter.api.command_errors import CannotStart
 from limiter.api.control.admin_token import own_admin_token
 from limiter.api.data_folder import open_file, open_folder, read_file, write_file
-from limiter.api.server.sample import sample
+from limiter.api.welcome.sample import sample
 from support.servers.sidecar import sidecar
 
 

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from support.certificates import make_pair
 from support.servers.sidecar import TOKEN, sidecar
 from support.waiting import eventually
 
@@ -24,14 +25,14 @@ def limiter(*arguments, **environment):
 def test_without_options_a_sample_is_served_and_its_counts_survive_a_restart(tmp_path):
     with sidecar(tmp_path, env={"LIMITER_ADMIN_TOKEN": ""}) as running:
         assert running.started["redis"]["where"].startswith("embedded, data in ")
-        (line,) = eventually(lambda: [line for line in running.output.splitlines() if line.startswith("Try it:")], "the greeting")
+        line, *_ = eventually(lambda: [line for line in running.output.splitlines() if line.startswith("  curl -i")], "the greeting")
         key = (tmp_path / "data/sample-key").read_text().strip()
         token = (tmp_path / "data/admin-token").read_text().strip()
         assert running.manage("/policies", token=token).status == 200
         # Standard output is not a terminal here, so it names the files of secrets instead.
         assert f"Admin token: in the file {tmp_path}/data/admin-token" in running.output
         assert not [secret for secret in (key, token) if secret in running.output]
-        answered = subprocess.run(line.removeprefix("Try it:"), shell=True, capture_output=True, text=True, check=True)  # noqa: S602
+        answered = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)  # noqa: S602
         assert answered.stdout.startswith("HTTP/1.1 200 OK")
         remaining = int(running.ask(key=key).headers["X-RateLimit-Remaining"])
 
@@ -143,24 +144,7 @@ def test_an_unreachable_redis_is_reported(tmp_path):
 
 
 def test_the_front_terminates_tls(tmp_path, server):
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    made = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=localhost",
-        "-keyout",
-        key,
-        "-out",
-        cert,
-    ]
-    subprocess.run(made, check=True, capture_output=True)
+    cert, key = make_pair(tmp_path, "localhost")
     config = GOOD + "transport: { require_tls: true }\nidentify: { anonymous: standard }\n"
     with sidecar(tmp_path, config, "--tls-cert", str(cert), "--tls-key", str(key), redis=server.url) as running:
         answered = subprocess.run(

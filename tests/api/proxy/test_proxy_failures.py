@@ -5,14 +5,18 @@ import socket
 import threading
 
 import pytest
+from structlog.testing import capture_logs
 
 from limiter.api.proxy.proxy import Proxy
+from limiter.api.rules import UpstreamTimeouts
 from support.proxy.proxying import proxying, serving
 from support.proxy.raw_client import Client, Truncated, get, request
 from support.proxy.raw_upstream import OK, Peer, Upstream, answering
+from support.servers.fronts import fronts
 from support.servers.redis_server import free_port
 from support.waiting import eventually
 
+OPEN = "policies: { standard: { limits: [1000/minute] } }\nidentify: { anonymous: standard }\n"
 OURS = [(b"RateLimit", b'"minute";r=1;t=2')]
 
 
@@ -22,6 +26,7 @@ def status_and_error(answer) -> tuple[int, bytes]:
     assert set(problem) == {"type", "title", "status", "detail"}
     assert problem["status"] == answer.status
     assert "127.0.0.1" not in problem["detail"]
+    assert not answer.values(b"retry-after")
     assert answer.values(b"ratelimit") == [OURS[0][1]]
     assert len(answer.values(b"date")) == 1
     return answer.status, answer.values(b"proxy-status")[0].removeprefix(b"limiter; error=")
@@ -52,12 +57,12 @@ def test_an_upstream_that_does_not_accept_connections_is_a_gateway_timeout():
             filler.setblocking(False)
             filler.connect_ex(listener.getsockname())
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with proxying(url, headers=OURS, connect_timeout=0.2) as port:
+        with proxying(url, headers=OURS, timeouts=lambda: UpstreamTimeouts(connect=0.2)) as port:
             assert status_and_error(get(port)) == (504, b"connection_timeout")
 
 
 def test_an_upstream_that_does_not_answer_is_a_gateway_timeout_and_is_disconnected():
-    with Upstream(silent) as upstream, proxying(upstream.url, headers=OURS, deadline=0.2) as port:
+    with Upstream(silent) as upstream, proxying(upstream.url, headers=OURS, timeouts=lambda: UpstreamTimeouts(head=0.2)) as port:
         assert status_and_error(get(port)) == (504, b"http_response_timeout")
         assert upstream.peers[0].closed.wait(10)
 
@@ -65,7 +70,7 @@ def test_an_upstream_that_does_not_answer_is_a_gateway_timeout_and_is_disconnect
 def test_an_upstream_that_never_completes_its_head_is_a_gateway_timeout():
     """An incomplete head does not count as progress."""
 
-    with Upstream(drip) as upstream, proxying(upstream.url, headers=OURS, deadline=0.3) as port:
+    with Upstream(drip) as upstream, proxying(upstream.url, headers=OURS, timeouts=lambda: UpstreamTimeouts(head=0.3)) as port:
         assert status_and_error(get(port)) == (504, b"http_response_timeout")
 
 
@@ -82,7 +87,8 @@ def test_a_response_that_stalls_is_aborted():
         peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
         peer.wait_for_close()
 
-    with Upstream(script) as upstream, proxying(upstream.url, deadline=0.3) as port, Client(port) as client:
+    timeouts = UpstreamTimeouts(head=60, body=0.3)
+    with Upstream(script) as upstream, proxying(upstream.url, timeouts=lambda: timeouts) as port, Client(port) as client:
         assert client.send(request()).head().status == 200
         assert client.chunk() == b"hello"
         with pytest.raises(Truncated):
@@ -134,11 +140,26 @@ def test_trailers_that_do_not_end_are_refused():
     assert OK not in upstream.received
 
 
-def test_a_client_that_stops_in_the_middle_of_its_body_gets_408():
-    with Upstream(silent) as upstream, proxying(upstream.url, headers=OURS, deadline=0.3) as port, Client(port) as client:
+def test_a_client_that_stops_in_the_middle_of_its_body_gets_408_from_the_listener_and_not_504(server, prefix):
+    """Takes two to three seconds of real time: the shortest timeout, and the listener looks once a second."""
+    config = f"{OPEN}redis: {{ prefix: {prefix}, deadline: 10s }}\nconnections: {{ body: 1s }}\nupstream: {{ head: 1s }}\n"
+    with Upstream(silent) as upstream, fronts(server.url, front=(config, upstream.url)) as (port,), Client(port) as client:
         client.send(request("/", "Content-Length: 10", method="POST") + b"hello")
-        assert status_and_error(client.answer()) == (408, b"http_request_error")
+        assert client.answer().status == 408
         assert upstream.peers[0].closed.wait(10)
+
+
+def test_a_pause_of_the_client_does_not_count_as_silence_of_the_upstream():
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(OK)
+
+    timeouts = UpstreamTimeouts(head=0.2)
+    with Upstream(script) as upstream, proxying(upstream.url, timeouts=lambda: timeouts) as port, Client(port) as client:
+        client.send(request("/", "Content-Length: 10", method="POST") + b"hello")
+        assert eventually(lambda: upstream.peers, "the connection")
+        assert not upstream.peers[0].closed.wait(1)  # five times the timeout
+        assert client.send(b"world").answer().status == 200
 
 
 def closing_after(answers: int) -> Upstream:
@@ -251,3 +272,12 @@ def test_a_body_must_match_its_length_whatever_the_server():
 
         with serving(app, lifespan="off") as port, Client(port) as client:
             assert client.send(request(method="POST", body=b"hello")).answer().status == 400
+
+
+def test_failures_of_the_upstream_are_logged_together():
+    """Takes a second of real time."""
+    with capture_logs() as lines, proxying(f"http://127.0.0.1:{free_port()}") as port:
+        assert [get(port).status for _ in range(5)] == [502] * 5
+        (line, *_) = eventually(lambda: [line for line in lines if line["event"] == "the upstream fails"], "the line")
+    assert (line["error"], line["last"]) == ("connection_refused", "The upstream refused the connection.")
+    assert line["requests"] > 1

@@ -7,14 +7,15 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import subprocess
 
 import pytest
 import uvloop
 
 from limiter.api.rules import ConnectionBounds
+from limiter.api.server.certificates import context_of
 from limiter.api.server.client_connections import SLOWEST, Connections, Pace, admin_connections, room_for
 from limiter.api.server.listening import Listening, bind, config_for
+from support.certificates import make_pair
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 HELD = b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -39,14 +40,16 @@ async def echo(scope, receive, send):
     await send({"type": "http.response.body", "body": answer})
 
 
-def listening(talk, bounds=None, *, exempt=(), **options):
+def listening(talk, bounds=None, *, exempt=(), pair=None):
     """The result of `talk(address, connections)` with a listener that has these bounds. Nothing may stay of the connections."""
 
     async def scenario():
         in_force = bounds or ConnectionBounds()
         connections = Connections(lambda: in_force, room=1000, is_exempt=lambda peer: peer in exempt)
         listener = bind("127.0.0.1", 0, "--port")
-        server = Listening(config_for(echo, **options), listener, connections)
+        server = Listening(config_for(echo), listener, connections)
+        if pair is not None:
+            server.use(context_of(*pair))
         await server.start()
         try:
             async with asyncio.timeout(30):
@@ -73,11 +76,7 @@ class Opened(contextlib.AsyncExitStack):
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     """A certificate for localhost, its key, and a context that trusts it."""
-    folder = tmp_path_factory.mktemp("certificate")
-    chain, key = folder / "chain.pem", folder / "key.pem"
-    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    made += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", chain]
-    subprocess.run(made, check=True, capture_output=True)
+    chain, key = make_pair(tmp_path_factory.mktemp("certificate"), "localhost")
     return chain, key, ssl.create_default_context(cafile=chain)
 
 
@@ -194,7 +193,7 @@ def test_a_handshake_that_is_not_completed_times_out_and_gives_way(certificate):
             await until(lambda: not len(connections))
             return answer
 
-    assert listening(talk, ConnectionBounds(most=3, head=1), cert=chain, key=key) == b"200 GET / "
+    assert listening(talk, ConnectionBounds(most=3, head=1), pair=(chain, key)) == b"200 GET / "
 
 
 def test_a_connection_over_tls_that_sends_nothing_times_out(certificate):
@@ -206,7 +205,7 @@ def test_a_connection_over_tls_that_sends_nothing_times_out(certificate):
         writer.close()
         await until(lambda: not len(connections))
 
-    listening(talk, ConnectionBounds(head=1), cert=chain, key=key)
+    listening(talk, ConnectionBounds(head=1), pair=(chain, key))
 
 
 def test_progress_moves_a_deadline_at_most_its_limit_ahead():

@@ -20,7 +20,7 @@ class Seen:
     def __init__(self, path):
         self.path, self.swaps, self.refusals, self.changed = path, [], [], asyncio.Event()
         path.write_text(policy(100), "utf-8")
-        self.watched = Watched(path, load(path), self.swapped, self.refused)
+        self.watched = Watched(path, path.read_text(), load(path), self.swapped, self.refused)
 
     def swapped(self, old, new):
         self.swaps.append((capacity(old), capacity(new)))

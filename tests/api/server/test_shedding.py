@@ -4,9 +4,11 @@ import asyncio
 import json
 
 import pytest
+from structlog.testing import capture_logs
 
 from limiter import AsyncLimiter, Policy, SlidingWindow
 from limiter.api.front import Front
+from limiter.api.logs.access import AccessLog
 from limiter.api.registry.key_format import sha256_of
 from limiter.api.rules import FileKey, Rules, Tier
 from limiter.api.server.listening import Listening, bind, config_for
@@ -35,7 +37,7 @@ FORMS = {
 }
 
 
-def with_front(server, prefix, talk, **settings):
+def with_front(server, prefix, talk, *, app=lambda front: front, **settings):
     """The result of `talk(reader, writer, limiter, front)` on a connection to a front."""
 
     async def scenario():
@@ -44,7 +46,7 @@ def with_front(server, prefix, talk, **settings):
             await limiter.connect()
             listener = bind("127.0.0.1", 0, "--port")
             front = Front(watched, limiter)
-            listening = Listening(config_for(front, http=FrontProtocol), listener)
+            listening = Listening(config_for(app(front), http=FrontProtocol), listener)
             await listening.start()
             reader, writer = await asyncio.open_connection(*listener.getsockname())
             try:
@@ -93,7 +95,8 @@ def test_a_request_of_any_form_is_shed_and_the_next_one_is_answered(server, pref
     assert with_front(server, prefix, talk) == ((b"503", True, 503, "temporary-reduced-capacity"), "200", 1)
 
 
-def test_a_request_that_is_held_is_answered_as_soon_as_there_is_room(server, prefix):
+@pytest.mark.parametrize("app", [lambda front: front, AccessLog], ids=["plain", "access-log"])
+def test_a_request_that_is_held_is_answered_as_soon_as_there_is_room(server, prefix, app):
     async def talk(reader, writer, limiter, front):
         front.overload._patience = 10  # noqa: SLF001 - long enough for a busy machine
         overload(limiter)
@@ -102,7 +105,19 @@ def test_a_request_that_is_held_is_answered_as_soon_as_there_is_room(server, pre
         relieve(limiter)
         return (await answer(reader))[9:12], front.overload.shed
 
-    assert with_front(server, prefix, talk) == ("200", 0)
+    assert with_front(server, prefix, talk, app=app) == ("200", 0)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_request_that_is_shed_is_in_the_access_log(server, prefix, form):
+    async def talk(reader, writer, limiter, front):
+        overload(limiter)
+        writer.write(FORMS[form])
+        return await shed(reader), front.overload.shed
+
+    with capture_logs() as lines:
+        assert with_front(server, prefix, talk, app=AccessLog) == ((b"503", True, 503, "temporary-reduced-capacity"), 1)
+    assert [line["status"] for line in lines if line["event"] == "request"] == [503]
 
 
 def test_pipelined_requests_are_shed_one_by_one_and_in_order(server, prefix):

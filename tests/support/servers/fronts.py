@@ -12,6 +12,7 @@ from limiter.api.config.loader import loads
 from limiter.api.front import Front
 from limiter.api.proxy.proxy import Proxy
 from limiter.api.rules import Rules
+from limiter.api.server.client_connections import Connections
 from limiter.api.server.listening import Listening, bind, config_for
 from limiter.api.server.protocol import FrontProtocol
 
@@ -54,10 +55,11 @@ async def _listen(stack: AsyncExitStack, redis: str, text: str, upstream: str | 
     limiter = await stack.enter_async_context(AsyncLimiter(redis, prefix=rules.prefix, deadline=rules.deadline))
     proxy = None
     if upstream is not None:
-        proxy = Proxy(upstream, trusts=rules.trusts)
+        proxy = Proxy(upstream, trusts=rules.trusts, timeouts=lambda: rules.upstream)
         stack.push_async_callback(proxy.close)
     listener = bind("127.0.0.1", 0, "--port")
-    listening = Listening(config_for(Front(Watched(rules), limiter, proxy=proxy), http=FrontProtocol), listener)
+    connections = Connections(lambda: rules.connections, room=512, is_exempt=lambda _: True)
+    listening = Listening(config_for(Front(Watched(rules), limiter, proxy=proxy), http=FrontProtocol), listener, connections)
     await listening.start()
     stack.push_async_callback(listening.stop, 1)
     return listener.getsockname()[1]

@@ -56,6 +56,12 @@ class Sidecar:
         """Everything on standard output so far."""
         return self._output.read_text()
 
+    @property
+    def workers(self) -> list[int]:
+        """The processes of the workers."""
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 

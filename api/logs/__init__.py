@@ -1,0 +1,1 @@
+"""The log: its format, and the lines of the access log."""
