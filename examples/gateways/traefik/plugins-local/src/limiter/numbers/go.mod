@@ -1,0 +1,3 @@
+module limiter/numbers
+
+go 1.22
