@@ -14,7 +14,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# nginx and HAProxy are installed in sbin, which is not on every PATH.
+# nginx, HAProxy and Apache are installed in sbin, which is not on every PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin
 
 # Parallel jobs would compete for apt's lock.
@@ -87,6 +87,8 @@ has-gateways:
 	$(call install-unless,command -v nginx,nginx,nginx-light)
 	$(call install-unless,command -v caddy,Caddy,caddy)
 	$(call install-unless,command -v haproxy,HAProxy,haproxy)
+	$(call install-unless,command -v apache2,Apache,apache2)
+	$(call install-unless,ls /usr/share/lua/5.3/socket.lua,LuaSocket for Lua 5.3,lua-socket)
 
 # Tests compile a library that lets them set the clock of a Redis, and a benchmark its load generator.
 has-cc:

@@ -32,6 +32,8 @@ local function question(txn)
     ["x-forwarded-uri"] = { txn.sf:pathq() },
     ["x-forwarded-for"] = { txn.sf:src() },
     ["x-forwarded-proto"] = { txn.sf:ssl_fc() == "1" and "https" or "http" },
+    -- On a connection that is used again, HAProxy drops a request that the sidecar does not answer, so that its client repeats it.
+    ["connection"] = { "close" },
   }
   for _, name in ipairs(CREDENTIALS) do
     if received[name] then

@@ -14,7 +14,7 @@ from support.servers.gateways import MAIN, fail_open, gateway
 from support.servers.relay import Relay, relay_to
 from support.servers.sidecar import Sidecar, digest, sidecar
 
-KEYS = 100
+KEYS = 300
 # The address of the clients. Unlike the gateways at 127.0.0.1, it is not trusted.
 CLIENT = "127.0.0.2"
 FAMILIES = {"nginx": "nginx", "caddy": "forwarded", "haproxy": "forwarded", "apache": "forwarded", "envoy": "envoy", "traefik": "forwarded"}

@@ -29,14 +29,12 @@ MAIN = {
 # The switch in that file which lets requests pass while the sidecar does not answer.
 OPEN = {
     "nginx": ("# error_page 502 504 = @open;", "error_page 502 504 = @open;"),
-    "caddy": ("\t\t\timport closed\n", "\t\t\timport open\n"),
+    "caddy": ("\t\t\timport unavailable\n", "\t\t\timport without_numbers\n"),
     "haproxy": ("http-request lua.limiter\n", "http-request lua.limiter_or_pass\n"),
     "apache": ("limiter.lua authorize\n", "limiter.lua authorize_or_pass\n"),
     "envoy": ("failure_mode_allow: false", "failure_mode_allow: true"),
-    "traefik": ("middlewares: []", "middlewares: [pass]"),
+    "traefik": ("middlewares: [once],", "middlewares: [once, pass],"),
 }
-# Several instances run on one machine.
-_OPTIONS = {"envoy": ["--use-dynamic-base-id", "--concurrency", "1", "-l", "warn"]}
 # Servers are installed in sbin, which is not on every PATH, and those from PyPI beside Python.
 _PLACES = os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin"])
 
@@ -67,7 +65,7 @@ def command(program: str) -> list[str]:
     name, *arguments = shlex.split(blocks((FOLDER / program / "README.md").read_text(), "sh")[0].splitlines()[-1])
     found = shutil.which(name, path=_PLACES)
     assert found is not None, f"{name} is missing: `make test` installs it"
-    return [found, *arguments, *_OPTIONS.get(program, [])]
+    return [found, *arguments]
 
 
 @contextmanager

@@ -1,3 +1,0 @@
-module limiter/numbers
-
-go 1.22
