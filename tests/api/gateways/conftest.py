@@ -140,3 +140,10 @@ def key(guarded) -> str:
 def large_key(guarded) -> str:
     """A key with 10 requests a minute that no other test uses."""
     return f"{FAMILIES[guarded.program]}-large-{next(_unused)}"
+
+
+@pytest.fixture(autouse=True)
+def _column(request, record_property) -> None:
+    """`make bench` makes the table in docs/gateways.md from it."""
+    if mark := request.node.get_closest_marker("works"):
+        record_property("works", mark.args[0])

@@ -12,6 +12,7 @@ from support.waiting import eventually
 
 # Traefik answers by itself while the sidecar does not.
 OWN_ANSWERS = {"traefik": {502, 504}}
+NUMBERS = {"ratelimit-policy", "ratelimit", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"}
 WEBSOCKET = [
     "Upgrade: websocket",
     "Connection: Upgrade",
