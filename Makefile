@@ -15,7 +15,7 @@ JOBS ?= logical
 VENV := .venv
 BIN := $(VENV)/bin
 
-# nginx and HAProxy are installed in sbin, which is not on every PATH.
+# nginx, HAProxy and Apache are installed in sbin, which is not on every PATH.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin
 
 # Parallel jobs would compete for apt's lock.
@@ -28,7 +28,7 @@ PARALLEL := -n $(JOBS) --dist loadfile
 PYTHONS := $(wildcard $(HOME)/.pyenv/versions/3.1[1-9]*/bin/python)
 
 .PHONY: help serve test pythons lint docs bench load clean
-.PHONY: has-redis has-gateways has-cc has-openssl has-curl has-luacheck has-chromium has-npm has-debootstrap
+.PHONY: has-redis has-gateways has-wrk has-cc has-openssl has-curl has-luacheck has-chromium has-npm has-debootstrap
 
 help:
 	@sed -n 's/^## //p' Makefile
@@ -44,7 +44,7 @@ test: has-redis has-gateways has-cc has-openssl has-curl has-chromium has-npm ha
 pythons: has-redis
 	$(foreach python,$(PYTHONS),$(call test-on,$(python),.venvs/$(notdir $(patsubst %/bin/python,%,$(python)))))
 
-bench: has-redis has-cc $(VENV)/.dev
+bench: has-redis has-cc has-gateways has-wrk $(VENV)/.dev
 	$(BIN)/python loadtests/bench.py $(ARGS)
 
 docs: $(VENV)/.dev
@@ -91,6 +91,12 @@ has-gateways:
 	$(call install-unless,command -v nginx,nginx,nginx-light)
 	$(call install-unless,command -v caddy,Caddy,caddy)
 	$(call install-unless,command -v haproxy,HAProxy,haproxy)
+	$(call install-unless,command -v apache2,Apache,apache2)
+	$(call install-unless,ls /usr/share/lua/5.3/socket.lua,LuaSocket for Lua 5.3,lua-socket)
+
+# The load generator of the benchmark of the gateways.
+has-wrk:
+	$(call install-unless,command -v wrk,wrk,wrk)
 
 # Tests compile a library that lets them set the clock of a Redis, and a benchmark its load generator.
 has-cc:

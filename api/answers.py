@@ -20,8 +20,8 @@ WRITE_ANSWER = "limiter.write_answer"
 # The scope's entry of an application that holds bytes of the request or its answer: a function that returns how many.
 HELD = "limiter.held"
 
-# The statuses that nginx's auth_request passes on to the client. It turns every other one into a 500.
-_PASSED_BY_NGINX = frozenset({HTTPStatus.OK, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
+# The refusals that nginx's auth_request passes on to the client. It turns every other one into a 500.
+_PASSED_BY_NGINX = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
 class Answer(NamedTuple):
@@ -37,10 +37,11 @@ class Answer(NamedTuple):
         return [(name, value) for name, _, value in lines]
 
     def as_forbidden(self) -> Answer:
-        """For gateways that take only 403 for a refusal. The original status goes into a header."""
-        if self.status in _PASSED_BY_NGINX:
+        """For gateways that take only 401 and 403 for a refusal, and drop its body. The original status and the body go into headers."""
+        if self.status == HTTPStatus.OK:
             return self
-        return Answer(HTTPStatus.FORBIDDEN, self.head + b"x-ratelimit-status: %d\r\n" % self.status, self.body)
+        status = self.status if self.status in _PASSED_BY_NGINX else HTTPStatus.FORBIDDEN
+        return Answer(status, self.head + b"x-ratelimit-status: %d\r\nx-ratelimit-problem: %b\r\n" % (self.status, self.body), self.body)
 
     async def send(self, scope: Scope, send: Send) -> None:
         write = scope.get(WRITE_ANSWER)

@@ -2,8 +2,8 @@
 
 python loadtests/bench.py [--short] [--only library]
 
-A full run writes its figures into README.md and docs/benchmarks.md. Targets depend on the machine: a missed target is printed as missed,
-and the exit code is 0.
+A full run writes its figures into README.md, docs/benchmarks.md and docs/gateways.md. Targets depend on the machine: a missed target is
+printed as missed, and the exit code is 0.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benches import document, engine, front, goodput, redis_cpu, refused
+from benches import document, engine, front, gateways, goodput, redis_cpu, refused
 from benches.machine import facts
 from benches.tables import Report, targets_table
 
@@ -25,6 +25,7 @@ BENCHES: dict[str, Callable[..., Report]] = {
     "http": front.bench,
     "refused": refused.bench,
     "goodput": goodput.bench,
+    "gateways": gateways.bench,
 }
 KEYS = "keys"
 

@@ -1,4 +1,4 @@
-"""Writes the figures into README.md and docs/benchmarks.md, between markers. A bench that did not run keeps its old figures."""
+"""Writes the figures into the documents, between markers. A bench that did not run keeps its old figures."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = (_ROOT / "README.md", _ROOT / "docs" / "benchmarks.md")
+DOCUMENTS = (_ROOT / "README.md", _ROOT / "docs" / "benchmarks.md", _ROOT / "docs" / "gateways.md")
 
 
 def write(sections: dict[str, str]) -> None:
@@ -22,4 +22,5 @@ def _write(name: str, content: str) -> None:
         if found:
             document.write_text(text, "utf-8")
             return
-    raise SystemExit(f"README.md or docs/benchmarks.md must contain {begin} and {end}, where the figures go")
+    names = ", ".join(document.name for document in DOCUMENTS)
+    raise SystemExit(f"one of {names} must contain {begin} and {end}, where the figures go")

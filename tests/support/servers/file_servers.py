@@ -19,11 +19,9 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from support.proxy.proxying import serving
+from support.servers.gateways import FOLDER, placed
 from support.servers.redis_server import free_port
 from support.waiting import eventually
-
-# The configuration that the documentation shows.
-EXAMPLE = Path(__file__).parents[3] / "examples" / "nginx.conf"
 
 # Node's usual way from a request to a file.
 NODE = """
@@ -37,21 +35,6 @@ http.createServer((request, response) => {
     response.end();
   }
 }).listen(Number(process.argv[2]), "127.0.0.1");
-"""
-
-# As root, nginx would read the folder as nobody.
-NGINX = """
-daemon off;
-user {user};
-pid nginx.pid;
-error_log error.log;
-events {{ worker_connections 256; }}
-http {{
-  access_log off;
-  client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;
-  {guard}
-  server {{ listen 127.0.0.1:{files}; root {folder}; }}
-}}
 """
 
 CADDY = """
@@ -109,13 +92,15 @@ def program(name: str) -> str:
 
 @contextmanager
 def nginx(work: Path, folder: Path, front: int, dispatcher: int) -> Iterator[tuple[int, int]]:
-    """The ports of `examples/nginx.conf` before the dispatcher, and of nginx as a file server."""
+    """The ports of the nginx of examples/gateways before the dispatcher, and of nginx as a file server."""
     port, files = free_port(), free_port()
-    guard = EXAMPLE.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{front}").replace("127.0.0.1:9000", f"127.0.0.1:{dispatcher}")
-    guard = guard.replace("listen 80;", f"listen 127.0.0.1:{port};")
-    (work / "tmp").mkdir(parents=True)
-    (work / "nginx.conf").write_text(NGINX.format(user=getuser(), guard=guard, files=files, folder=folder))
-    with running([program("nginx"), "-p", work, "-c", "nginx.conf", "-e", "error.log"], port):
+    text = placed((FOLDER / "nginx" / "nginx.conf").read_text(), {"8000": port, "8080": front, "9000": dispatcher})
+    http, end, _ = text.rpartition("}")
+    work.mkdir(parents=True)
+    # As root, nginx would read the folder as nobody.
+    file_server = f"server {{ listen 127.0.0.1:{files}; root {folder}; }}"
+    (work / "nginx.conf").write_text(f"user {getuser()};\n{http}{file_server}\n{end}\n")
+    with running([program("nginx"), "-p", work, "-c", "nginx.conf", "-e", "stderr"], port):
         yield port, files
 
 

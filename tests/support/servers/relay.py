@@ -1,4 +1,4 @@
-"""A TCP relay before Redis that can lose, delay, corrupt or cut off replies."""
+"""A TCP relay before Redis, or before a sidecar, that can lose, delay, corrupt or cut off replies, or refuse connections."""
 
 import socket
 import threading
@@ -30,14 +30,31 @@ class Relay:
         self.sent = bytearray()
         self.connections = 0
         self._upstream = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._open = [self._listener]
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
+        self._open: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self.port = 0
+        self._listen()
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @contextmanager
+    def answering(self, answer: Callable[[bytes], bytes | None]) -> Iterator[None]:
+        self.answer = answer
+        try:
+            yield
+        finally:
+            self.answer = whole
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Closes all connections and refuses new ones until the end of the block, like a process that has ended."""
+        self.close()
+        try:
+            yield
+        finally:
+            self._listen()
 
     def hold(self) -> threading.Event:
         """Delays replies from now on until the event is set."""
@@ -62,11 +79,19 @@ class Relay:
             each.close()
         for thread in self._threads:
             thread.join(10)
+        self._open, self._threads = [], []
 
-    def _accept(self) -> None:
+    def _listen(self) -> None:
+        listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = listener.getsockname()[1]
+        self._open.append(listener)
+        self._threads.append(threading.Thread(target=self._accept, args=(listener,)))
+        self._threads[-1].start()
+
+    def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):
             while True:
-                client, _ = self._listener.accept()
+                client, _ = listener.accept()
                 server = socket.create_connection(("127.0.0.1", self._upstream))
                 self.connections += 1
                 self._open += client, server

@@ -5,8 +5,15 @@
 local TIMEOUT_MS = 2000
 local COPIED = { "ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset" }
 local CREDENTIALS = { "authorization", "x-api-key" }
+local ANSWERED = "x-limiter-answered"
 -- These belong to the connection between HAProxy and the sidecar.
-local DROPPED = { ["connection"] = true, ["content-length"] = true, ["date"] = true, ["transfer-encoding"] = true }
+local DROPPED = { ["connection"] = true, ["content-length"] = true, ["date"] = true, ["transfer-encoding"] = true, [ANSWERED] = true }
+
+local UNAVAILABLE = {
+  status = 503,
+  headers = { ["content-type"] = { [0] = "application/problem+json" }, ["retry-after"] = { [0] = "1" }, ["cache-control"] = { [0] = "no-store" } },
+  body = '{"type": "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity", "title": "Service Unavailable", "status": 503}',
+}
 
 -- HAProxy numbers the values of a header from 0.
 local function list(values)
@@ -25,6 +32,8 @@ local function question(txn)
     ["x-forwarded-uri"] = { txn.sf:pathq() },
     ["x-forwarded-for"] = { txn.sf:src() },
     ["x-forwarded-proto"] = { txn.sf:ssl_fc() == "1" and "https" or "http" },
+    -- On a connection that is used again, HAProxy drops a request that the sidecar does not answer, so that its client repeats it.
+    ["connection"] = { "close" },
   }
   for _, name in ipairs(CREDENTIALS) do
     if received[name] then
@@ -49,16 +58,30 @@ end
 
 local function ask(txn)
   local client = core.httpclient()
-  local answer = client:get({ url = "http://limiter/authorize", dst = "abns@limiter", headers = question(txn), timeout = TIMEOUT_MS })
-  if answer.status ~= 200 then
-    refuse(txn, answer)
-    return
-  end
-  for _, name in ipairs(COPIED) do
-    if answer.headers[name] then
-      txn:set_var("txn." .. name:gsub("-", "_"), answer.headers[name][0])
+  return client:get({ url = "http://limiter/authorize", dst = "abns@limiter", headers = question(txn), timeout = TIMEOUT_MS })
+end
+
+local function authorize(txn, unanswered)
+  local answer = ask(txn)
+  if not (answer.headers and answer.headers[ANSWERED]) then
+    unanswered(txn)
+  elseif answer.status == 200 then
+    for _, name in ipairs(COPIED) do
+      if answer.headers[name] then
+        txn:set_var("txn." .. name:gsub("-", "_"), answer.headers[name][0])
+      end
     end
+  else
+    refuse(txn, answer)
   end
 end
 
-core.register_action("limiter", { "http-req" }, ask, 0)
+core.register_action("limiter", { "http-req" }, function(txn)
+  authorize(txn, function()
+    refuse(txn, UNAVAILABLE)
+  end)
+end, 0)
+
+core.register_action("limiter_or_pass", { "http-req" }, function(txn)
+  authorize(txn, function() end)
+end, 0)

@@ -1,0 +1,3 @@
+module limiter/headers
+
+go 1.22

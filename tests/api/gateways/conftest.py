@@ -1,0 +1,149 @@
+"""Each gateway of examples/gateways, between its clients and an API. One sidecar serves all gateways that describe requests alike."""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from support.proxy.raw_client import Client, request
+from support.servers.file_servers import started_together
+from support.servers.gateway_api import Api
+from support.servers.gateways import MAIN, fail_open, gateway
+from support.servers.relay import Relay, relay_to
+from support.servers.sidecar import Sidecar, digest, sidecar
+
+KEYS = 300
+# The address of the clients. Unlike the gateways at 127.0.0.1, it is not trusted.
+CLIENT = "127.0.0.2"
+FAMILIES = {"nginx": "nginx", "caddy": "forwarded", "haproxy": "forwarded", "apache": "forwarded", "envoy": "envoy", "traefik": "forwarded"}
+# Those that take only 401 and 403 for a refusal.
+TAKES_403 = {"nginx", "envoy"}
+
+# An Envoy that passes more headers on than it should.
+LOOSENED = {"envoy": lambda text: text.replace("{ exact: x-api-key }", "{ prefix: x- }")}
+
+CONFIG = """
+policies:
+  three: {{ limits: [3/minute], failure: open }}
+  ten: {{ limits: [10/minute], failure: open }}
+  login: {{ limits: [2/minute], failure: open }}
+  counted: {{ limits: [100/minute], failure: closed }}
+tiers:
+  small: {{ key: three }}
+  large: {{ key: ten }}
+identify:
+  gateway: {family}
+  trusted_proxies: [127.0.0.1]
+deny_status: {deny_status}
+redis: {{ prefix: {prefix}, deadline: 5s }}
+routes:
+  - {{ path: /health, exempt: true }}
+  - {{ path: /status, method: GET, exempt: true }}
+  - {{ path: /login, method: POST, policy: login }}
+  - {{ path: /counted, policy: counted }}
+  - {{ path: /convert/*, scope: "convert:write" }}
+keys:
+  - {{ name: inside, digest: "sha256:{inside}", tier: small, addresses: [203.0.113.0/24] }}
+{keys}
+"""
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A gateway that lets no request pass while the sidecar does not answer, and one that does. Both ask through the relay."""
+
+    program: str
+    closed: int
+    open: int
+    relay: Relay
+    redis: Relay
+    sidecar: Sidecar
+    api: Api
+
+    def ask(self, target, *lines, method="GET", key=None, body=b"", port=None):
+        with self.client(port) as client:
+            return client.send(self.request(target, *lines, method=method, key=key, body=body)).answer(method)
+
+    def client(self, port=None) -> Client:
+        return Client(port or self.closed, CLIENT)
+
+    @staticmethod
+    def request(target, *lines, method="GET", key=None, body=b"") -> bytes:
+        credential = [f"Authorization: Bearer {key}"] if key else []
+        return request(target, *lines, *credential, method=method, body=body)
+
+    def remaining(self, key) -> int:
+        """What is left after one more request."""
+        return int(self.ask("/files", key=key).values(b"x-ratelimit-remaining")[0])
+
+
+@pytest.fixture(scope="session")
+def api() -> Iterator[Api]:
+    with Api() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def redis_relay(server) -> Iterator[Relay]:
+    with relay_to(server.port) as relay:
+        yield relay
+
+
+@pytest.fixture(scope="session")
+def sidecars(redis_relay, tmp_path_factory) -> Iterator[Callable[[str], Sidecar]]:
+    """Started when a gateway needs it."""
+    with contextlib.ExitStack() as stack:
+        running = {}
+
+        def of(program):
+            like = (FAMILIES[program], program in TAKES_403)
+            if like not in running:
+                running[like] = stack.enter_context(sidecar(tmp_path_factory.mktemp("sidecar"), config(program), redis=redis_relay.url))
+            return running[like]
+
+        yield of
+
+
+def config(program):
+    family = FAMILIES[program]
+    keys = "\n".join(
+        f'  - {{ name: {family}-{tier}-{n}, digest: "sha256:{digest(f"{family}-{tier}-{n}")}", tier: {tier} }}'
+        for tier in ("small", "large")
+        for n in range(KEYS)
+    )
+    status = 403 if program in TAKES_403 else 429
+    return CONFIG.format(family=family, deny_status=status, prefix=f"gateways-{family}", inside=digest("inside-key"), keys=keys)
+
+
+@pytest.fixture(scope="session", params=MAIN)
+def guarded(request, sidecars, api, redis_relay) -> Iterator[Guarded]:
+    program = request.param
+    running = sidecars(program)
+    with relay_to(running.port) as relay:
+        closed = gateway(program, relay.port, api.port, LOOSENED.get(program, str))
+        with started_together(closed, gateway(program, relay.port, api.port, fail_open(program))) as ports:
+            yield Guarded(program, *ports, relay, redis_relay, running, api)
+
+
+_unused = itertools.count()
+
+
+@pytest.fixture
+def key(guarded) -> str:
+    """A key with 3 requests a minute that no other test uses."""
+    return f"{FAMILIES[guarded.program]}-small-{next(_unused)}"
+
+
+@pytest.fixture
+def large_key(guarded) -> str:
+    """A key with 10 requests a minute that no other test uses."""
+    return f"{FAMILIES[guarded.program]}-large-{next(_unused)}"
+
+
+@pytest.fixture(autouse=True)
+def _column(request, record_property) -> None:
+    """`make bench` makes the table in docs/gateways.md from it."""
+    if mark := request.node.get_closest_marker("works"):
+        record_property("works", mark.args[0])
