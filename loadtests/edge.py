@@ -20,10 +20,11 @@ from pathlib import Path
 
 from benches.http_servers import Server, Servers, config, served
 from benches.private_redis import free_port, private_redis
-from limiter import parse_limit
 from report.axes import WIDTH, text
 from report.charts import STYLE
 from users.shapes import edge_seconds
+
+from limiter import parse_limit
 
 HERE = Path(__file__).resolve().parent
 _KEY = "ff_test_" + "0" * 32

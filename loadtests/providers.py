@@ -1,6 +1,6 @@
 """Users of the APIs whose limits the examples enforce. Each takes its limits from the example, by `--tier`.
 
-    locust -f loadtests/providers.py Deframe --headless --host http://127.0.0.1:8080 --keys keys.txt --run-time 3m --users 10
+locust -f loadtests/providers.py Deframe --headless --host http://127.0.0.1:8080 --keys keys.txt --run-time 3m --users 10
 """
 
 from pathlib import Path

@@ -73,7 +73,9 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else 0.0
 
 
-def judged(keys: Sequence[Ledgers], thresholds: Thresholds, started: float, mistrusted: Iterable[str] = (), notes: Sequence[str] = ()) -> Verdict:
+def judged(
+    keys: Sequence[Ledgers], thresholds: Thresholds, started: float, mistrusted: Iterable[str] = (), notes: Sequence[str] = ()
+) -> Verdict:
     """`mistrusted` are reasons why the requests themselves are not a sound base: a worker is missing, or its clock is wrong."""
     requests = sorted((each for ledgers in keys for each in ledgers.key.requests), key=lambda each: each.sent)
     accounts = {ledgers.account.name: ledgers.account for ledgers in keys if ledgers.account}
@@ -95,7 +97,9 @@ def _of_key(key: Ledger, not_owed: Sequence[Request], started: float) -> Iterato
     if not_owed:
         first = min(each.sent for each in not_owed) - started
         were = "denial was" if len(not_owed) == 1 else "denials were"
-        yield Problem(f"{key.name}: {len(not_owed):,} {were} not owed, because no limit was used up; the first after {first:.1f} s", key.name)
+        yield Problem(
+            f"{key.name}: {len(not_owed):,} {were} not owed, because no limit was used up; the first after {first:.1f} s", key.name
+        )
 
 
 def _headers_of_key(ledgers: Ledgers, started: float) -> Iterator[Problem]:

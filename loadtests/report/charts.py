@@ -11,6 +11,7 @@ from html import escape
 from judge.ledger import Ledger
 from judge.requests import Breach, Curve, Judge, Request
 from judge.verdict import percentile
+
 from report.axes import LEFT, RIGHT, WIDTH, Axes, number, seconds_text, text
 
 # Widths of a bar, in seconds.
@@ -43,10 +44,10 @@ class Span:
         return Axes(self.start, self.end, most, top, height, self.zero)
 
 
-def limit_chart(title: str, ledger: Ledger, judge: Judge, span: Span) -> str:
-    """The units in use against the limit, and below it what was admitted and denied when."""
+def limit_chart(title: str, ledger: Ledger, judge: Judge, span: Span, room: float = 1.0) -> str:
+    """The units in use against the limit, and below it what was admitted and denied when. There is room for `room` times the limit."""
     curve, breach = _until(judge.curve(), span.end), judge.breach()
-    use = span.axes(1.15 * max(judge.capacity, *(value for _, value in curve), 1), _TITLE + 22, _USE)
+    use = span.axes(1.15 * max([room * judge.capacity, *(value for _, value in curve)]), _TITLE + 22, _USE)
     height = use.bottom + _GAP + _BARS + _FOOT
     parts = [text(LEFT, 18, title, style="title"), text(LEFT, 38, judge.label), *_legend(("admitted", "denied", "failed"), 18)]
     parts += [*use.frame(times=False), *_use(curve, judge.capacity, use, breach is not None)]
@@ -145,4 +146,6 @@ def latency_chart(requests: Sequence[Request], span: Span) -> str:
 
 def svg(height: float, label: str, parts: Iterable[str]) -> str:
     body = "\n".join(parts)
-    return f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(label)}" xmlns="http://www.w3.org/2000/svg">\n{body}\n</svg>'
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(label)}" xmlns="http://www.w3.org/2000/svg">\n{body}\n</svg>'
+    )

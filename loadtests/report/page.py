@@ -10,6 +10,7 @@ from html import escape
 from judge.ledger import Ledger, Ledgers
 from judge.requests import Request
 from judge.verdict import Verdict, counted, percentile
+
 from report.axes import seconds_text
 from report.charts import STYLE, Span, latency_chart, limit_chart
 
@@ -28,7 +29,8 @@ h1 { font-size: 22px; margin: 0 0 12px; } h2 { font-size: 19px; margin: 36px 0 8
 .facts div, .card { background: #fff; border: 1px solid #d8dee4; border-radius: 12px; padding: 12px 16px; }
 .facts b { display: block; font-size: 22px; } .facts span { color: #57606a; font-size: 14px; }
 .card { margin: 12px 0; overflow-x: auto; } svg { display: block; width: 100%; height: auto; min-width: 640px; }
-table { border-collapse: collapse; width: 100%; } th, td { text-align: right; padding: 6px 10px; border-bottom: 1px solid #e6e9ed; white-space: nowrap; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: right; padding: 6px 10px; border-bottom: 1px solid #e6e9ed; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } td:last-child, th:last-child { text-align: left; white-space: normal; }
 .note { background: #fff8e1; border: 1px solid #e3c35a; border-radius: 12px; padding: 10px 16px; margin: 12px 0; max-width: none; }
 .median-key { fill: #0a5ca8; } .slowest-key { fill: #8a4fbf; }
@@ -63,8 +65,12 @@ def page(verdict: Verdict, facts: Facts) -> str:
     parts = [*_verdict(verdict), *_facts(verdict, facts, span)]
     parts += [f'<p class="note">{escape(note)}</p>' for note in verdict.notes]
     if verdict.requests:
-        parts += ["<h2>Limits</h2>", _HOW_TO_READ, *_charts(verdict, span)]
-        parts += ["<h2>Response times</h2>", f'<div class="card">{latency_chart(verdict.requests, span)}</div>', *_latencies(verdict.requests)]
+        parts += ["<h2>Limits</h2>", _HOW_TO_READ, *_charts(verdict, span, 2.0 if facts.shape == "edge" else 1.0)]
+        parts += [
+            "<h2>Response times</h2>",
+            f'<div class="card">{latency_chart(verdict.requests, span)}</div>',
+            *_latencies(verdict.requests),
+        ]
         parts += [*_keys(verdict), _HOW_IT_JUDGES]
     title, body = "Load test of rate limits", "\n".join(parts)
     return (
@@ -107,7 +113,7 @@ def _facts(verdict: Verdict, facts: Facts, span: Span) -> Iterator[str]:
     yield f'<div class="facts">{cells}</div>'
 
 
-def _charts(verdict: Verdict, span: Span) -> Iterator[str]:
+def _charts(verdict: Verdict, span: Span, room: float) -> Iterator[str]:
     """The keys with problems first, then those with the most denials."""
     blamed = {problem.key for problem in verdict.problems}
     accounts = {each.account.name: each.account for each in verdict.keys if each.account}
@@ -116,9 +122,9 @@ def _charts(verdict: Verdict, span: Span) -> Iterator[str]:
     charts = [(ledger, place) for ledger in ranked for place in range(len(ledger.limits))]
     for ledger, place in charts[:_MOST_CHARTS]:
         title = _capitalized(f"{ledger.name}: {limit_text(ledger, place)}")
-        yield f'<div class="card">{limit_chart(title, ledger, ledger.judges[place], span)}</div>'
+        yield f'<div class="card">{limit_chart(title, ledger, ledger.judges[place], span, room)}</div>'
     if len(charts) > _MOST_CHARTS:
-        yield f"<p>{counted(len(charts) - _MOST_CHARTS, 'more chart')} would look alike, and are not shown. The table below has all keys.</p>"
+        yield f"<p>{counted(len(charts) - _MOST_CHARTS, 'more chart')} are not shown. The table below has all keys.</p>"
 
 
 def limit_text(ledger: Ledger, place: int) -> str:
@@ -151,7 +157,7 @@ def _keys(verdict: Verdict) -> Iterator[str]:
 def _key_row(ledgers: Ledgers, problems: Sequence[str]) -> str:
     requests = ledgers.key.requests
     counts = (sum(each.admitted for each in requests), sum(each.denied for each in requests), sum(each.failed for each in requests))
-    stated = sorted({int(each.capacity) for each in requests if each.capacity == each.capacity})  # noqa: PLR0124 - not NaN
+    stated = sorted({int(each.capacity) for each in requests if each.capacity == each.capacity})
     limits = " and ".join(f"{number:,}" for number in stated) or "no limit"
     cells = "".join(f"<td>{count:,}</td>" for count in counts)
     return f"<tr><td>{escape(ledgers.key.name)}</td>{cells}<td>{limits}</td><td>{escape('; '.join(problems)) or 'none'}</td></tr>"

@@ -13,7 +13,7 @@ from users.plan import Defaults, over_limit
 from users.shapes import volleys
 
 
-class Caller(FastHttpUser, Defaults):  # type: ignore[misc]
+class Caller(FastHttpUser, Defaults):
     """Requests are recorded at the moment before they are sent and the moment after their response was read."""
 
     abstract = True

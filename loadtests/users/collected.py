@@ -10,6 +10,7 @@ from typing import Any
 
 from judge.ledger import Ledger, Ledgers
 from judge.requests import Request
+
 from users.plan import Key, Limits
 from users.recorder import anchor, machine, unpacked
 
@@ -68,8 +69,9 @@ class Collected:
             elif not source.final or source.received != source.count:
                 yield f"{name} ended without sending all of its records"
             elif self._is_elsewhere(source) and abs(source.apart) > self._tolerance:
+                direction = "behind" if source.apart > 0 else "ahead"
                 yield (
-                    f"the clock of {name} is about {abs(source.apart):.2f} s {'behind' if source.apart > 0 else 'ahead'}: synchronize the clocks, "
+                    f"the clock of {name} is about {abs(source.apart):.2f} s {direction}: synchronize the clocks, "
                     f"or set --clock-tolerance above that (it is {self._tolerance:g} s)"
                 )
 
@@ -93,9 +95,7 @@ class Collected:
                 requests[key] += unpacked(data, len(self._limits.all), what, offset, tolerance)
         used = [key for key in keys if key.name in requests]
         accounts = {name: self._account(name, used, requests) for name in {key.account for key in used} if self._limits.account}
-        return [
-            Ledgers(Ledger(key.name, self._limits.key, requests[key.name], self._tolerance), accounts.get(key.account)) for key in used
-        ]
+        return [Ledgers(Ledger(key.name, self._limits.key, requests[key.name], self._tolerance), accounts.get(key.account)) for key in used]
 
     def _account(self, name: str, keys: Sequence[Key], requests: Mapping[str, list[Request]]) -> Ledger:
         own = [request for key in keys if key.account == name for request in requests[key.name]]

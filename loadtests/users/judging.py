@@ -7,10 +7,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from locust.env import Environment
-
 from judge.verdict import Thresholds, Verdict, judged
+from locust.env import Environment
 from report.page import Facts, page
+
 from users.collected import Collected
 from users.plan import keys_of, over_limit
 

@@ -17,7 +17,12 @@ _OPTIONS: tuple[tuple[str, str, str | int | float | None, str], ...] = (
     ("--account-limits", "LIMITS", None, "limits that all keys of an account share"),
     ("--sidecar-config", "FILE", None, "take the limits from the configuration of a sidecar, by --tier"),
     ("--tier", "NAME", None, "the tier of the keys"),
-    ("--key-header", "HEADER", None, "header of the key: 'x-api-key', or with a word before the key: 'Authorization: Bearer' (the default)"),
+    (
+        "--key-header",
+        "HEADER",
+        None,
+        "header of the key: 'x-api-key', or with a word before the key: 'Authorization: Bearer' (the default)",
+    ),
     ("--path", "PATH", None, "path to request (default: /)"),
     ("--method", "METHOD", None, "method of the requests (default: GET)"),
     ("--denied-status", "STATUS", 429, "status of a denial"),
@@ -34,8 +39,12 @@ def add_options(parser: ArgumentParser) -> None:
         kind = float if name in {"--max-p99", "--clock-tolerance"} else type(default) if isinstance(default, int) else str
         group.add_argument(name, metavar=metavar, default=default, type=kind, help=text)
     group.add_argument("--shape", choices=SHAPES, default="mixed", help="how each key sends (default: mixed)")
-    group.add_argument("--forward-auth", choices=GATEWAYS, help="ask /authorize as this gateway does; as in identify.gateway of the sidecar")
-    group.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'", help="header to send with each request; repeatable")
+    group.add_argument(
+        "--forward-auth", choices=GATEWAYS, help="ask /authorize as this gateway does; as in identify.gateway of the sidecar"
+    )
+    group.add_argument(
+        "--header", action="append", default=[], metavar="'NAME: VALUE'", help="header to send with each request; repeatable"
+    )
     group.add_argument("--keys-in-use", action="store_true", help="the keys have other traffic too, so judge only what was admitted")
 
 

@@ -156,7 +156,7 @@ def _limits_of_tier(config: Path, tier: str | None) -> Limits:
         tiers = load(config).tiers
     except ConfigError as error:
         raise InvalidPlan(f"--sidecar-config: {error}") from None
-    if tier not in tiers:
+    if tier is None or tier not in tiers:
         raise InvalidPlan(f"--tier must be one of {', '.join(tiers) or 'the tiers of the configuration, which has none'}, not {tier}")
     found = tiers[tier]
     enforced = [[limit for limit in policy.limits if not limit.shadow] if policy else [] for policy in (found.key, found.account)]

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import gevent
 import psutil
@@ -67,7 +67,9 @@ def common_limits(options: Mapping[str, Any], user_classes: list[type[Defaults]]
     found = [limits_of(options, each) for each in user_classes]
     if any(limits != found[0] for limits in found):
         names = ", ".join(each.__name__ for each in user_classes)
-        raise InvalidPlan(f"the users of one test must have the same limits, and those of {names} differ: name one of them, or set --limits")
+        raise InvalidPlan(
+            f"the users of one test must have the same limits, and those of {names} differ: name one of them, or set --limits"
+        )
     return found[0]
 
 
@@ -105,6 +107,11 @@ def current() -> Session:
     return _session
 
 
+def _classes(environment: Environment) -> list[type[Defaults]]:
+    """All users of these locustfiles are of the class Caller."""
+    return cast("list[type[Defaults]]", environment.user_classes)
+
+
 # --- The side that sends.
 
 
@@ -113,7 +120,7 @@ def _on_start(environment: Environment, msg: Any) -> None:
     runner = _runner(environment)
     _session = None
     try:
-        _session = Session(msg.data, environment.user_classes)
+        _session = Session(msg.data, _classes(environment))
     except InvalidPlan as error:
         runner.send_message(RECORDS, {"error": str(error), "final": True})
         return
@@ -194,7 +201,7 @@ def _on_init(environment: Environment, runner: Any, **_: Any) -> None:
     assert parsed
     if not isinstance(runner, WorkerRunner):
         try:
-            checked(vars(parsed), environment.user_classes, parsed.run_time)
+            checked(vars(parsed), _classes(environment), parsed.run_time)
         except InvalidPlan as error:
             raise SystemExit(f"locust: error: {error}") from None
         runner.register_message(RECORDS, _on_records)
@@ -212,7 +219,7 @@ def _on_test_start(environment: Environment, **_: Any) -> None:
     if isinstance(runner, WorkerRunner):
         return
     assert parsed
-    limits = common_limits(vars(parsed), environment.user_classes)
+    limits = common_limits(vars(parsed), _classes(environment))
     _test = Test(environment, Collected(limits, float(parsed.clock_tolerance)), time.time())
     workers = [each.id for each in runner.clients.all] if isinstance(runner, MasterRunner) else [""]
     for place, worker in enumerate(workers):

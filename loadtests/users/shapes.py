@@ -62,7 +62,7 @@ def edge_window(limits: Sequence[Limit]) -> SlidingWindow | None:
 
 
 def edge_seconds(limits: Sequence[Limit]) -> float:
-    """The run time in which an edge is certain to pass: up to a window until the first request, one until the edge, and the second burst."""
+    """The run time in which an edge certainly passes: up to a window until the first request, another one, and the second burst."""
     window = edge_window(limits)
     return 2.5 * window.arguments()[0] / 1_000_000 if window else 0.0
 

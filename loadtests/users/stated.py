@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 
 from limiter.limits import Limit
 
-# "minute";q=100;w=60
+# An item is a name in quotes with parameters, as in RateLimit-Policy: "minute";q=100;w=60
 _ITEM = re.compile(r'"([^"]*)"((?:\s*;\s*[a-z]+=[^;,]*)*)')
 _PARAMETER = re.compile(r"([a-z]+)=(\d+)")
 
