@@ -9,4 +9,6 @@ blamed only for what no order of events can explain:
 - A limit was exceeded only if more requests than it allows were both sent and answered within one window.
 - A denial was not owed only if too few other requests can have been decided before it.
 - A number in a header was wrong only if it is wrong whenever the requests in flight were decided.
+
+Each check also allows for a server's clock that runs at a slightly different rate than the client's.
 """

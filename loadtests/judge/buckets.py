@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
-from judge.requests import Breach, Curve, Request
+from judge.requests import DRIFT, Breach, Curve, Request
 from limiter import TokenBucket
 
 _ROUNDING = 1e-6
@@ -60,8 +60,9 @@ class BucketJudge:
         self._received = [each.received for each in self._admitted]
         self._charged_sent = sorted(each.sent for each in charged)
         self._charged_received = sorted(each.received for each in charged)
-        self._most = Level(self.capacity, self._rate, self._sent)
-        self._least = Level(self.capacity, self._rate, self._charged_received)
+        self._highest_rate = self._rate * (1 + DRIFT)
+        self._most = Level(self.capacity, self._highest_rate, self._sent)
+        self._least = Level(self.capacity, self._rate * (1 - DRIFT), self._charged_received)
 
     @property
     def label(self) -> str:
@@ -71,7 +72,7 @@ class BucketJudge:
         """Checks each time at which a response was received, when all requests before it are certain."""
         worst, end = -_ROUNDING, None
         for at in self._received:
-            level = self._most.at(at) + self._in_flight(self._sent, self._received, at)
+            level = self._most.at(at) + bisect_right(self._sent, at) - bisect_right(self._received, at)
             if level < worst:
                 worst, end = level, at
         return None if end is None else self._worst_span(end)
@@ -79,28 +80,23 @@ class BucketJudge:
     def _worst_span(self, end: float) -> Breach:
         """The span to `end` that exceeds the limit by most."""
         starts = sorted((each.sent for each in self._admitted if each.received <= end), reverse=True)
-        spans = [(count - (end - start) * self._rate, count, start) for count, start in enumerate(starts, 1)]
+        spans = [(count - (end - start) * self._highest_rate, count, start) for count, start in enumerate(starts, 1)]
         _, count, start = max(spans)
         return Breach(
             start, end, f"{count} admitted within {end - start:.3f} s, above the limit of {self.capacity} and {self._rate:g} a second"
         )
 
-    @staticmethod
-    def _in_flight(sent: Sequence[float], received: Sequence[float], at: float) -> int:
-        return bisect_right(sent, at) - bisect_right(received, at)
-
     def may_be_exhausted(self, denied: Request) -> bool:
         at = denied.sent
-        overlapping = bisect_left(self._charged_sent, denied.received) - bisect_right(self._charged_received, at)
-        return self._least.at(at) - overlapping < 1 + _ROUNDING
+        overlapping = bisect_right(self._charged_sent, denied.received) - bisect_right(self._charged_received, at)
+        return self._least.at(at) - overlapping < 1
 
     def most_left(self, answered: Request) -> float:
+        """Counts the requests whose responses were received before this one was sent, and the request itself."""
         at = answered.sent
-        level = self._most.at(at) + self._in_flight(self._sent, self._received, at)
-        if answered.admitted:
-            # `_in_flight` added this request itself again.
-            level -= 0 if answered.received <= at else 1
-        return min(self.capacity - answered.admitted, level + answered.seconds * self._rate)
+        in_flight = bisect_right(self._sent, at) - bisect_left(self._received, at)
+        level = self._most.at(at) + in_flight - answered.admitted
+        return min(self.capacity - answered.admitted, level + (answered.received - answered.sent) * self._highest_rate)
 
     def curve(self) -> Curve:
         return self._most.curve()

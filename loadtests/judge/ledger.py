@@ -10,7 +10,7 @@ from itertools import accumulate
 
 from judge.buckets import BucketJudge
 from judge.quotas import QuotaJudge
-from judge.requests import Breach, Judge, Request
+from judge.requests import DRIFT, Breach, Judge, Request
 from judge.windows import WindowJudge
 from limiter import Quota, SlidingWindow
 from limiter.limits import Limit
@@ -85,7 +85,7 @@ class Ledgers:
         for each in sorted((each for each in self.key.requests if each.denied), key=lambda each: each.received):
             before = bisect_right(starts, each.received)
             waiting = [denied for denied in waiting if not before or denied.sent > last_ends[before - 1]]
-            if waited := next((denied for denied in waiting if denied.received + denied.retry_after <= each.sent), None):
+            if waited := next((denied for denied in waiting if denied.received + denied.retry_after * (1 + DRIFT) <= each.sent), None):
                 seconds = each.sent - waited.received
                 yield each, f"Retry-After was {waited.retry_after:g} s, but after {seconds:.1f} s a lone client was denied again"
             waiting.append(each)
@@ -96,5 +96,5 @@ class Ledgers:
         for denied in (each for each in self.key.requests if each.denied):
             place = bisect_right(starts, denied.received)
             waited = admitted[place].received - denied.sent if place < len(admitted) else math.inf
-            if waited < denied.retry_after - _ROUNDED_UP - _ROUNDING:
+            if waited < denied.retry_after * (1 - DRIFT) - _ROUNDED_UP - _ROUNDING:
                 yield denied, f"Retry-After was {denied.retry_after:g} s, but a request was admitted after {waited:.1f} s"

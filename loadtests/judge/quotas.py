@@ -53,7 +53,7 @@ class QuotaJudge:
 
     def _possible(self, start: float, end: float) -> int:
         """At most so many were decided between the two."""
-        return bisect_left(self._charged_sent, end + self._tolerance) - bisect_right(self._charged_received, start - self._tolerance)
+        return bisect_right(self._charged_sent, end + self._tolerance) - bisect_right(self._charged_received, start - self._tolerance)
 
     def curve(self) -> Curve:
         points: Curve = []

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+# How much faster or slower than ours the server's clock may run: 500 ppm, the most by which NTP adjusts the rate of a clock.
+DRIFT = 500e-6
+
 
 @dataclass(slots=True, eq=False)
 class Request:

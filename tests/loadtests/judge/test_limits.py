@@ -133,3 +133,11 @@ def test_a_client_that_is_not_alone_may_be_denied_again():
 def test_a_client_must_not_be_told_to_wait_too_long():
     assert not waited((0, 0.1, 429, 5), (4.1, 4.2, 200, NONE))
     assert waited((0, 0.1, 429, 5), (3, 3.1, 200, NONE)) == ["Retry-After was 5 s, but a request was admitted after 3.1 s"]
+
+
+@pytest.mark.parametrize("limit", [THREE_A_MINUTE, BURST], ids=str)
+def test_the_clock_of_the_server_may_run_slightly_faster(limit):
+    """A window of its 60 seconds may be over after 59.98 of ours, and a unit refilled earlier."""
+    times = [0, 1, 2, 59.98] if limit is THREE_A_MINUTE else [0, 0, 0, 0.9997]
+    assert not texts(ledger(limit, *[(at, at, 200) for at in times]))
+    assert texts(ledger(limit, *[(at, at, 200) for at in [*times[:3], times[3] * 0.999]]))

@@ -49,7 +49,7 @@ def ledgers(requests, judged) -> Ledgers:
     return Ledgers(Ledger("key 1", judged, requests))
 
 
-@examples(100)
+@examples(300)
 @given(slow, limits, st.booleans())
 def test_a_limiter_that_is_right_is_never_blamed(times, enforced, late):
     found = ledgers(decided(times, enforced, late=late), enforced)
