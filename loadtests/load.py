@@ -1,8 +1,8 @@
-"""`make load`: runs Locust for a minute against a private sidecar with a small upstream.
+"""`make load`: runs Locust for a minute against two private sidecars with a small upstream: one answers /authorize, one is a proxy.
 
 python loadtests/load.py [--seconds 60] [--users 40] [--held-to 300/minute ...]
 
-Exits with 0 if limits were reached and held and nothing failed. Writes an HTML report to build/load.html.
+Exits with 0 if limits were reached and held and nothing failed. Writes the report to build/load.html.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from pathlib import Path
 
 from benches.http_servers import Servers, config
 from benches.private_redis import private_redis
-from scenario import VARIABLE, Scenario
 
 HERE = Path(__file__).resolve().parent
-REPORT = HERE.parent / "build" / "load.html"
+REPORT = HERE.parent / "build/load.html"
 LIMITS = ["300/minute", "5000/hour", "burst 30, 600/minute"]
 
 
@@ -28,11 +27,8 @@ def main() -> int:
     options = _arguments()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        scenario = _started(stack, folder, options.users, options.held_to or LIMITS)
-        scenario.write(folder / "scenario.json")
-        code = _locust(options, folder / "scenario.json")
-    print(f"Report: {REPORT.relative_to(HERE.parent)}")
-    return code
+        urls = _started(stack, folder, options.users)
+        return _locust(options, folder / "keys", urls)
 
 
 def _arguments() -> argparse.Namespace:
@@ -43,23 +39,24 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _started(stack: ExitStack, folder: Path, users: int, held_to: list[str]) -> Scenario:
-    """Two sidecars on one Redis: one answers /authorize, one is a proxy."""
-    # Spare keys, as Locust may replace a user.
-    keys = [f"ff_test_{number:032}" for number in range(2 * users)]
+def _started(stack: ExitStack, folder: Path, users: int) -> dict[str, str]:
+    """Writes the keys, and returns the URLs of the two sidecars, which share one Redis, by the variables that `own.py` reads."""
+    # Half as many keys as users, so that both sidecars serve each key.
+    keys = [f"ff_test_{number:032}" for number in range(max(1, users // 2))]
+    (folder / "keys").write_text("\n".join(keys), "utf-8")
     settings = config({"loaded": LIMITS}, dict.fromkeys(keys, "loaded"))
     servers = Servers(stack, folder, stack.enter_context(private_redis()))
     asked = servers.sidecar(settings)
     front = servers.sidecar(settings, "--upstream", servers.app("upstream").url)
-    return Scenario(asked.url, front.url, keys, LIMITS, held_to)
+    return {"LIMITER_LOAD_AUTHORIZE": asked.url, "LIMITER_LOAD_PROXY": front.url}
 
 
-def _locust(options: argparse.Namespace, scenario: Path) -> int:
-    REPORT.parent.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "locust", "--locustfile", str(HERE / "locustfile.py"), "--headless", "--only-summary"]
-    command += ["--users", str(options.users), "--spawn-rate", str(options.users)]
-    command += ["--run-time", f"{options.seconds}s", "--html", str(REPORT)]
-    return subprocess.run(command, env={**os.environ, VARIABLE: str(scenario)}, check=False).returncode  # noqa: S603 - a fixed command
+def _locust(options: argparse.Namespace, keys: Path, urls: dict[str, str]) -> int:
+    command = [sys.executable, "-m", "locust", "--locustfile", str(HERE / "own.py"), "--headless", "--only-summary"]
+    command += ["--users", str(options.users), "--spawn-rate", str(options.users), "--run-time", f"{options.seconds}s"]
+    command += ["--keys", str(keys), "--limits", ", ".join(options.held_to or LIMITS)]
+    command += ["--report", str(REPORT.relative_to(HERE.parent))]
+    return subprocess.run(command, cwd=HERE.parent, env={**os.environ, **urls}, check=False).returncode  # noqa: S603 - a fixed command
 
 
 if __name__ == "__main__":
