@@ -33,21 +33,21 @@ from starlette.types import Message, Receive, Scope, Send
 from limiter.aio import AsyncLimiter
 from limiter.api.answers import WRITE_ANSWER, Answer, Header, problem
 from limiter.api.forwarded import PREFIX, is_authorize, proxied
-from limiter.api.identity import Directory, Refusal
+from limiter.api.identity import Directory
 from limiter.api.numbers import unavailable
 from limiter.api.outages import Outages
 from limiter.api.overload import SHED, Overload
+from limiter.api.refused import Attempt
 from limiter.api.resolve import Charged, LookUp, Outcome, Reader, resolve, settle
 from limiter.api.rules import Rules
 from limiter.api.view import View
-from limiter.decision import Decision
 from limiter.errors import BackendError
 from limiter.protocol.call import Stale, Verdict
 
 _OK, _FORBIDDEN = 200, 403
 _PREFIX = PREFIX.encode()
-# Only a faulty program changes an account this often within one request.
-_MAX_TRIES = 5
+# Only a faulty program changes an account this often within one request. A key that was forgotten takes two tries.
+_MAX_TRIES = 10
 _CLOSE: Header = (b"connection", b"close")
 _NOT_FOUND = problem(404, f"Nothing is served at this path: use {PREFIX}, or POST to /v1/take, /v1/peek or /v1/refund.")
 
@@ -115,7 +115,7 @@ class Front:
         outcome = resolve(view, scope, view.original)
         if isinstance(outcome, Charged):
             place = _Place(self, scope, outcome, receiver)
-            self._limiter.verdict_to(place, outcome.plan.group, view.rules.deadline)
+            self._limiter.verdict_to(place, outcome.group, view.rules.deadline)
         else:
             receiver.deliver_later(self.authorize(view, scope, outcome))
         return True
@@ -133,22 +133,18 @@ class Front:
         """None if the identity was out of date. It is forgotten, so the request can be resolved again."""
         if isinstance(outcome, BackendError):
             return self._unavailable(outcome)
-        if isinstance(outcome, Stale):
-            charged.view.directory.forget(charged.identity)
+        plan = charged.plan
+        if isinstance(outcome, Stale) or (isinstance(plan, Attempt) and plan.is_early(outcome)):
+            if charged.identity is not None:
+                charged.view.directory.forget(charged.identity)
             return None
-        if charged.refusal is not None:
-            return self._refuse(charged, charged.refusal, outcome)
         self._outages.note(outcome.degraded)
-        return charged.answer(outcome)
-
-    def _refuse(self, charged: Charged, refusal: Refusal, decision: Decision) -> Answer | None:
-        directory = charged.view.directory
-        if charged.is_early(decision):
-            directory.forget(charged.identity)
-            return None
-        self._outages.note(decision.degraded)
-        directory.count_refusal(refusal, charged.address)
-        return charged.answer(decision)
+        if isinstance(plan, Attempt):
+            if charged.doubt is not None and outcome.degraded:
+                # Nothing is known about the key.
+                return unavailable()
+            charged.view.directory.count_refusal(plan.refusal, charged.address)
+        return plan.answer(outcome)
 
     def _unavailable(self, error: BackendError) -> Answer:
         """503, for failed lookups. Decisions do not raise here, because every policy of a configuration has a failure mode."""
@@ -164,13 +160,14 @@ class Front:
 
     async def _answer(self, view: View, scope: Scope, read: Reader, outcome: Outcome | None = None) -> Answer:
         for _ in range(_MAX_TRIES):
+            outcome = outcome or resolve(view, scope, read)
             try:
-                answer = await self._try_answer(view, outcome or resolve(view, scope, read))
+                answer = await self._try_answer(view, outcome)
             except BackendError as error:
                 return self._unavailable(error)
             if answer is not None:
                 return answer
-            outcome = None
+            outcome = outcome.doubt if isinstance(outcome, Charged) else None
         return unavailable()
 
     async def _try_answer(self, view: View, outcome: Outcome) -> Answer | None:
@@ -179,7 +176,7 @@ class Front:
             outcome = settle(view, outcome.route, outcome.address, found)
         if isinstance(outcome, Answer):
             return outcome
-        return self.end(outcome, await self._limiter.verdict(outcome.plan.group, view.rules.deadline))
+        return self.end(outcome, await self._limiter.verdict(outcome.group, view.rules.deadline))
 
     def _current_view(self) -> View:
         rules = self._watched.rules
@@ -212,7 +209,7 @@ class _Place:
         try:
             answer = front.end(self._charged, outcome)
             if answer is None:
-                self._receiver.deliver_later(front.authorize(view, self._scope))
+                self._receiver.deliver_later(front.authorize(view, self._scope, self._charged.doubt))
             else:
                 self._receiver.deliver(_for_gateway(view, answer))
         except Exception as error:  # noqa: BLE001 - the receiver logs it

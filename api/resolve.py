@@ -11,47 +11,20 @@ from starlette.types import Scope
 
 from limiter.api.answers import Answer, problem
 from limiter.api.forwarded import Headers, InvalidDescription, Original, Trusts
-from limiter.api.identity import EXPIRED, MISSING, Identity, Refusal, credential_in
-from limiter.api.refused import refused_after
+from limiter.api.identity import MALFORMED, MISSING, UNKNOWN, Identity, Refusal, credential_in
+from limiter.api.refused import Attempt
 from limiter.api.routes.faults import Fault, RefusedPath
 from limiter.api.routes.matching import Route
 from limiter.api.view import Plan, View
-from limiter.decision import Decision
+from limiter.protocol.group import Group
 
 _TLS = frozenset({"https", "wss"})
 
 _EXEMPT = Answer(200)
 _PLAINTEXT = problem(403, "This API accepts requests over TLS only.", reason="plaintext")
 
-# What a request without a known key is charged: nothing, or one attempt of its address.
-_LOOK, _ATTEMPT = Route(cost=0), Route(cost=1)
-
 # Reads the original request from the scope and its headers: `Gateway.original` or `forwarded.proxied`.
 Reader = Callable[[Scope, Headers, Trusts], Original]
-
-
-class Charged(NamedTuple):
-    """A request that needs a decision on `plan`. One with a `refusal` is refused in any case, unless the identity is out of date."""
-
-    view: View
-    identity: Identity
-    plan: Plan
-    refusal: Refusal | None = None
-    # Of a refused request.
-    address: str = ""
-
-    def is_early(self, decision: Decision) -> bool:
-        """Whether the key has not expired yet by Redis's clock: the estimate of it, by which a request is refused, may be ahead."""
-        expires_us = self.identity.expires_us
-        if expires_us is None or self.refusal is None or self.identity.guard is None or decision.degraded:
-            return False
-        return self.refusal.reason == EXPIRED.reason and decision.decided_us < expires_us
-
-    def answer(self, decision: Decision) -> Answer:
-        numbers = self.plan.numbers
-        if self.refusal is not None:
-            return refused_after(self.refusal, numbers, decision)
-        return numbers.allowed(decision) if decision.allowed else numbers.denied(decision)
 
 
 class LookUp(NamedTuple):
@@ -60,6 +33,19 @@ class LookUp(NamedTuple):
     credential: str
     route: Route
     address: str
+
+
+class Charged(NamedTuple):
+    """A request that needs a decision on `group`. Unless the verdict is Stale, `plan` has the answer."""
+
+    view: View
+    group: Group
+    plan: Plan | Attempt
+    # What the request rests on. If the verdict is Stale, it is out of date.
+    identity: Identity | None = None
+    address: str = ""
+    # Of a key that is presumed not to exist. If the verdict is Stale, it does exist.
+    doubt: LookUp | None = None
 
 
 Outcome = Charged | LookUp | Answer
@@ -83,7 +69,7 @@ def resolve(view: View, scope: Scope, read: Reader) -> Outcome:
     if isinstance(credential, str):
         found = view.directory.recall(credential, route.scope, request.address)
         if found is None:
-            return LookUp(credential, route, request.address)
+            return _presume_unknown(view, LookUp(credential, route, request.address))
     elif credential is MISSING and rules.anonymous is not None and route.scope is None:
         found = view.anonymous(request.address, rules.anonymous)
     else:
@@ -94,7 +80,8 @@ def resolve(view: View, scope: Scope, read: Reader) -> Outcome:
 def settle(view: View, route: Route, address: str, found: Identity | Refusal) -> Charged:
     if isinstance(found, Refusal):
         return _refuse(view, address, found)
-    return Charged(view, found, view.plan(found, route))
+    plan = view.plan(found, route)
+    return Charged(view, plan.group, plan, found)
 
 
 @cache
@@ -113,8 +100,14 @@ def _relevant(scope: Scope, names: frozenset[bytes]) -> dict[bytes, bytes]:
 
 
 def _refuse(view: View, address: str, refusal: Refusal) -> Charged:
-    holder = refusal.holder
-    if holder is not None:
-        return Charged(view, holder, view.attempt(holder, address), refusal, address)
-    caller = view.anonymous(address, view.rules.guard)
-    return Charged(view, caller, view.plan(caller, _ATTEMPT if refusal.attempt else _LOOK), refusal, address)
+    attempt = view.attempt(refusal, address)
+    return Charged(view, attempt.group, attempt, refusal.holder, address)
+
+
+def _presume_unknown(view: View, look_up: LookUp) -> Charged:
+    """An attempt, which Redis charges only if the key does not exist: a flood of invented keys costs no lookups."""
+    absence = view.directory.absence(look_up.credential)
+    if absence is None:
+        return _refuse(view, look_up.address, MALFORMED)
+    attempt = view.attempt(UNKNOWN, look_up.address)
+    return Charged(view, attempt.group.under(absence), attempt, None, look_up.address, look_up)

@@ -10,6 +10,7 @@ from limiter.api.identity.translation import Translator
 from limiter.api.registry import Lookup
 from limiter.api.registry.key_format import sha256_of
 from limiter.api.rules import Rules
+from limiter.protocol.group import Guard
 
 
 class Directory:
@@ -31,6 +32,12 @@ class Directory:
         if identity is None:
             return UNKNOWN if self._registered is None else None
         return self._judge(identity, scope, address, 0 if identity.expires_us is None else self._now_us(identity))
+
+    def absence(self, credential: str) -> Guard | None:
+        """For a key that is not in memory: rejects a decision if the registry has the key. None if it cannot have it."""
+        if self._registered is None or not self._registered.may_be_known(credential):
+            return None
+        return self._registered.absence(sha256_of(credential))
 
     async def look_up(self, credential: str, scope: str | None, address: str) -> Identity | Refusal:
         """The answer, from Redis unless memory has it. Raises BackendError if Redis does not answer within the deadline."""

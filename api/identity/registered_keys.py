@@ -16,6 +16,7 @@ from limiter.api.registry.activity import Activity
 from limiter.api.registry.lookups import Lookup, Lookups
 from limiter.api.registry.registry import Registry
 from limiter.errors import BackendError
+from limiter.protocol.group import Guard
 from limiter.protocol.server_clock import ServerClock
 
 
@@ -26,6 +27,7 @@ class RegisteredKeys:
         self._format = registry.key_format
         self.may_be_known = registry.key_format.may_be_known
         self._most, self._deadline = most, deadline
+        self._pointer = registry.names.pointer
         # By the SHA-256 without the pepper, which would be slow and protects only what is stored. Bounded by `most`; an entry is dropped
         # when a guarded decision finds it out of date, or a lookup finds no key.
         self._remembered: OrderedDict[bytes, Identity] = OrderedDict()
@@ -54,6 +56,10 @@ class RegisteredKeys:
         remembered = self._remembered.get(identity.sha256)
         if remembered is not None and remembered.source is identity.source:
             del self._remembered[identity.sha256]
+
+    def absence(self, sha256: bytes) -> Guard:
+        """Rejects a decision if the key exists: where nothing points to it, its pointer reads like an account that has never changed."""
+        return Guard(self._pointer(self._format.digest_of_sha256(sha256)).encode(), 0)
 
     async def look_up(self, sha256: bytes) -> Lookup | None:
         """None if the key does not exist. Raises BackendError, or BackendTimeout after the deadline."""

