@@ -46,8 +46,8 @@ from limiter.protocol.call import Stale, Verdict
 
 _OK, _FORBIDDEN = 200, 403
 _PREFIX = PREFIX.encode()
-# Only a faulty program changes an account this often within one request. A key that was forgotten takes two tries.
-_MAX_TRIES = 10
+# Only a faulty program changes an account this often within one request. Of a key that is not in memory, one more is needed.
+_MAX_TRIES = 6
 _CLOSE: Header = (b"connection", b"close")
 _NOT_FOUND = problem(404, f"Nothing is served at this path: use {PREFIX}, or POST to /v1/take, /v1/peek or /v1/refund.")
 
@@ -125,25 +125,26 @@ class Front:
         self.overload.note()
         return _for_gateway(self._view, SHED) if self._proxy is None and target.startswith(_PREFIX) else SHED
 
-    async def authorize(self, view: View, scope: Scope, outcome: Outcome | None = None) -> Answer:
+    async def authorize(self, view: View, scope: Scope, outcome: Outcome | None = None, *, presume: bool = True) -> Answer:
         """`outcome`, if the request is resolved already."""
-        return _for_gateway(view, await self._answer(view, scope, view.original, outcome))
+        return _for_gateway(view, await self._answer(view, scope, view.original, outcome, presume=presume))
 
     def end(self, charged: Charged, outcome: Verdict | BackendError) -> Answer | None:
         """None if the identity was out of date. It is forgotten, so the request can be resolved again."""
         if isinstance(outcome, BackendError):
             return self._unavailable(outcome)
-        plan = charged.plan
-        if isinstance(outcome, Stale) or (isinstance(plan, Attempt) and plan.is_early(outcome)):
-            if charged.identity is not None:
-                charged.view.directory.forget(charged.identity)
+        view, _, plan, identity, address, presumed = charged
+        refused = isinstance(plan, Attempt)
+        if isinstance(outcome, Stale) or (refused and plan.is_early(outcome)):
+            if identity is not None:
+                view.directory.forget(identity)
             return None
         self._outages.note(outcome.degraded)
-        if isinstance(plan, Attempt):
-            if charged.doubt is not None and outcome.degraded:
+        if refused:
+            if presumed and outcome.degraded:
                 # Nothing is known about the key.
                 return unavailable()
-            charged.view.directory.count_refusal(plan.refusal, charged.address)
+            view.directory.count_refusal(plan.refusal, address)
         return plan.answer(outcome)
 
     def _unavailable(self, error: BackendError) -> Answer:
@@ -158,16 +159,16 @@ class Front:
         else:
             await answer.send(scope, send)
 
-    async def _answer(self, view: View, scope: Scope, read: Reader, outcome: Outcome | None = None) -> Answer:
+    async def _answer(self, view: View, scope: Scope, read: Reader, outcome: Outcome | None = None, *, presume: bool = True) -> Answer:
         for _ in range(_MAX_TRIES):
-            outcome = outcome or resolve(view, scope, read)
+            outcome = outcome or resolve(view, scope, read, presume=presume)
             try:
                 answer = await self._try_answer(view, outcome)
             except BackendError as error:
                 return self._unavailable(error)
             if answer is not None:
                 return answer
-            outcome = outcome.doubt if isinstance(outcome, Charged) else None
+            outcome, presume = None, False
         return unavailable()
 
     async def _try_answer(self, view: View, outcome: Outcome) -> Answer | None:
@@ -209,7 +210,7 @@ class _Place:
         try:
             answer = front.end(self._charged, outcome)
             if answer is None:
-                self._receiver.deliver_later(front.authorize(view, self._scope, self._charged.doubt))
+                self._receiver.deliver_later(front.authorize(view, self._scope, presume=not self._charged.presumed))
             else:
                 self._receiver.deliver(_for_gateway(view, answer))
         except Exception as error:  # noqa: BLE001 - the receiver logs it

@@ -31,13 +31,18 @@ class Directory:
         identity = self._known(sha256_of(credential))
         if identity is None:
             return UNKNOWN if self._registered is None else None
-        return self._judge(identity, scope, address, 0 if identity.expires_us is None else self._now_us(identity))
+        return self._judge(identity, scope, address)
 
-    def absence(self, credential: str) -> Guard | None:
-        """For a key that is not in memory: rejects a decision if the registry has the key. None if it cannot have it."""
-        if self._registered is None or not self._registered.may_be_known(credential):
-            return None
-        return self._registered.absence(sha256_of(credential))
+    def presume(self, credential: str, scope: str | None, address: str) -> Identity | Refusal | Guard:
+        """Like `recall`, but a key that is not in memory is presumed not to exist, under a guard that rejects the decision if it does."""
+        sha256 = sha256_of(credential)
+        identity = self._known(sha256)
+        if identity is not None:
+            return self._judge(identity, scope, address)
+        registered = self._registered
+        if registered is None:
+            return UNKNOWN
+        return registered.absence(sha256) if registered.may_be_known(credential) else MALFORMED
 
     async def look_up(self, credential: str, scope: str | None, address: str) -> Identity | Refusal:
         """The answer, from Redis unless memory has it. Raises BackendError if Redis does not answer within the deadline."""
@@ -48,7 +53,7 @@ class Directory:
             return MALFORMED
         sha256 = sha256_of(credential)
         found = await self._registered.look_up(sha256)
-        return UNKNOWN if found is None else self._judge(self._identity_of(found, sha256), scope, address, found.read_us)
+        return UNKNOWN if found is None else self._judge_at(found.read_us, self._identity_of(found, sha256), scope, address)
 
     def count_refusal(self, refusal: Refusal, address: str) -> None:
         """For the registry's audit, which knows nothing of keys of the file."""
@@ -61,7 +66,10 @@ class Directory:
         if self._registered is not None:
             self._registered.forget(identity)
 
-    def _judge(self, identity: Identity, scope: str | None, address: str, now_us: int) -> Identity | Refusal:
+    def _judge(self, identity: Identity, scope: str | None, address: str) -> Identity | Refusal:
+        return self._judge_at(0 if identity.expires_us is None else self._now_us(identity), identity, scope, address)
+
+    def _judge_at(self, now_us: int, identity: Identity, scope: str | None, address: str) -> Identity | Refusal:
         refusal = identity.refusal(scope, address, now_us)
         if self._registered is not None and identity.source is not None:
             self._registered.use(identity, refusal is None)

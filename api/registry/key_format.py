@@ -26,6 +26,10 @@ ENVIRONMENTS: tuple[str, ...] = get_args(Environment)
 MIN_KEY_CHARACTERS = 16
 MAX_KEY_BYTES = 512
 _RANDOM_BYTES, _CHECKSUM_BYTES = 16, 4
+_DECODED_BYTES = _RANDOM_BYTES + _CHECKSUM_BYTES
+# Translates the digits of base32 to those of `int`, and all other bytes to none. `base64.b32decode` takes 3 us, `int` 0.5.
+_BASE32 = b"abcdefghijklmnopqrstuvwxyz234567"
+_DIGITS = bytes(b"0123456789abcdefghijklmnopqrstuv!"[_BASE32.find(byte)] for byte in range(256))
 _MIN_PEPPER_BYTES = 16
 
 _SHOWN = 12
@@ -74,10 +78,10 @@ class KeyFormat:
         """Whether it has the beginning, the length and the checksum of an issued key."""
         head, _, code = raw.rpartition("_")
         head += "_"
-        if head not in self._heads or len(code) != (_RANDOM_BYTES + _CHECKSUM_BYTES) * 8 // 5 or not code.islower():
+        if head not in self._heads or len(code) != _DECODED_BYTES * 8 // 5:
             return False
         try:
-            decoded = base64.b32decode(code, casefold=True)
+            decoded = int(code.encode().translate(_DIGITS), 32).to_bytes(_DECODED_BYTES)
         except ValueError:
             return False
         # In constant time, because a checksum made with the pepper is secret.
