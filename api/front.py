@@ -8,15 +8,16 @@ Paths are relative to this folder.
             |
     resolve.py                     the gates, in order: original request, TLS, route, credential, identity, plan
             |-- Answer ------------------------------------------------------------------------------> send
-            |-- LookUp             the key is not in memory: Directory.look_up, in one call with the others that wait, then settle
-            `-- Charged            what to charge; for a refused request (401, 403) one attempt of its key and of its address
+            |-- LookUp             the key is not in memory, but exists: Directory.look_up, in one call with others that wait, then settle
+            `-- Charged            what to charge; for a refused request (401, 403) one attempt of its key and of its address; for a key
+                  |                that is not in memory an attempt too, under a guard that makes it Stale if the key exists
                   |
     AsyncLimiter.verdict           Redis decides, in one call with the other requests that wait; if it does not answer within the
                                    deadline, the failure modes of the policies decide
-                  |-- Stale        the key or its account has changed: forget the identity, and resolve again, also if it was refused
+                  |-- Stale        the key exists, or it or its account has changed: forget the identity, and resolve again
                   `-- Decision
                         |
-    Charged.answer                 200 or 429 with the numbers, 503 if a policy fails closed; a refused request gets its 401 or 403, or
+    Plan or Attempt .answer        200 or 429 with the numbers, 503 if a policy fails closed; a refused request gets its 401 or 403, or
                                    429 if its key or its address has no attempts left -> send
 
 With a proxy, every path belongs to the upstream. A request is passed on if its answer is 200, and the response gets the numbers.
@@ -46,8 +47,8 @@ from limiter.protocol.call import Stale, Verdict
 
 _OK, _FORBIDDEN = 200, 403
 _PREFIX = PREFIX.encode()
-# Only a faulty program changes an account this often within one request. Of a key that is not in memory, one more is needed.
-_MAX_TRIES = 6
+# Only a faulty program changes an account this often within one request.
+_MAX_TRIES = 5
 _CLOSE: Header = (b"connection", b"close")
 _NOT_FOUND = problem(404, f"Nothing is served at this path: use {PREFIX}, or POST to /v1/take, /v1/peek or /v1/refund.")
 
@@ -126,7 +127,7 @@ class Front:
         return _for_gateway(self._view, SHED) if self._proxy is None and target.startswith(_PREFIX) else SHED
 
     async def authorize(self, view: View, scope: Scope, outcome: Outcome | None = None, *, presume: bool = True) -> Answer:
-        """`outcome`, if the request is resolved already."""
+        """`outcome`, if the request is resolved already. Without `presume`, a key that is not in memory is looked up."""
         return _for_gateway(view, await self._answer(view, scope, view.original, outcome, presume=presume))
 
     def end(self, charged: Charged, outcome: Verdict | BackendError) -> Answer | None:
@@ -134,17 +135,17 @@ class Front:
         if isinstance(outcome, BackendError):
             return self._unavailable(outcome)
         view, _, plan, identity, address, presumed = charged
-        refused = isinstance(plan, Attempt)
-        if isinstance(outcome, Stale) or (refused and plan.is_early(outcome)):
+        attempt = plan if isinstance(plan, Attempt) else None
+        if isinstance(outcome, Stale) or (attempt is not None and attempt.is_early(outcome)):
             if identity is not None:
                 view.directory.forget(identity)
             return None
         self._outages.note(outcome.degraded)
-        if refused:
+        if attempt is not None:
             if presumed and outcome.degraded:
-                # Nothing is known about the key.
+                # The key may be valid.
                 return unavailable()
-            view.directory.count_refusal(plan.refusal, address)
+            view.directory.count_refusal(attempt.refusal, address)
         return plan.answer(outcome)
 
     def _unavailable(self, error: BackendError) -> Answer:
@@ -210,7 +211,7 @@ class _Place:
         try:
             answer = front.end(self._charged, outcome)
             if answer is None:
-                self._receiver.deliver_later(front.authorize(view, self._scope, presume=not self._charged.presumed))
+                self._receiver.deliver_later(front.authorize(view, self._scope, presume=False))
             else:
                 self._receiver.deliver(_for_gateway(view, answer))
         except Exception as error:  # noqa: BLE001 - the receiver logs it

@@ -75,8 +75,6 @@ def resolve(view: View, scope: Scope, read: Reader, *, presume: bool = True) -> 
         found = find(credential, route.scope, request.address)
         if found is None:
             return LookUp(credential, route, request.address)
-        if isinstance(found, Guard):
-            return _presume_unknown(view, request.address, found)
     elif credential is MISSING and rules.anonymous is not None and route.scope is None:
         found = view.anonymous(request.address, rules.anonymous)
     else:
@@ -84,11 +82,16 @@ def resolve(view: View, scope: Scope, read: Reader, *, presume: bool = True) -> 
     return settle(view, route, request.address, found)
 
 
-def settle(view: View, route: Route, address: str, found: Identity | Refusal) -> Charged:
+def settle(view: View, route: Route, address: str, found: Identity | Refusal | Guard) -> Charged:
+    if isinstance(found, Identity):
+        plan = view.plan(found, route)
+        return _new(Charged, (view, plan.group, plan, found, address, False))
     if isinstance(found, Refusal):
-        return _refuse(view, address, found)
-    plan = view.plan(found, route)
-    return _new(Charged, (view, plan.group, plan, found, address, False))
+        attempt = view.attempt(found, address)
+        return _new(Charged, (view, attempt.group, attempt, found.holder, address, False))
+    # An attempt with an unknown key, unless Redis finds that the key exists. So an invented key costs no lookup.
+    attempt = view.attempt(UNKNOWN, address)
+    return _new(Charged, (view, attempt.group.under(found), attempt, None, address, True))
 
 
 @cache
@@ -104,14 +107,3 @@ def _relevant(scope: Scope, names: frozenset[bytes]) -> dict[bytes, bytes]:
         if name in names:
             found[name] = found[name] + b", " + value if name in found else value
     return found
-
-
-def _refuse(view: View, address: str, refusal: Refusal) -> Charged:
-    attempt = view.attempt(refusal, address)
-    return _new(Charged, (view, attempt.group, attempt, refusal.holder, address, False))
-
-
-def _presume_unknown(view: View, address: str, absence: Guard) -> Charged:
-    """An attempt with an unknown key, unless Redis finds that the key exists. So an invented key costs no lookup."""
-    attempt = view.attempt(UNKNOWN, address)
-    return _new(Charged, (view, attempt.group.under(absence), attempt, None, address, True))

@@ -66,7 +66,7 @@ class KeyFormat:
     def may_be_known(self, raw: str) -> bool:
         """False for text that cannot be a key of any account: a lookup can be saved."""
         # The length in characters first, so that encoding is never long.
-        if not 0 < len(raw) <= MAX_KEY_BYTES or len(raw.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES:
+        if not 0 < len(raw) <= MAX_KEY_BYTES or (not raw.isascii() and len(raw.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES):
             return False
         return self.is_well_formed(raw) if self.is_ours(raw) else raw.isprintable()
 
