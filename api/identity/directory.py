@@ -57,9 +57,13 @@ class Directory:
 
     def count_refusal(self, refusal: Refusal, address: str) -> None:
         """For the registry's audit, which knows nothing of keys of the file."""
-        source = refusal.holder.source if refusal.holder else None
-        if self._registered is not None and refusal.audit and (source or refusal.holder is None):
-            self._registered.activity.refused(refusal.audit, address, source.key if source else None)
+        if self._registered is None or not refusal.audit:
+            return
+        holder = refusal.holder
+        if holder is None:
+            self._registered.activity.refused(refusal.audit, address)
+        elif holder.source is not None:
+            self._registered.activity.refused(refusal.audit, address, holder.source.key)
 
     def forget(self, identity: Identity) -> None:
         """Drops an identity that a guarded decision found out of date. One that was looked up since stays."""
@@ -71,9 +75,11 @@ class Directory:
 
     def _judge_at(self, now_us: int, identity: Identity, scope: str | None, address: str) -> Identity | Refusal:
         refusal = identity.refusal(scope, address, now_us)
+        if refusal is not None:
+            return refusal.of(identity)
         if self._registered is not None and identity.source is not None:
-            self._registered.use(identity, refusal is None)
-        return identity if refusal is None else refusal.of(identity)
+            self._registered.use(identity)
+        return identity
 
     def _identity_of(self, found: Lookup, sha256: bytes) -> Identity:
         """Equal lookups of a batch share what was found, and so the identity."""

@@ -39,10 +39,10 @@ class RegisteredKeys:
     def recall(self, sha256: bytes) -> Identity | None:
         return self._remembered.get(sha256)
 
-    def use(self, identity: Identity, admitted: bool) -> None:
-        """Keeps it in memory. A refused request does not count as a use of the key."""
+    def use(self, identity: Identity) -> None:
+        """Keeps it in memory. A refused request is not a use of its key: refused keys are forgotten before those that work."""
         self._remembered.move_to_end(identity.sha256)
-        if admitted and identity.source is not None:
+        if identity.source is not None:
             self.activity.used(identity.source.key)
 
     def remember(self, identity: Identity) -> None:
