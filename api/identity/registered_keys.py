@@ -3,8 +3,9 @@
 A remembered identity is only used for decisions under its guard, whether it is admitted or refused: Redis rejects the decision once the
 account has changed, and the key is looked up again. So a key that was revoked is refused on its next request, and one that was activated,
 widened or prolonged works on its next request. Keys that do not exist are not remembered: memory holds only keys that were once issued.
+A key that is not in memory is presumed not to exist, under the guard `absence`, and looked up if Redis rejects that.
 
-Lookups are batched, on connections of their own: any number of invented keys takes no connection from decisions or from other lookups.
+Lookups are batched, on connections of their own: any number of them takes no connection from decisions or from other lookups.
 """
 
 import asyncio
