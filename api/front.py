@@ -8,15 +8,16 @@ Paths are relative to this folder.
             |
     resolve.py                     the gates, in order: original request, TLS, route, credential, identity, plan
             |-- Answer ------------------------------------------------------------------------------> send
-            |-- LookUp             the key is not in memory: Directory.look_up, in one call with the others that wait, then settle
-            `-- Charged            what to charge; for a refused request (401, 403) one attempt of its key and of its address
+            |-- LookUp             the key is not in memory, but exists: Directory.look_up, in one call with others that wait, then settle
+            `-- Charged            what to charge; for a refused request (401, 403) one attempt of its key and of its address; for a key
+                  |                that is not in memory an attempt too, under a guard that makes it Stale if the key exists
                   |
     AsyncLimiter.verdict           Redis decides, in one call with the other requests that wait; if it does not answer within the
                                    deadline, the failure modes of the policies decide
-                  |-- Stale        the key or its account has changed: forget the identity, and resolve again, also if it was refused
+                  |-- Stale        the key exists, or it or its account has changed: forget the identity, and resolve again
                   `-- Decision
                         |
-    Charged.answer                 200 or 429 with the numbers, 503 if a policy fails closed; a refused request gets its 401 or 403, or
+    Plan or Attempt .answer        200 or 429 with the numbers, 503 if a policy fails closed; a refused request gets its 401 or 403, or
                                    429 if its key or its address has no attempts left -> send
 
 With a proxy, every path belongs to the upstream. A request is passed on if its answer is 200, and the response gets the numbers.
@@ -33,14 +34,14 @@ from starlette.types import Message, Receive, Scope, Send
 from limiter.aio import AsyncLimiter
 from limiter.api.answers import WRITE_ANSWER, Answer, Header, problem
 from limiter.api.forwarded import PREFIX, is_authorize, proxied
-from limiter.api.identity import Directory, Refusal
+from limiter.api.identity import Directory
 from limiter.api.numbers import unavailable
 from limiter.api.outages import Outages
 from limiter.api.overload import SHED, Overload
+from limiter.api.refused import Attempt
 from limiter.api.resolve import Charged, LookUp, Outcome, Reader, resolve, settle
 from limiter.api.rules import Rules
 from limiter.api.view import View
-from limiter.decision import Decision
 from limiter.errors import BackendError
 from limiter.protocol.call import Stale, Verdict
 
@@ -115,7 +116,7 @@ class Front:
         outcome = resolve(view, scope, view.original)
         if isinstance(outcome, Charged):
             place = _Place(self, scope, outcome, receiver)
-            self._limiter.verdict_to(place, outcome.plan.group, view.rules.deadline)
+            self._limiter.verdict_to(place, outcome.group, view.rules.deadline)
         else:
             receiver.deliver_later(self.authorize(view, scope, outcome))
         return True
@@ -125,30 +126,27 @@ class Front:
         self.overload.note()
         return _for_gateway(self._view, SHED) if self._proxy is None and target.startswith(_PREFIX) else SHED
 
-    async def authorize(self, view: View, scope: Scope, outcome: Outcome | None = None) -> Answer:
-        """`outcome`, if the request is resolved already."""
-        return _for_gateway(view, await self._answer(view, scope, view.original, outcome))
+    async def authorize(self, view: View, scope: Scope, outcome: Outcome | None = None, *, presume: bool = True) -> Answer:
+        """`outcome`, if the request is resolved already. Without `presume`, a key that is not in memory is looked up."""
+        return _for_gateway(view, await self._answer(view, scope, view.original, outcome, presume=presume))
 
     def end(self, charged: Charged, outcome: Verdict | BackendError) -> Answer | None:
         """None if the identity was out of date. It is forgotten, so the request can be resolved again."""
         if isinstance(outcome, BackendError):
             return self._unavailable(outcome)
-        if isinstance(outcome, Stale):
-            charged.view.directory.forget(charged.identity)
+        view, _, plan, identity, address, presumed = charged
+        attempt = plan if isinstance(plan, Attempt) else None
+        if isinstance(outcome, Stale) or (attempt is not None and attempt.is_early(outcome)):
+            if identity is not None:
+                view.directory.forget(identity)
             return None
-        if charged.refusal is not None:
-            return self._refuse(charged, charged.refusal, outcome)
         self._outages.note(outcome.degraded)
-        return charged.answer(outcome)
-
-    def _refuse(self, charged: Charged, refusal: Refusal, decision: Decision) -> Answer | None:
-        directory = charged.view.directory
-        if charged.is_early(decision):
-            directory.forget(charged.identity)
-            return None
-        self._outages.note(decision.degraded)
-        directory.count_refusal(refusal, charged.address)
-        return charged.answer(decision)
+        if attempt is not None:
+            if presumed and outcome.degraded:
+                # The key may be valid.
+                return unavailable()
+            view.directory.count_refusal(attempt.refusal, address)
+        return plan.answer(outcome)
 
     def _unavailable(self, error: BackendError) -> Answer:
         """503, for failed lookups. Decisions do not raise here, because every policy of a configuration has a failure mode."""
@@ -162,15 +160,16 @@ class Front:
         else:
             await answer.send(scope, send)
 
-    async def _answer(self, view: View, scope: Scope, read: Reader, outcome: Outcome | None = None) -> Answer:
+    async def _answer(self, view: View, scope: Scope, read: Reader, outcome: Outcome | None = None, *, presume: bool = True) -> Answer:
         for _ in range(_MAX_TRIES):
+            outcome = outcome or resolve(view, scope, read, presume=presume)
             try:
-                answer = await self._try_answer(view, outcome or resolve(view, scope, read))
+                answer = await self._try_answer(view, outcome)
             except BackendError as error:
                 return self._unavailable(error)
             if answer is not None:
                 return answer
-            outcome = None
+            outcome, presume = None, False
         return unavailable()
 
     async def _try_answer(self, view: View, outcome: Outcome) -> Answer | None:
@@ -179,7 +178,7 @@ class Front:
             outcome = settle(view, outcome.route, outcome.address, found)
         if isinstance(outcome, Answer):
             return outcome
-        return self.end(outcome, await self._limiter.verdict(outcome.plan.group, view.rules.deadline))
+        return self.end(outcome, await self._limiter.verdict(outcome.group, view.rules.deadline))
 
     def _current_view(self) -> View:
         rules = self._watched.rules
@@ -212,7 +211,7 @@ class _Place:
         try:
             answer = front.end(self._charged, outcome)
             if answer is None:
-                self._receiver.deliver_later(front.authorize(view, self._scope))
+                self._receiver.deliver_later(front.authorize(view, self._scope, presume=False))
             else:
                 self._receiver.deliver(_for_gateway(view, answer))
         except Exception as error:  # noqa: BLE001 - the receiver logs it

