@@ -61,7 +61,6 @@ class Proxy:
             self._failures.note(error)
         finally:
             exchange.end()
-            scope.pop(HELD, None)  # the exchange refers to the scope as well
 
     async def close(self) -> None:
         """Closes the idle connections. Call it before the event loop ends, when no request is in flight."""

@@ -48,7 +48,7 @@ class _Request:
         self._protocol.write_answer(self, answer, is_head=self.is_head)
 
     def deliver_later(self, answering: Coroutine[Any, Any, Answer]) -> None:
-        self._protocol.run(self._deliver_result(answering))
+        self._protocol.start_task(self._deliver_result(answering))
 
     def abort(self, error: Exception) -> None:
         self._protocol.logger.error("the answer could not be sent", exc_info=error)
@@ -145,12 +145,6 @@ class FrontProtocol(DownstreamProtocol):
             self._pending = 0  # no application reads it
         else:
             super().on_body(body)
-
-    def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs it in one of the tasks that the server waits for before it stops."""
-        task = self.loop.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
 
     def write_answer(self, cycle: RequestResponseCycle | _Request, answer: Answer, *, is_head: bool) -> None:
         """Writes what the cycle would write."""
