@@ -83,9 +83,9 @@ def init(file: Annotated[Path, typer.Argument(help="The file to create.")] = Pat
     except OSError as error:
         fail(f"{file} cannot be written: {error.strerror}", MISUSED)
     name = shlex.quote(str(file))
-    typer.echo(f"Created {file}. Next:")
-    typer.echo(f"  limiter validate {name}  # after each change: lists every mistake")
-    typer.echo(f"  limiter serve --config {name}  # serves it, and prints how to reach the first 429")
+    typer.echo(f"Created {file}. Check it after each change, and serve it:")
+    typer.echo(f"  limiter validate {name}")
+    typer.echo(f"  limiter serve --config {name}")
 
 
 def main() -> None:

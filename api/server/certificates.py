@@ -25,7 +25,8 @@ _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re
 
 def context_of(cert: Path, key: Path) -> ssl.SSLContext:
     """For TLS 1.2 and later. Raises Misused if the files are not a certificate chain and its key."""
-    _read(cert), _read(key)  # the errors below do not name the file
+    for path in (cert, key):
+        _read(path)  # its error names the file, unlike those below
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(cert, key, lambda: _ask_nobody(key))

@@ -66,10 +66,10 @@ def _until_denied(url: str, credential: str, limit: Limit) -> list[str]:
     most = limit.capacity + limit.capacity // 10 + 1
     counted = "-s -o /dev/null -w '%{http_code}\\n'"
     return [
-        f"Until the first 429, in another terminal. The limit is {limit.capacity} ({limit.name}):",
-        f"  curl -i {credential}{url}  # 200, with the numbers in headers",
-        f"  curl {counted} {credential}'{url}/[1-{most}]' | sort | uniq -c  # counts 200 and 429",
-        f"  curl -i {credential}{url}  # 429, and in Retry-After when to try again",
+        f"The limit '{limit.name}' allows {limit.capacity}. In another terminal: one request, more than the limit, and one that gets 429.",
+        f"  curl -i {credential}{url}",
+        f"  curl {counted} {credential}'{url}/[1-{most}]' | sort | uniq -c",
+        f"  curl -i {credential}{url}",
     ]
 
 

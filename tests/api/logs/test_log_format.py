@@ -42,7 +42,7 @@ def logged(asked, terminal, **environment):
 
 def test_a_terminal_gets_text_with_colors():
     info, warning, error, failed, *traceback = logged("auto", terminal=True)
-    text = 'serving  front=http://127.0.0.1:8080  redis={"version": "7.0.15"}  upstream=null  note="two words"  worker=3'
+    text = 'serving  front=http://127.0.0.1:8080  redis={"version": "7.0.15"}  note="two words"  worker=3'
     assert re.fullmatch(r"\d\d:\d\d:\d\d info     ", info[: -len(text)])
     assert info.endswith(text)
     assert "\x1b[33mwarning\x1b[0m  Redis does not answer" in warning
