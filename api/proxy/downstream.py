@@ -223,7 +223,7 @@ class DownstreamProtocol(HttpToolsProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self._is_refusing:
-            self.write_refusal()
+            self._write_refusal()
 
     def send_400_response(self, msg: str) -> None:
         """Answers the request that is not valid, after those before it, and closes the connection."""
@@ -240,10 +240,10 @@ class DownstreamProtocol(HttpToolsProtocol):
         elif has_begun and self.cycle.response_started:
             self.transport.close()
         else:
-            self.write_refusal()
+            self._write_refusal()
 
-    def write_refusal(self, refusal: ProxyError | None = None) -> None:
-        refusal = refusal or self._refusal or RequestRefused("")
+    def _write_refusal(self) -> None:
+        refusal = self._refusal or RequestRefused("")
         body = problem_body(refusal.status, refusal.detail)
         head = b"%bcontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         date = head_of(self.server_state.default_headers)

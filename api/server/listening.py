@@ -20,11 +20,10 @@ from typing import Any
 import structlog
 import uvicorn
 
-from limiter.api.answers import problem
+from limiter.api.answers import Answer, head_of, problem
 from limiter.api.command_errors import CannotStart, Misused
 from limiter.api.front import Application
 from limiter.api.proxy.downstream import DownstreamProtocol
-from limiter.api.proxy.proxy_errors import RequestRefused
 from limiter.api.rules import ConnectionBounds
 from limiter.api.server.client_connections import Connections, admin_connections
 from limiter.problems import REDUCED_CAPACITY
@@ -46,7 +45,15 @@ _REFUSAL = problem(
     kind=REDUCED_CAPACITY,
     headers=((b"retry-after", b"1"), (b"connection", b"close")),
 )
-_HEAD_OF_REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\n%bcontent-length: %d\r\n\r\n" % (_REFUSAL.head, len(_REFUSAL.body))
+# Nobody knows whether the request had an effect, so it does not say when to repeat it.
+_CUT_OFF = problem(503, "The limiter stopped before the request was answered.", headers=((b"connection", b"close"),))
+
+
+def _head_of(answer: Answer, more: bytes = b"") -> bytes:
+    return b"HTTP/1.1 503 Service Unavailable\r\n%b%bcontent-length: %d\r\n\r\n" % (more, answer.head, len(answer.body))
+
+
+_HEAD_OF_REFUSAL = _head_of(_REFUSAL)
 
 
 def bind(host: str, port: int, option: str) -> socket.socket:
@@ -203,18 +210,18 @@ class Listening(uvicorn.Server):
 
     def _cut_off(self) -> None:
         left: list[Any] = list(self.server_state.connections)
-        if requests := sum(_cut_off(connection) for connection in left):
+        if requests := sum(self._cut_off_one(connection) for connection in left):
             _log.warning("the time to stop is over: requests in flight were cut off", requests=requests)
 
-
-def _cut_off(connection: DownstreamProtocol) -> bool:
-    """Ends the connection, and answers its request if it has no answer yet. Returns whether there was a request in flight."""
-    cycle = connection.cycle
-    if cycle is None or cycle.response_complete or cycle.response_started:
-        connection.abort()
-        return cycle is not None and not cycle.response_complete
-    connection.write_refusal(RequestRefused("The limiter stopped before the request was answered.", status=503))
-    return True
+    def _cut_off_one(self, connection: DownstreamProtocol) -> bool:
+        """Ends the connection, and answers its request if it has no answer yet. Returns whether there was a request in flight."""
+        cycle = connection.cycle
+        if cycle is None or cycle.response_complete or cycle.response_started:
+            connection.abort()
+            return cycle is not None and not cycle.response_complete
+        connection.transport.write(_head_of(_CUT_OFF, head_of(self.server_state.default_headers)) + _CUT_OFF.body)
+        connection.transport.close()
+        return True
 
 
 def _refuse(connection: socket.socket, *, tls: bool) -> None:
