@@ -34,6 +34,7 @@ _AT_ONCE = 64
 _PAUSE_S = 0.25
 # How long clients with open connections get to send one more request. Its response closes the connection.
 _DRAIN_S = 1.0
+_POLL_S = 0.05
 # How long the tasks of requests that were cut off may take to notice.
 _CUT_OFF_S = 1
 
@@ -128,9 +129,7 @@ class Listening(uvicorn.Server):
         until = time.monotonic() + deadline
         await self._refuse_new()
         await self._let_finish(min(until, time.monotonic() + _DRAIN_S))
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-        await self._let_finish(until)
+        await self._drain(until)
         self._cut_off()
         self.config.timeout_graceful_shutdown = _CUT_OFF_S
         self.should_exit = True
@@ -207,6 +206,13 @@ class Listening(uvicorn.Server):
         # Polls, as uvicorn has no event for it.
         while (self._opening or self.server_state.connections) and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+    async def _drain(self, until: float) -> None:
+        """Closes idle connections, also those that have just completed their handshake, and the others with their answers."""
+        while self.server_state.connections and time.monotonic() < until:
+            for connection in list(self.server_state.connections):
+                connection.shutdown()
+            await asyncio.sleep(_POLL_S)
 
     def _cut_off(self) -> None:
         left: list[Any] = list(self.server_state.connections)
