@@ -41,7 +41,7 @@ def seconds(text: str, what: str) -> float:
     if text == "never":
         return math.inf
     try:
-        return 0.0 if text == "0" else microseconds(float(text) if text.replace(".", "", 1).isdigit() else text, what) / 1_000_000
+        return 0.0 if text == "0" else microseconds(float(text) if text.replace(".", "", 1).isdecimal() else text, what) / 1_000_000
     except InvalidPolicy:
         raise InvalidPolicy(f"{what} must be a duration such as 72h or 90d, 0, or never, not {shown(text)}") from None
 

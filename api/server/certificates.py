@@ -99,6 +99,6 @@ def _ask_nobody(key: Path) -> str:
 
 
 def _fingerprint(chain: bytes) -> str:
-    """That of `openssl x509 -fingerprint -sha256`."""
+    """The one that `openssl x509 -fingerprint -sha256` prints, without colons."""
     first = _PEM.search(chain.decode("ascii", "replace"))
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first[0])).hexdigest() if first else ""

@@ -46,7 +46,7 @@ _REFUSAL = problem(
     kind=REDUCED_CAPACITY,
     headers=((b"retry-after", b"1"), (b"connection", b"close")),
 )
-# Nobody knows whether the request had an effect, so it does not say when to repeat it.
+# Without Retry-After: the request may have had an effect, and many clients would repeat it by themselves.
 _CUT_OFF = problem(503, "The limiter stopped before the request was answered.", headers=((b"connection", b"close"),))
 
 

@@ -16,14 +16,14 @@ from limiter.limits import Limit
 from limiter.policy import Policy
 
 _STDOUT = 1
-# A shell sends as many requests in a moment.
+# The most requests that a printed command sends.
 _MOST = 1000
 _TOO_MANY = 429
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """How to reach the first 429: requests to `url` until `limit` denies one. `tier` is for a key, if none is at hand."""
+    """How to reach the first 429: requests to `url` until `limit` denies one. `tier` is that of a key to create, where callers need one."""
 
     url: str
     config: Path
