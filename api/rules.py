@@ -136,6 +136,11 @@ class Rules:
     digest: str = ""
     warnings: tuple[str, ...] = ()
 
+    @property
+    def countable(self) -> Mapping[str, Policy]:
+        """The policies by name, with the guard of a file that names none."""
+        return {self.guard.name: self.guard, **self.policies}
+
     def trusts(self, ip: str) -> bool:
         """Whether the peer at this address may state the address of its client."""
         return ip in self.trusted_proxies

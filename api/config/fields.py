@@ -17,7 +17,8 @@ from limiter.api.config.mistakes import shown
 from limiter.api.config.tree import Plain
 from limiter.api.registry import KeyFormat, validation
 from limiter.api.routes.patterns import Pattern, parse_pattern
-from limiter.errors import InvalidPolicy
+from limiter.api.settings.waits import ACCEPTED as WAITS
+from limiter.api.settings.waits import wait_of
 from limiter.limits import Limit
 from limiter.limits.checks import MOST_UNITS, checked_name
 from limiter.limits.durations import microseconds
@@ -128,14 +129,10 @@ def _timeout(value: object) -> float:
 
 
 def _wait(value: object) -> float:
-    """A timeout, or 0 to wait for nothing."""
-    try:
-        us = 0 if value in ("0", "0s") else microseconds(_length(value), "wait")
-    except InvalidPolicy:
-        us = -1
-    if not 0 <= us <= _TIMEOUTS_US[1]:
-        raise must_be("a duration from 0s to 1h", value)
-    return us / 1_000_000
+    seconds = wait_of(text(value))
+    if seconds is None:
+        raise must_be(WAITS, value)
+    return seconds
 
 
 def _connections(value: object) -> int:

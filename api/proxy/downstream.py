@@ -172,7 +172,7 @@ class DownstreamProtocol(HttpToolsProtocol):
         begun = self.cycle.more_body and not self.cycle.response_started if self._is_answering() else self._part is not REQUEST
         if begun and not self.unsent and not self._is_refusing:
             self._refusal = TooMuchHeld("The limiter holds too much for its connections; try again.")
-            self.write_refusal()
+            self._write_refusal()
         else:
             self.abort()
 
@@ -250,7 +250,7 @@ class DownstreamProtocol(HttpToolsProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self._is_refusing:
-            self.write_refusal()
+            self._write_refusal()
 
     def send_400_response(self, msg: str) -> None:
         """Answers the request that is not valid, after those before it, and closes the connection."""
@@ -267,10 +267,10 @@ class DownstreamProtocol(HttpToolsProtocol):
         elif has_begun and self.cycle.response_started:
             self.transport.close()
         else:
-            self.write_refusal()
+            self._write_refusal()
 
-    def write_refusal(self, refusal: ProxyError | None = None) -> None:
-        refusal = refusal or self._refusal or RequestRefused("")
+    def _write_refusal(self) -> None:
+        refusal = self._refusal or RequestRefused("")
         self.transport.write(response_to_refused(refusal, self.server_state.default_headers, to_head=self._is_head()))
         self.transport.close()
 

@@ -62,6 +62,7 @@ class WorkerOptions:
     redis: str
     prefix: str
     key_prefix: str
+    pepper: str = field(default="", repr=False)
     v1_token: str | None = field(default=None, repr=False)
 
     @property
@@ -81,7 +82,7 @@ class Worker:
         # Reads `watched.rules` for each request, as a reload replaces them.
         self._proxy = self._proxy_to(serve.upstream) if serve.upstream else None
         self._redis = connected(options.redis)
-        registry = Registry(self._redis, prefix=options.prefix, key_format=KeyFormat.from_environment(options.key_prefix))
+        registry = Registry(self._redis, prefix=options.prefix, key_format=KeyFormat(options.key_prefix, options.pepper.encode()))
         # Shared by the directories of all files that this worker reads, so that keys stay in memory through a reload.
         self._keys = RegisteredKeys(registry, deadline=rules.deadline)
         self._front = Front(
