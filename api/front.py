@@ -42,7 +42,7 @@ from limiter.api.rules import Rules
 from limiter.api.view import View
 from limiter.decision import Decision
 from limiter.errors import BackendError
-from limiter.protocol.call import Stale, Verdict
+from limiter.protocol.call import Verdict
 
 _OK, _FORBIDDEN = 200, 403
 _PREFIX = PREFIX.encode()
@@ -133,7 +133,7 @@ class Front:
         """None if the identity was out of date. It is forgotten, so the request can be resolved again."""
         if isinstance(outcome, BackendError):
             return self._unavailable(outcome)
-        if isinstance(outcome, Stale):
+        if not isinstance(outcome, Decision):
             charged.view.directory.forget(charged.identity)
             return None
         if charged.refusal is not None:

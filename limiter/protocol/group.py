@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
+from struct import Struct
 
 from limiter.charge import Charge, Subject, checked_subject, sole_account
 from limiter.errors import InvalidPolicy, shown
@@ -14,12 +15,19 @@ from limiter.summary import WIDTH
 _MOST_CHARGES = 64
 
 
+# A line of a call: operation, policy, cost. The operation of the first line of a group is marked.
+LINE = Struct(">BHd").pack
+NEW_GROUP = 16
+
+
 class Operation(IntEnum):
-    """As in `lua/take.lua`."""
+    """As in `lua/take.lua`. The last two stand before charges."""
 
     TAKE = 0
     PEEK = 1
     REFUND = 2
+    GUARD = 3
+    ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,22 @@ class Guard:
     key: bytes
     generation: int
 
+    @property
+    def line(self) -> bytes:
+        return LINE(Operation.GUARD + NEW_GROUP, 0, self.generation)
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """Charge the group once, however often it is sent with this key. The digest tells it from other groups."""
+
+    key: bytes
+    digest: int
+
+    @property
+    def line(self) -> bytes:
+        return LINE(Operation.ONCE + NEW_GROUP, 0, self.digest)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
@@ -37,7 +61,8 @@ class Group:
     charges: tuple[Charge, ...]
     keys: tuple[bytes, ...]
     operation: Operation = Operation.TAKE
-    guard: Guard | None = None
+    # What has to hold before it is charged.
+    guard: Guard | Once | None = None
     # For a refund: the time at which each limit was charged, packed (see `refund.py`).
     charged_at: bytes = b""
     # The length of its reply.
@@ -50,8 +75,9 @@ class Group:
     def __post_init__(self) -> None:
         object.__setattr__(self, "width", WIDTH * sum([len(charge.policy.limits) for charge in self.charges]))
         object.__setattr__(self, "takes", self.operation == Operation.TAKE)
-        # A refund is sent once, and would only displace others from the cache.
-        constant = not self.charged_at and all(charge.policy.wire.is_constant for charge in self.charges)
+        # A refund or a group with an idempotency key is seldom sent again, and would only displace others from the cache.
+        seldom = self.charged_at or isinstance(self.guard, Once)
+        constant = not seldom and all(charge.policy.wire.is_constant for charge in self.charges)
         object.__setattr__(self, "is_constant", constant)
 
 
