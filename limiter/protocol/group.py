@@ -36,10 +36,11 @@ class Guard:
 
     key: bytes
     generation: int
+    # Packed once, as the guard of an account is sent with every decision.
+    line: bytes = field(init=False, repr=False, compare=False)
 
-    @property
-    def line(self) -> bytes:
-        return LINE(Operation.GUARD + NEW_GROUP, 0, self.generation)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "line", LINE(Operation.GUARD + NEW_GROUP, 0, self.generation))
 
 
 @dataclass(frozen=True, slots=True)

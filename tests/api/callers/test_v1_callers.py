@@ -155,8 +155,11 @@ def test_an_allowed_host_is_a_bare_name(name):
 
 @pytest.mark.parametrize(
     ("v1", "peers"),
-    [("loopback", {"127.0.0.1": "loopback", "::1": "loopback"}), ("token", {"127.0.0.1": "token", "203.0.113.7": "token"})]
-    + [("trusted", {"::1": "loopback", "10.0.0.1": "10.0.0.1", "::ffff:10.0.0.2": "10.0.0.2"})],
+    [
+        ("loopback", {"127.0.0.1": "loopback", "::1": "loopback"}),
+        ("token", {"127.0.0.1": "token", "203.0.113.7": "token"}),
+        ("trusted", {"::1": "loopback", "10.0.0.1": "10.0.0.1", "::ffff:10.0.0.2": "10.0.0.2"}),
+    ],
 )
 def test_callers_that_are_not_the_same_have_idempotency_keys_of_their_own(v1, peers):
     rules = Rules({}, trusted_proxies=TRUSTED, v1=v1)
