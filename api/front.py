@@ -36,6 +36,7 @@ from limiter.api.forwarded import PREFIX, is_authorize, proxied
 from limiter.api.identity import Directory, Refusal
 from limiter.api.numbers import unavailable
 from limiter.api.outages import Outages
+from limiter.api.outgoing.caller_headers import separated
 from limiter.api.overload import SHED, Overload
 from limiter.api.resolve import Charged, LookUp, Outcome, Reader, resolve, settle
 from limiter.api.rules import Rules
@@ -44,7 +45,7 @@ from limiter.decision import Decision
 from limiter.errors import BackendError
 from limiter.protocol.call import Verdict
 
-_OK, _FORBIDDEN = 200, 403
+_OK = 200
 _PREFIX = PREFIX.encode()
 # Only a faulty program changes an account this often within one request.
 _MAX_TRIES = 5
@@ -62,7 +63,9 @@ class RulesNow(Protocol):
 
 
 class Proxying(Protocol):
-    async def __call__(self, scope: Scope, receive: Receive, send: Send, headers: Sequence[Header] = ()) -> None: ...
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send, headers: Sequence[Header] = (), caller: Sequence[Header] = ()
+    ) -> None: ...
 
 
 class Receiver(Protocol):
@@ -93,7 +96,7 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.overload.is_full:
-            await self.shed(scope["path"].encode()).send(scope, send)
+            await self.shed(scope["path"].encode(), scope["headers"]).send(scope, send)
             return
         if self.draining:
             scope.pop(WRITE_ANSWER, None)
@@ -120,14 +123,17 @@ class Front:
             receiver.deliver_later(self.authorize(view, scope, outcome))
         return True
 
-    def shed(self, target: bytes) -> Answer:
+    def shed(self, target: bytes, headers: Sequence[Header] = ()) -> Answer:
         """Counts a request that is shed. Returns its answer."""
         self.overload.note()
-        return _for_gateway(self._view, SHED) if self._proxy is None and target.startswith(_PREFIX) else SHED
+        if self._proxy is None and target.startswith(_PREFIX):
+            return _finished(self._view, {"headers": headers}, SHED)
+        cors = self._view.rules.cors
+        return SHED if cors is None else cors.readable(headers, SHED)
 
     async def authorize(self, view: View, scope: Scope, outcome: Outcome | None = None) -> Answer:
         """`outcome`, if the request is resolved already."""
-        return _for_gateway(view, await self._answer(view, scope, view.original, outcome))
+        return _finished(view, scope, await self._answer(view, scope, view.original, outcome))
 
     def end(self, charged: Charged, outcome: Verdict | BackendError) -> Answer | None:
         """None if the identity was out of date. It is forgotten, so the request can be resolved again."""
@@ -139,7 +145,8 @@ class Front:
         if charged.refusal is not None:
             return self._refuse(charged, charged.refusal, outcome)
         self._outages.note(outcome.degraded)
-        return charged.answer(outcome)
+        answer, caller_headers = charged.answer(outcome), charged.view.rules.caller_headers
+        return answer if caller_headers is None or not outcome.allowed else caller_headers.stated(charged.identity.caller, answer)
 
     def _refuse(self, charged: Charged, refusal: Refusal, decision: Decision) -> Answer | None:
         directory = charged.view.directory
@@ -156,11 +163,23 @@ class Front:
         return unavailable()
 
     async def _pass_on(self, proxy: Proxying, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = await self._answer(self._current_view(), scope, proxied)
-        if answer.status == _OK:
+        view = self._current_view()
+        cors, caller_headers = view.rules.cors, view.rules.caller_headers
+        preflight = cors.preflight(scope["method"], scope["headers"]) if cors is not None else None
+        if preflight is not None:
+            await preflight.send(scope, send)
+            return
+        answer = await self._answer(view, scope, proxied)
+        if answer.status != _OK:
+            await (answer if cors is None else cors.readable(scope["headers"], answer)).send(scope, send)
+            return
+        if cors is not None:
+            send = cors.passing(scope["headers"], send)
+        if caller_headers is None:
             await proxy(scope, receive, send, answer.headers)
         else:
-            await answer.send(scope, send)
+            of_caller, numbers = separated(caller_headers.signed(answer, scope["method"], scope["raw_path"].decode("latin-1")).headers)
+            await proxy(scope, receive, send, numbers, of_caller)
 
     async def _answer(self, view: View, scope: Scope, read: Reader, outcome: Outcome | None = None) -> Answer:
         for _ in range(_MAX_TRIES):
@@ -214,7 +233,7 @@ class _Place:
             if answer is None:
                 self._receiver.deliver_later(front.authorize(view, self._scope))
             else:
-                self._receiver.deliver(_for_gateway(view, answer))
+                self._receiver.deliver(_finished(view, self._scope, answer))
         except Exception as error:  # noqa: BLE001 - the receiver logs it
             self._receiver.abort(error)
 
@@ -222,8 +241,9 @@ class _Place:
     set_exception = set_result
 
 
-def _for_gateway(view: View, answer: Answer) -> Answer:
-    return answer.as_forbidden() if view.rules.deny_status == _FORBIDDEN else answer
+def _finished(view: View, scope: Scope, answer: Answer) -> Answer:
+    """The answer for a gateway."""
+    return answer if view.finish is None else view.finish(scope, answer)
 
 
 def _closing(send: Send) -> Send:

@@ -20,11 +20,13 @@ from limiter.decision import Decision
 
 _TLS = frozenset({"https", "wss"})
 
-_EXEMPT = Answer(200)
 _PLAINTEXT = problem(403, "This API accepts requests over TLS only.", reason="plaintext")
 
 # What a request without a known key is charged: nothing, or one attempt of its address.
 _LOOK, _ATTEMPT = Route(cost=0), Route(cost=1)
+
+# What a preflight is charged, whatever its route. It has no key, and no page can give it one.
+_PREFLIGHT = Route()
 
 # Reads the original request from the scope and its headers: `Gateway.original` or `forwarded.proxied`.
 Reader = Callable[[Scope, Headers, Trusts], Original]
@@ -78,12 +80,14 @@ def resolve(view: View, scope: Scope, read: Reader) -> Outcome:
     if rules.require_tls and request.scheme not in _TLS:
         return _PLAINTEXT
     if route.exempt:
-        return _EXEMPT
+        return view.exempt
     credential = credential_in(headers, rules.order)
     if isinstance(credential, str):
         found = view.directory.recall(credential, route.scope, request.address)
         if found is None:
             return LookUp(credential, route, request.address)
+    elif credential is MISSING and (guard := view.preflight_guard(request.method, headers)) is not None:
+        route, found = _PREFLIGHT, view.anonymous(request.address, guard)
     elif credential is MISSING and rules.anonymous is not None and route.scope is None:
         found = view.anonymous(request.address, rules.anonymous)
     else:

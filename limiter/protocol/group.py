@@ -30,17 +30,20 @@ class Operation(IntEnum):
     ONCE = 4
 
 
+# Plain numbers, as an addition to a member of an enumeration is slow.
+_GUARD, _ONCE = Operation.GUARD + NEW_GROUP, Operation.ONCE + NEW_GROUP
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """Reject the group if the account has changed: its generation is not the one that the caller has cached."""
 
     key: bytes
     generation: int
-    # Packed once, as the guard of an account is sent with every decision.
-    line: bytes = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "line", LINE(Operation.GUARD + NEW_GROUP, 0, self.generation))
+    @property
+    def line(self) -> bytes:
+        return LINE(_GUARD, 0, self.generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Once:
 
     @property
     def line(self) -> bytes:
-        return LINE(Operation.ONCE + NEW_GROUP, 0, self.digest)
+        return LINE(_ONCE, 0, self.digest)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
