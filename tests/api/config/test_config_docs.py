@@ -38,6 +38,8 @@ def test_each_top_level_field_is_in_the_example_and_has_a_section():
         ("credentials", forms.CredentialsForm),
         ("transport", forms.TransportForm),
         ("connections", forms.ConnectionsForm),
+        ("cors", forms.CorsForm),
+        ("caller_headers", forms.CallerHeadersForm),
     ],
 )
 def test_each_field_is_documented(section, form):

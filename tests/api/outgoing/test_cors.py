@@ -1,13 +1,18 @@
 """Cross-origin requests: preflights pass, a page that may call reads every answer, and no other page reads any."""
 
+import asyncio
 import itertools
 import uuid
 
 import pytest
 
+from limiter import AsyncLimiter
+from limiter.api.config.loader import loads
+from limiter.api.front import Front
+from limiter.api.server.protocol import _is_plain
 from limiter.problems import REDUCED_CAPACITY
 from support.servers.echo_upstream import echo_upstream
-from support.servers.fronts import fronts
+from support.servers.fronts import Watched, fronts
 from support.servers.sidecar import ask, digest
 
 APP, OTHER = "https://app.example.com", "https://evil.example"
@@ -191,3 +196,23 @@ def test_the_answers_without_redis_can_be_read(prefix, key, upstream):
     with fronts("redis://127.0.0.1:1", front=(text(prefix, CORS.format(origins=APP)), upstream)) as (port,):
         reply = call(f"http://127.0.0.1:{port}", key, "/authorize/items")
     assert (reply.status, allowed(reply), reply.json()["type"]) == (503, [APP], REDUCED_CAPACITY)
+
+
+@pytest.mark.parametrize(
+    ("target", "more", "status"), [(b"/items", "", 503), (b"/authorize", "", 503), (b"/authorize", "deny_status: 403", 403)]
+)
+def test_a_request_that_is_shed_can_be_read(server, prefix, target, more, status):
+    async def shed(*headers):
+        rules = loads(text(prefix, CORS.format(origins=APP) + more))
+        async with AsyncLimiter(server.url) as limiter:
+            return Front(Watched(rules), limiter).shed(target, headers)
+
+    answer = asyncio.run(shed((b"origin", APP.encode())))
+    assert (answer.status, dict(answer.headers)[b"access-control-allow-origin"]) == (status, APP.encode())
+    assert b"access-control" not in asyncio.run(shed((b"origin", OTHER.encode()))).head
+
+
+def test_a_request_of_a_page_is_read_before_it_is_shed():
+    """Its answer depends on its origin."""
+    assert _is_plain(b"GET /authorize HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert not _is_plain(b"GET /authorize HTTP/1.1\r\nHost: x\r\norigin: https://app.example.com\r\n\r\n")
