@@ -2,10 +2,11 @@
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from support.servers.sidecar import ask
+from support.servers.sidecar import ask, sidecar
 
 JSON = {"Content-Type": "application/json"}
 
@@ -136,6 +137,22 @@ def test_a_take_that_is_repeated_with_its_idempotency_key_charges_once(shared, p
     assert take_once(shared, f'"{prefix}"', policy="standard", subject=prefix, cost=2) == first
     assert first[1]["limits"][0]["remaining"] == 3
     assert shared.decide("peek", policy="standard", subject=prefix).json()["limits"][0]["remaining"] == 2
+
+
+@pytest.fixture
+def another(server, tmp_path):
+    """A sidecar beside the shared one, with the same counts."""
+    config = 'policies: { bulk: { limits: ["burst 1000, 1000/second"], failure: closed } }\nredis: { deadline: 5s }\n'
+    with sidecar(tmp_path, config, redis=server.url) as running:
+        yield running
+
+
+def test_equal_takes_at_the_same_time_on_two_sidecars_charge_once(shared, another, prefix):
+    with ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(take_once, (shared, another)[n % 2], prefix, policy="bulk", subject=prefix, cost=7) for n in range(24)]
+        answers = [call.result() for call in calls]
+    assert answers == [answers[0]] * 24
+    assert answers[0][1]["limits"][0]["remaining"] == 993
 
 
 def test_a_refund_that_is_repeated_with_its_idempotency_key_gives_back_once(shared, prefix):

@@ -120,6 +120,14 @@ def test_what_a_client_sends_under_these_names_never_reaches_upstream(fronts_of,
     assert dropped == {"x-limiter-account": ["acme"], "x-limiter-key": [name]}
 
 
+def test_a_key_of_the_registry_is_named_by_its_id_and_the_tier_of_its_account(world):
+    new = world(world.keys.issue("acme"))
+    assert world(world.directory.look_up(new.raw, None, "")).caller == Caller("acme", new.key.id, "standard")
+    assert new.key.id not in new.raw
+    world(world.accounts.set("acme", tier="pro"))
+    assert world(world.other_directory().look_up(new.raw, None, "")).caller.tier == "pro"
+
+
 def test_a_trusted_peer_states_no_caller_either():
     translator = RequestTranslator(b"", b"api", keeps_host=True, trusts=lambda _: True)
     headers = [(b"host", b"x"), (b"x-limiter-account", b"forged"), (b"x-limiterless", b"kept"), (b"x-real-ip", b"192.0.2.1")]
