@@ -15,7 +15,7 @@ from limiter.api.proxy.request_head import RequestTranslator
 from support.pages import ROOT, blocks
 from support.servers.echo_upstream import echo_upstream
 from support.servers.fronts import fronts
-from support.servers.sidecar import ask, digest
+from support.servers.sidecar import ask, digest, sidecar
 
 SECRET = "a-secret-of-the-tests"  # noqa: S105 - for tests only
 NAMES = ("X-Limiter-Account", "X-Limiter-Key", "X-Limiter-Tier", "X-Limiter-Signature")
@@ -179,6 +179,14 @@ def test_upstream_can_check_the_signature(fronts_of, comes_from_limiter, name, p
 def test_a_gateway_gets_a_signature_of_the_original_request(fronts_of, comes_from_limiter, name):
     reply = ask(fronts_of["authorize"], "/authorize/items/7?q=1", "POST", {"X-API-Key": f"{name}-secret"})
     assert comes_from_limiter(SECRET, "POST", "/items/7", stated(reply))
+
+
+def test_worker_processes_sign_with_a_secret_of_the_environment(server, prefix, tmp_path, comes_from_limiter):
+    config = CONFIG.format(prefix=prefix, keys=KEYS, more="caller_headers: { include: [key], sign: true }")
+    with sidecar(tmp_path, config, "--workers", "2", redis=server.url, env={"LIMITER_CALLER_SECRET": SECRET}) as running:
+        reply = running.ask("/authorize/items", key="key-0-secret")
+    assert reply.headers["X-Limiter-Key"] == "key-0"
+    assert comes_from_limiter(SECRET, "GET", "/items", stated(reply))
 
 
 def test_an_old_signature_is_refused(comes_from_limiter):
