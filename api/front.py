@@ -19,7 +19,8 @@ Paths are relative to this folder.
     Charged.answer                 200 or 429 with the numbers, 503 if a policy fails closed; a refused request gets its 401 or 403, or
                                    429 if its key or its address has no attempts left -> send
 
-With a proxy, every path belongs to the upstream. A request is passed on if its answer is 200, and the response gets the numbers.
+With a proxy, every path belongs to the upstream. A request is passed on if its answer is 200, and the response gets the numbers. Preflights
+of browsers are answered before (outgoing/cors.py).
 
 Both paths call `resolve` before the verdict and `Front.end` after it. `Front.begin` leaves the rarer outcomes, `Answer` and `LookUp`, to a
 task that runs the same steps as `Front.__call__`.
