@@ -23,8 +23,10 @@ _new = tuple.__new__
 
 _TLS = frozenset({"https", "wss"})
 
-_EXEMPT = Answer(200)
 _PLAINTEXT = problem(403, "This API accepts requests over TLS only.", reason="plaintext")
+
+# What a preflight is charged, whatever its route. It has no key, and no page can give it one.
+_PREFLIGHT = Route()
 
 # Reads the original request from the scope and its headers: `Gateway.original` or `forwarded.proxied`.
 Reader = Callable[[Scope, Headers, Trusts], Original]
@@ -68,13 +70,15 @@ def resolve(view: View, scope: Scope, read: Reader, *, presume: bool = True) -> 
     if rules.require_tls and request.scheme not in _TLS:
         return _PLAINTEXT
     if route.exempt:
-        return _EXEMPT
+        return view.exempt
     credential = credential_in(headers, rules.order)
     if isinstance(credential, str):
         find = view.directory.presume if presume else view.directory.recall
         found = find(credential, route.scope, request.address)
         if found is None:
             return LookUp(credential, route, request.address)
+    elif credential is MISSING and (guard := view.preflight_guard(request.method, headers)) is not None:
+        route, found = _PREFLIGHT, view.anonymous(request.address, guard)
     elif credential is MISSING and rules.anonymous is not None and route.scope is None:
         found = view.anonymous(request.address, rules.anonymous)
     else:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
+from struct import Struct
 from typing import NamedTuple
 
 from limiter.charge import Charge, Subject, checked_subject, sole_account
@@ -17,12 +18,23 @@ from limiter.summary import WIDTH
 _MOST_CHARGES = 64
 
 
+# A line of a call: operation, policy, cost. The operation of the first line of a group is marked.
+LINE = Struct(">BHd").pack
+NEW_GROUP = 16
+
+
 class Operation(IntEnum):
-    """As in `lua/take.lua`."""
+    """As in `lua/take.lua`. The last two stand before charges."""
 
     TAKE = 0
     PEEK = 1
     REFUND = 2
+    GUARD = 3
+    ONCE = 4
+
+
+# Plain numbers, as an addition to a member of an enumeration is slow.
+_GUARD, _ONCE = Operation.GUARD + NEW_GROUP, Operation.ONCE + NEW_GROUP
 
 
 class Guard(NamedTuple):
@@ -30,6 +42,22 @@ class Guard(NamedTuple):
 
     key: bytes
     generation: int
+
+    @property
+    def line(self) -> bytes:
+        return LINE(_GUARD, 0, self.generation)
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """Charge the group once, however often it is sent with this key. The digest tells it from other groups."""
+
+    key: bytes
+    digest: int
+
+    @property
+    def line(self) -> bytes:
+        return LINE(_ONCE, 0, self.digest)
 
 
 @dataclass(slots=True, eq=False)
@@ -42,7 +70,8 @@ class Group:
     charges: tuple[Charge, ...]
     keys: tuple[bytes, ...]
     operation: Operation = Operation.TAKE
-    guard: Guard | None = None
+    # What has to hold before it is charged.
+    guard: Guard | Once | None = None
     # For a refund: the time at which each limit was charged, packed (see `refund.py`).
     charged_at: bytes = b""
     # The length of its reply.
@@ -55,8 +84,9 @@ class Group:
     def __post_init__(self) -> None:
         self.width = WIDTH * sum([len(charge.policy.limits) for charge in self.charges])
         self.takes = self.operation == Operation.TAKE
-        # A refund is sent once, and would only displace others from the cache.
-        self.is_constant = not self.charged_at and all(charge.policy.wire.is_constant for charge in self.charges)
+        # A refund or a group with an idempotency key is seldom sent again, and would only displace others from the cache.
+        seldom = self.charged_at or isinstance(self.guard, Once)
+        self.is_constant = not seldom and all(charge.policy.wire.is_constant for charge in self.charges)
 
     def under(self, guard: Guard) -> Group:
         """The same charges under a guard that is used once. `replace` takes 3 us, this 0.2."""
