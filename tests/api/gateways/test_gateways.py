@@ -165,6 +165,17 @@ def test_an_upload_reaches_the_api_while_the_client_sends_it(guarded, large_key,
     assert (answer.status, answer.body) == (200, b"400000")
 
 
+@pytest.mark.works("numbers")
+def test_an_upload_whose_client_waits_for_100_has_its_numbers(guarded, key):
+    with guarded.client() as client:
+        head = guarded.request("/upload", "Expect: 100-continue", "Content-Length: 5", method="POST", key=key)
+        assert client.send(head).head().status == 100
+        client.send(b"hello")
+        # Caddy also passes the 100 of the API on.
+        final = next(answer for answer in iter(client.head, None) if answer.status != 100)
+        assert (final.status, final.values(b"x-ratelimit-remaining"), client.read(1)) == (200, [b"2"], b"5")
+
+
 def _part(framing, size, *, last):
     part = b"x" * size
     if "chunked" in framing:
