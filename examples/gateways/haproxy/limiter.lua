@@ -11,8 +11,13 @@ local DROPPED = { ["connection"] = true, ["content-length"] = true, ["date"] = t
 
 local UNAVAILABLE = {
   status = 503,
-  headers = { ["content-type"] = { [0] = "application/problem+json" }, ["retry-after"] = { [0] = "1" }, ["cache-control"] = { [0] = "no-store" } },
-  body = '{"type": "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity", "title": "Service Unavailable", "status": 503}',
+  headers = {
+    ["content-type"] = { [0] = "application/problem+json" },
+    ["retry-after"] = { [0] = "1" },
+    ["cache-control"] = { [0] = "no-store" },
+  },
+  body = '{"type": "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity", '
+    .. '"title": "Service Unavailable", "status": 503}',
 }
 
 -- HAProxy numbers the values of a header from 0.
