@@ -74,10 +74,10 @@ def test_a_missing_scope_gets_403_with_its_problem(guarded, key):
 
 
 @pytest.mark.works("bodies")
-def test_a_policy_that_fails_closed_gets_503_with_its_problem(guarded, key):
+def test_a_policy_that_fails_closed_gets_503_with_its_problem(guarded, opened, key):
     """Also from a gateway that lets requests pass while the sidecar does not answer: here it does."""
     with guarded.redis.stopped():
-        for port in (guarded.closed, guarded.open):
+        for port in (guarded.port, opened):
             answer = guarded.ask("/counted", key=key, port=port)
             assert (answer.status, answer.problem["degraded"]) == (503, "closed")
             assert answer.values(b"retry-after") == [b"1"]
@@ -115,13 +115,13 @@ def test_no_request_passes_while_the_sidecar_does_not_answer(guarded, failing):
 
 @pytest.mark.works("fail-open")
 @pytest.mark.parametrize("failing", [stopped, hung])
-def test_requests_pass_while_the_sidecar_does_not_answer_if_the_switch_is_on(guarded, failing):
+def test_requests_pass_while_the_sidecar_does_not_answer_if_the_switch_is_on(guarded, opened, failing):
     with failing(guarded):
-        read = guarded.ask("/files?x=1", port=guarded.open)
-        written = guarded.ask("/files", method="POST", body=b"x" * 100_000, port=guarded.open)
+        read = guarded.ask("/files?x=1", port=opened)
+        written = guarded.ask("/files", method="POST", body=b"x" * 100_000, port=opened)
     assert (read.status, read.body) == (200, b"GET /files?x=1")
     assert (written.status, written.body) == (200, b"POST /files" + b"x" * 100_000)
-    assert guarded.ask("/files", port=guarded.open).status == 401
+    assert guarded.ask("/files", port=opened).status == 401
 
 
 @pytest.mark.works("WebSocket")
