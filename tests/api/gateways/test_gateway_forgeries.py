@@ -1,12 +1,10 @@
 """No client can describe another request than its own, through any gateway of examples/gateways."""
 
 import posixpath
-from contextlib import suppress
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from support.proxy.raw_client import Truncated
 from support.servers.sidecar import sidecar
 from support.waiting import eventually
 
@@ -93,32 +91,6 @@ def test_no_odd_path_gets_past_a_route(guarded):
         if answer.status == 200:
             reached = posixpath.normpath(unquote(urlsplit(answer.body.decode().split()[1]).path))
             assert "convert" not in reached, target
-
-
-LARGE = {
-    "path": ("/files/" + "x" * 7_000, []),
-    "query": ("/files?" + "x" * 15_000, []),
-    "path and keys": ("/files/" + "x" * 6_000, ["X-API-Key: " + "x" * 6_000, "Authorization: Bearer " + "x" * 6_000]),
-    "headers": ("/files", [f"X-Header-{n}: {'x' * 60}" for n in range(95)]),
-    "repeated keys": ("/files", ["X-API-Key: x"] * 90),
-    "odd path": ("/files/" + "x" * 7_000 + "%00", []),
-    "large headers": ("/files", [f"X-Header-{n}: {'x' * 7_500}" for n in range(3)]),
-    "many large headers": ("/files", [f"X-Header-{n}: {'x' * 7_500}" for n in range(95)]),
-    "larger headers": ("/files", [f"X-Header-{n}: {'x' * 75_000}" for n in range(12)]),
-    "repeated large keys": ("/files", ["X-API-Key: " + "x" * 7_500] * 90),
-    "repeated larger keys": ("/files", ["X-API-Key: " + "x" * 75_000] * 12),
-    # Around the bounds of the gateways, so that some are just small enough for them, but not for their question.
-    **{f"key of {size}": ("/files", ["X-API-Key: " + "x" * size]) for size in (*range(7_000, 8_300, 100), *range(14_900, 15_400, 40))},
-}
-
-
-def test_no_large_request_gets_past_a_gateway_that_fails_open(guarded, opened):
-    """Whether the gateway, the sidecar or the question between them is too large: it is not the same as no answer."""
-    reached = guarded.api.requests
-    for what, (target, lines) in LARGE.items():
-        with suppress(ConnectionError, Truncated):
-            guarded.ask(target, *lines, port=opened)
-        assert guarded.api.requests == reached, what
 
 
 def test_a_large_upload_is_judged_without_its_body(guarded, key):

@@ -124,6 +124,32 @@ def test_requests_pass_while_the_sidecar_does_not_answer_if_the_switch_is_on(gua
     assert guarded.ask("/files", port=opened).status == 401
 
 
+LARGE = {
+    "path": ("/files/" + "x" * 7_000, []),
+    "query": ("/files?" + "x" * 15_000, []),
+    "path and keys": ("/files/" + "x" * 6_000, ["X-API-Key: " + "x" * 6_000, "Authorization: Bearer " + "x" * 6_000]),
+    "headers": ("/files", [f"X-Header-{n}: {'x' * 60}" for n in range(95)]),
+    "repeated keys": ("/files", ["X-API-Key: x"] * 90),
+    "odd path": ("/files/" + "x" * 7_000 + "%00", []),
+    "large headers": ("/files", [f"X-Header-{n}: {'x' * 7_500}" for n in range(3)]),
+    "many large headers": ("/files", [f"X-Header-{n}: {'x' * 7_500}" for n in range(95)]),
+    "larger headers": ("/files", [f"X-Header-{n}: {'x' * 75_000}" for n in range(12)]),
+    "repeated large keys": ("/files", ["X-API-Key: " + "x" * 7_500] * 90),
+    "repeated larger keys": ("/files", ["X-API-Key: " + "x" * 75_000] * 12),
+    # Around the bounds of the gateways, so that some are just small enough for them, but not for their question.
+    **{f"key of {size}": ("/files", ["X-API-Key: " + "x" * size]) for size in (*range(7_000, 8_300, 100), *range(14_900, 15_400, 40))},
+}
+
+
+def test_no_large_request_gets_past_a_gateway_that_fails_open(guarded, opened):
+    """Whether the gateway, the sidecar or the question between them is too large: it is not the same as no answer."""
+    reached = guarded.api.requests
+    for what, (target, lines) in LARGE.items():
+        with contextlib.suppress(ConnectionError, Truncated):
+            guarded.ask(target, *lines, port=opened)
+        assert guarded.api.requests == reached, what
+
+
 @pytest.mark.works("WebSocket")
 def test_a_websocket_is_charged_once_and_then_passed_on(guarded, large_key):
     with guarded.client() as client:
