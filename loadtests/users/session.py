@@ -25,11 +25,12 @@ from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner, Runner, WorkerRunner
 
 from users import judging
+from users.checks import checked, common_limits
 from users.collected import Collected
 from users.options import add_options, ours
-from users.plan import Defaults, InvalidPlan, Key, Limits, Plan, limits_of, planned
+from users.plan import Defaults, InvalidPlan, Key, Plan, planned
 from users.recorder import Recorder, anchor
-from users.shapes import Traffic, edge_seconds, edge_window
+from users.shapes import Traffic
 
 START, RECORDS, FINISH = "limiter-start", "limiter-records", "limiter-finish"
 _SEND_EVERY_S = 1.0
@@ -61,30 +62,6 @@ class Session:
         number = (self._place + next(self._numbers[user_class]) * self._places) % len(plan.keys)
         sharers = max(1, -(-self._users // len(plan.keys)))
         return plan.keys[number], Traffic(self.limits, self._start, self._run_time, sharers, number)
-
-
-def common_limits(options: Mapping[str, Any], user_classes: list[type[Defaults]]) -> Limits:
-    found = [limits_of(options, each) for each in user_classes]
-    if any(limits != found[0] for limits in found):
-        names = ", ".join(each.__name__ for each in user_classes)
-        raise InvalidPlan(
-            f"the users of one test must have the same limits, and those of {names} differ: name one of them, or set --limits"
-        )
-    return found[0]
-
-
-def checked(options: Mapping[str, Any], user_classes: list[type[Defaults]], run_time: float | None) -> None:
-    """Raises InvalidPlan, before anything is sent."""
-    limits = common_limits(options, user_classes)
-    for each in user_classes:
-        planned(options, each)
-    shape, least = options["shape"], edge_seconds(limits.all)
-    if shape == "ramp" and not run_time:
-        raise InvalidPlan("--shape ramp needs a --run-time, at the end of which it reaches twice the limits")
-    if shape == "edge" and not edge_window(limits.all):
-        raise InvalidPlan("--shape edge needs a limit with a window, such as 100/minute")
-    if shape == "edge" and run_time and run_time < least:
-        raise InvalidPlan(f"--shape edge needs a --run-time of at least {least:g}s to meet the edge of a window, not {run_time:g}s")
 
 
 @dataclass(frozen=True, slots=True)
