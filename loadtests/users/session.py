@@ -1,7 +1,7 @@
 """Connects the users with Locust. One process, or a master with workers:
 
     master   test_start   -> "limiter-start" to each worker: the options, and the worker's place among the others
-    worker   each second  -> "limiter-records" to the master
+    worker   each second  -> "limiter-records" to the master; "limiter-user-ended" for a user that has sent all of its requests
     master   test_stop    -> "limiter-finish" to each worker, which waits for its responses and sends the rest of its records
     master   judges what all workers have sent, writes the report, and sets the exit code
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, cast
 
@@ -30,9 +30,9 @@ from users.collected import Collected
 from users.options import add_options, ours
 from users.plan import Defaults, InvalidPlan, Key, Plan, planned
 from users.recorder import Recorder, anchor
-from users.shapes import Traffic
+from users.shapes import Traffic, Volley
 
-START, RECORDS, FINISH = "limiter-start", "limiter-records", "limiter-finish"
+START, RECORDS, FINISH, ENDED = "limiter-start", "limiter-records", "limiter-finish", "limiter-user-ended"
 _SEND_EVERY_S = 1.0
 # How long requests in flight may take to end, and how long the master waits for the records of its workers.
 _DRAIN_S, _PATIENCE_S = 5.0, 20.0
@@ -41,8 +41,8 @@ _DRAIN_S, _PATIENCE_S = 5.0, 20.0
 class Session:
     """One test in one process that sends."""
 
-    def __init__(self, message: Mapping[str, Any], user_classes: list[type[Defaults]]) -> None:
-        self._options, self._anchor = message["options"], anchor()
+    def __init__(self, message: Mapping[str, Any], user_classes: list[type[Defaults]], runner: Runner) -> None:
+        self._runner, self._options, self._anchor = runner, message["options"], anchor()
         self._place, self._places, self._users = message["place"], message["places"], message["users"]
         self._run_time, self._start = message["run_time"], self.now()
         self._numbers: dict[type[Defaults], Iterator[int]] = defaultdict(count)
@@ -53,6 +53,21 @@ class Session:
     def now(self) -> float:
         """The time of day, which does not step."""
         return time.perf_counter() + self._anchor
+
+    def bounded(self, volleys: Iterator[Volley]) -> Iterator[Volley]:
+        """With as many requests as a user may send."""
+        left = self._options["requests"]
+        for at, number in volleys:
+            if left is None:
+                yield at, number
+            elif left > 0:
+                yield at, min(left, number)
+                left -= number
+            else:
+                return
+
+    def end_of_user(self) -> None:
+        self._runner.send_message(ENDED, {})
 
     def plan_of(self, user_class: type[Defaults]) -> Plan:
         return planned(self._options, user_class)
@@ -71,6 +86,8 @@ class Test:
     environment: Environment
     collected: Collected
     started: float
+    # One for each user that has sent all of its requests.
+    ended: list[str] = field(default_factory=list)
 
 
 # Locust's listeners share nothing else.
@@ -97,7 +114,7 @@ def _on_start(environment: Environment, msg: Any) -> None:
     runner = _runner(environment)
     _session = None
     try:
-        _session = Session(msg.data, _classes(environment))
+        _session = Session(msg.data, _classes(environment), runner)
     except InvalidPlan as error:
         runner.send_message(RECORDS, {"error": str(error), "final": True})
         return
@@ -134,6 +151,17 @@ def _on_finish(environment: Environment, **_: Any) -> None:
 def _on_records(environment: Environment, msg: Any) -> None:
     if _test is not None:
         _test.collected.add(_name_of(environment, msg.node_id), msg.data)
+
+
+def _on_ended(environment: Environment, msg: Any) -> None:
+    """Ends the test with the last user."""
+    if _test is not None:
+        _test.ended.append(msg.node_id)
+        runner = _runner(environment)
+        if len(_test.ended) == runner.target_user_count:
+            parsed = environment.parsed_options
+            assert parsed
+            gevent.spawn(runner.quit if parsed.headless else runner.stop)
 
 
 def _name_of(environment: Environment, worker: str) -> str:
@@ -182,6 +210,7 @@ def _on_init(environment: Environment, runner: Any, **_: Any) -> None:
         except InvalidPlan as error:
             raise SystemExit(f"locust: error: {error}") from None
         runner.register_message(RECORDS, _on_records)
+        runner.register_message(ENDED, _on_ended)
     if not isinstance(runner, MasterRunner):
         runner.register_message(START, _on_start)
         runner.register_message(FINISH, _on_finish, concurrent=isinstance(runner, WorkerRunner))

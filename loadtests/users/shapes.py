@@ -4,7 +4,7 @@
     burst    every 2 seconds far more at once than the limits allow
     mixed    every second key steady, the others in bursts
     ramp     from nothing to twice the limits at the end of --run-time
-    edge     all of a window's units just before the end of a minute (or of another window), and all again just after it
+    edge     all of a window's units just before the end of a minute (or of another window), and all again just after it; then ends
     soak     at 90 % of the limits, with a burst every 5 minutes: for hours
 
 Several users may share a key: each sends its share.
@@ -64,9 +64,9 @@ def edge_window(limits: Sequence[Limit]) -> SlidingWindow | None:
 
 
 def edge_seconds(limits: Sequence[Limit]) -> float:
-    """The run time in which an edge certainly passes: up to a window until the first request, another one, and the second burst."""
+    """The run time in which an edge certainly passes: up to a window until the first request, and the shape itself."""
     window = edge_window(limits)
-    return 2.5 * window.arguments()[0] / 1_000_000 if window else 0.0
+    return 2.6 * window.arguments()[0] / 1_000_000 if window else 0.0
 
 
 def _steady(traffic: Traffic, load: float = 0.8) -> Iterator[Volley]:
@@ -105,11 +105,12 @@ def _edge(traffic: Traffic) -> Iterator[Volley]:
     begin = math.ceil(traffic.start / seconds) * seconds
     # Time to send the first burst in. The second one comes after the end of a window that began with the response to the first request.
     lead, margin = min(max(seconds / 20, count / 200), seconds / 3), min(max(seconds / 40, 0.3), seconds / 4)
-    while True:
-        yield begin + margin / 10, 1
-        yield begin + seconds - lead, count
-        yield begin + seconds + margin, count
-        begin += 4 * seconds
+    yield begin + margin / 10, 1
+    yield begin + seconds - lead, count
+    yield begin + seconds + margin, count
+    # Once more, because a slow server may have begun the first window late.
+    yield begin + seconds + 3 * margin, count
+    yield begin + 1.5 * seconds, 1
 
 
 def _soak(traffic: Traffic) -> Iterator[Volley]:

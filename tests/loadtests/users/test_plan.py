@@ -123,7 +123,7 @@ def test_statuses_below_400_are_admitted():
     [
         ("ramp", "100/minute", None, "--shape ramp needs a --run-time"),
         ("edge", "burst 5, 1/s", 60, "--shape edge needs a limit with a window"),
-        ("edge", "20/3s", 5, r"--shape edge needs a --run-time of at least 7.5s to meet the edge of a window, not 5s"),
+        ("edge", "20/3s", 5, r"--shape edge needs a --run-time of at least 7.8s to meet the edge of a window, not 5s"),
     ],
 )
 def test_a_shape_must_fit_the_limits_and_the_run_time(keys, shape, limits, run_time, message):
