@@ -153,7 +153,7 @@ def _keys(verdict: Verdict) -> Iterator[str]:
     for problem in verdict.problems:
         blamed.setdefault(problem.key, []).append(problem.text.removeprefix(f"{problem.key}: "))
     rows = "".join(_key_row(each, blamed.get(each.key.name, [])) for each in verdict.keys[:_MOST_ROWS])
-    head = "<tr><th>key</th><th>admitted</th><th>denied</th><th>failed</th><th>the server states</th><th>problems</th></tr>"
+    head = "<tr><th>key</th><th>admitted</th><th>denied</th><th>failed</th><th>X-RateLimit-Limit</th><th>problems</th></tr>"
     yield "<h2>Keys</h2><p>A key is named by its line in the file of keys.</p>"
     yield f'<div class="card"><table>{head}{rows}</table></div>'
     if len(verdict.keys) > _MOST_ROWS:
@@ -164,6 +164,6 @@ def _key_row(ledgers: Ledgers, problems: Sequence[str]) -> str:
     requests = ledgers.key.requests
     counts = (sum(each.admitted for each in requests), sum(each.denied for each in requests), sum(each.failed for each in requests))
     stated = sorted({int(each.capacity) for each in requests if each.capacity == each.capacity})
-    limits = " and ".join(f"{number:,}" for number in stated) or "no limit"
+    limits = " and ".join(f"{number:,}" for number in stated) or "not sent"
     cells = "".join(f"<td>{count:,}</td>" for count in counts)
     return f"<tr><td>{escape(ledgers.key.name)}</td>{cells}<td>{limits}</td><td>{escape('; '.join(problems)) or 'none'}</td></tr>"

@@ -109,7 +109,7 @@ def test_the_verdict_comes_first(browser, tmp_path):
         assert browser.find_element("css selector", "main > :nth-child(2)").text.splitlines()[0] == said
 
 
-def test_only_what_is_above_a_limit_is_red(tmp_path):
+def test_only_what_is_above_a_limit_is_red():
     held, exceeded = page(verdict(admitted=20, keys=1), FACTS), page(verdict(admitted=21, keys=1), FACTS)
     assert 'class="over"' not in held
     # The window is exceeded, and the bucket and the quota are not.
