@@ -7,18 +7,18 @@ limiter, an awaitable is awaited. `run` and `run_async` do that for both clients
 import logging
 from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Generic, Protocol, TypedDict, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from limiter.addresses import Networks, client_behind, normalize, parse_network, subject_of
 from limiter.charge import Charge
 from limiter.decision import Decision
-from limiter.errors import InvalidPolicy, shown
 from limiter.headers import Reset
-from limiter.limits import Limit
 from limiter.policy import Failure, Policy
-from limiter.protocol.group import Group, grouped
+from limiter.protocol.group import grouped
+from limiter.web.declaration import Declared, Options, declared
+from limiter.web.fields import fields_of
 from limiter.web.rate_limit import AccountOf, Asking, Of, RateLimit, as_key, matches, policy_of, subject_text, value_of
-from limiter.web.ruling import Ruling
+from limiter.web.ruling import Bill, Rendering, Ruling
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -27,40 +27,16 @@ T = TypeVar("T")
 # A step is a Group, whose decision is sent back, or an awaitable of the application, whose result is.
 Steps = Generator[Any, Any, T]
 
-Declared = str | Limit | Policy | RateLimit[R] | Sequence[str | Limit | Policy | RateLimit[R]]
-
 # The counts of an application have one account, so that limits on different subjects are decided together.
 _ACCOUNT = "web"
 # In `trusted_proxies`: the peer on a Unix socket, which has no address.
 _UNIX = "unix:"
-# Groups that are kept, for the clients that come back.
+# Bills that are kept, for the clients that come back. To make one for three policies takes 15 us.
 _REMEMBERED = 4096
 
 _log = logging.getLogger("limiter.web")
 
-
-class Options(TypedDict, Generic[R], total=False):
-    """The options that all integrations have.
-
-    `account`: the owner of all counts, `"web"` by default. Limits of one decision must have one account.
-    `failure`: the failure mode of policies without one: `"open"` (default) admits while Redis is away, `"closed"` answers 503.
-    `trusted_proxies`: networks whose X-Forwarded-For is believed, such as `["10.0.0.0/8"]`; `"unix:"` is the peer on a Unix socket.
-    `exempt_paths`, `exempt_when`: requests without any limit.
-    `enabled`: False switches everything off. `shadow`: True counts, but denies nothing.
-    `headers`: False leaves the responses to admitted requests alone. `reset`: the format of X-RateLimit-Reset.
-    `on_decision`: gets the request and each decision, for metrics.
-    """
-
-    account: AccountOf[R]
-    failure: Failure
-    trusted_proxies: Iterable[str]
-    exempt_paths: Iterable[str]
-    exempt_when: Of[R, bool]
-    enabled: bool
-    shadow: bool
-    headers: bool
-    reset: Reset
-    on_decision: Callable[[R, Decision], None]
+__all__ = ["Admission", "Declared", "Facts", "Options", "Steps"]
 
 
 class Facts(Protocol[R_co]):
@@ -98,92 +74,115 @@ class Admission(Generic[R]):
         on_decision: Callable[[R, Decision], None] | None = None,
     ) -> None:
         self.limits = declared(limits)
-        self.enabled, self._prefix, self._account = enabled, prefix, account
+        self.enabled, self._account = enabled, account
         self._failure: Failure = failure
-        self._shadow, self._shows = shadow, headers
-        self._reset: Reset = reset
+        self._shadow, self._rendering = shadow, Rendering(prefix, reset, headers)
         self._outage = _Outage()
         self._exempt_paths, self._exempt_when, self._on_decision = tuple(exempt_paths), exempt_when, on_decision
-        proxies = tuple(trusted_proxies)
-        self._trusts = Networks(parse_network(text) for text in proxies if text != _UNIX).__contains__
-        self._trusts_unix = _UNIX in proxies
-        # By charges: an atomic decision on three policies takes 15 us to prepare.
-        self._group_of = lru_cache(_REMEMBERED, typed=True)(self._make_group)
+        self._proxies = _Proxies(trusted_proxies)
+        self._policy_of = lru_cache(_REMEMBERED)(self._constant_policy)
+        self._bill_for = lru_cache(_REMEMBERED, typed=True)(self._make_bill)
+        # Nothing but the address of the client matters for the default limits.
+        is_plain = not (callable(account) or exempt_when or self._exempt_paths) and all(limit.is_plain for limit in self.limits)
+        self._bill_at = lru_cache(_REMEMBERED)(self._bill_by_address) if is_plain and self.limits else None
 
     def admit(self, facts: Facts[R], more: Sequence[RateLimit[R]] = (), *, defaults: bool = True) -> Steps[Ruling | None]:
         """Decide on the default limits and on those of the endpoint together. None if none applies."""
-        if not self.enabled or (yield from self._is_exempt(facts)):
+        bill = yield from self.bill(facts, more, defaults=defaults)
+        return self.rule(facts, bill, (yield bill.group)) if bill else None
+
+    def bill_at_once(self, facts: Facts[R]) -> Bill | None:
+        """The bill by the default limits, if they depend on nothing but the client's address. None: ask `bill`."""
+        return self._bill_at(self.client_address(facts)) if self._bill_at else None
+
+    def bill(self, facts: Facts[R], more: Sequence[RateLimit[R]] = (), *, defaults: bool = True) -> Asking[Bill | None]:
+        """What the request is charged. None if no limit applies."""
+        if not self.enabled or matches(self._exempt_paths, facts.path):
             return None
-        limits: dict[tuple[Policy, str], tuple[RateLimit[R], int]] = {}
+        if self._exempt_when and (yield from value_of(self._exempt_when, facts.request)):
+            return None
+        charges: list[tuple[RateLimit[R], Policy, str, int]] = []
         for limit in (*self.limits, *more) if defaults else more:
-            if limit.applies(facts.method, facts.path):
+            if limit.is_unselective or limit.applies(facts.method, facts.path):
                 charge = yield from self._charge(limit, facts)
                 if charge is not None:
-                    # A policy that is declared twice is charged once, at the cost of the endpoint.
-                    limits[charge[:2]] = limit, charge[2]
-        if not limits:
+                    charges.append(charge)
+        if not charges:
             return None
-        account = subject_text((yield from value_of(self._account, facts.request if callable(self._account) else None)))
-        group = self._group_of(tuple((*key, cost) for key, (_, cost) in limits.items()), account)
-        decision: Decision = yield group
+        account = (yield from value_of(self._account, facts.request)) if callable(self._account) else self._account
+        try:
+            return self._bill_for(tuple(charges), account)
+        except TypeError:
+            # A value cannot be hashed, so it is not valid either. The check says why.
+            return self._make_bill(charges, account)
+
+    def rule(self, facts: Facts[R], bill: Bill, decision: Decision) -> Ruling:
         self._outage.note(decision.degraded)
         if self._on_decision is not None:
             self._on_decision(facts.request, decision)
-        return Ruling(decision, [limit for limit, _ in limits.values()], self._prefix, self._reset, shows=self._shows)
+        return Ruling(decision, bill, self._rendering)
 
     def client_address(self, facts: Facts[Any]) -> str:
         """The rightmost address of X-Forwarded-For that is not a trusted proxy's, or the peer."""
+        return self._proxies.client_of(facts)
+
+    def _charge(self, limit: RateLimit[R], facts: Facts[R]) -> Asking[tuple[RateLimit[R], Policy, str, int] | None]:
+        """Policy, subject and cost; None if the request is exempt from this limit."""
+        if limit.exempt_when and (yield from value_of(limit.exempt_when, facts.request)):
+            return None
+        if callable(limit.policy):
+            found = yield from value_of(limit.policy, facts.request)
+            policy = None if found is None else self._named(limit, as_key(found))
+        else:
+            policy = self._policy_of(limit)
+        if limit.subject is None:
+            subject: str | None = subject_of(self.client_address(facts))
+        else:
+            subject = (yield from value_of(limit.subject, facts.request)) if callable(limit.subject) else limit.subject
+        if policy is None or subject is None:
+            return None
+        cost = (yield from value_of(limit.cost, facts.request)) if callable(limit.cost) else limit.cost
+        return limit, policy, subject, cost
+
+    def _named(self, limit: RateLimit[R], policy: Any) -> Policy:
+        return policy_of(policy, limit.name or "default", self._failure, shadow=self._shadow or limit.shadow)
+
+    def _constant_policy(self, limit: RateLimit[R]) -> Policy:
+        return self._named(limit, limit.policy)
+
+    def _bill_by_address(self, address: str) -> Bill:
+        subject = subject_of(address)
+        charges = [(limit, self._policy_of(limit), limit.subject or subject, limit.cost) for limit in self.limits]
+        return self._make_bill(charges, self._account)
+
+    def _make_bill(self, charges: Iterable[tuple[RateLimit[R], Policy, Any, Any]], account: Any) -> Bill:
+        # A policy that is declared twice is charged once, at the cost of the endpoint, which is the last.
+        limits = {(policy, subject_text(subject)): (limit, cost) for limit, policy, subject, cost in charges}
+        made = [Charge(policy, subject, cost) for (policy, subject), (_, cost) in limits.items()]
+        group = grouped(self._rendering.prefix, made, None, 1, subject_text(account))
+        behind = tuple(limit for limit, _ in limits.values())
+        fields = fields_of(tuple(charge.policy for charge in made))
+        return Bill(group, behind, any(limit.refund_when for limit in behind), fields)
+
+
+class _Proxies:
+    """The proxies whose X-Forwarded-For is believed."""
+
+    def __init__(self, listed: Iterable[str]) -> None:
+        texts = tuple(listed)
+        self._trusts = Networks(parse_network(text) for text in texts if text != _UNIX).__contains__
+        self._trusts_unix = _UNIX in texts
+        self._are_none = not texts
+
+    def client_of(self, facts: Facts[Any]) -> str:
         peer = normalize(facts.peer)
-        forwarded_for = facts.forwarded_for if (self._trusts(peer) if peer else self._trusts_unix) else ""
+        if self._are_none or not (self._trusts(peer) if peer else self._trusts_unix):
+            return peer
+        forwarded_for = facts.forwarded_for
         try:
             return client_behind(peer, forwarded_for, self._trusts) if forwarded_for else peer
         except ValueError:
             return peer
-
-    def _is_exempt(self, facts: Facts[R]) -> Asking[bool]:
-        if self._exempt_paths and matches(self._exempt_paths, facts.path):
-            return True
-        return bool(self._exempt_when and (yield from value_of(self._exempt_when, facts.request)))
-
-    def _charge(self, limit: RateLimit[R], facts: Facts[R]) -> Asking[tuple[Policy, str, int] | None]:
-        """Policy, subject and cost; None if the request is exempt from this limit."""
-        if limit.exempt_when and (yield from value_of(limit.exempt_when, facts.request)):
-            return None
-        policy = limit.policy
-        if callable(policy):
-            policy = yield from value_of(policy, facts.request)
-        subject: str | None
-        if limit.subject is None:
-            subject = subject_of(self.client_address(facts))
-        else:
-            subject = yield from value_of(limit.subject, facts.request if callable(limit.subject) else None)
-        if policy is None or subject is None:
-            return None
-        cost = (yield from value_of(limit.cost, facts.request)) if callable(limit.cost) else limit.cost
-        named = policy_of(as_key(policy), limit.name or "default", self._failure, shadow=self._shadow or limit.shadow)
-        return named, subject_text(subject), cost
-
-    def _make_group(self, charges: Sequence[tuple[Policy, str, int]], account: str) -> Group:
-        return grouped(self._prefix, [Charge(*charge) for charge in charges], None, 1, account)
-
-
-def declared(limits: Declared[R]) -> tuple[RateLimit[R], ...]:
-    """Limits as text become one RateLimit, named `default` or by its first path."""
-    listed = [limits] if isinstance(limits, str | Limit | Policy | RateLimit) else list(limits)
-    texts = [limit for limit in listed if isinstance(limit, str | Limit)]
-    found: list[RateLimit[R]] = [RateLimit(tuple(texts), name="default")] if texts else []
-    for limit in listed:
-        if isinstance(limit, RateLimit):
-            found.append(limit.named(next(iter(limit.paths or ()), "default")))
-        elif isinstance(limit, Policy):
-            found.append(RateLimit(limit))
-        elif not isinstance(limit, str | Limit):
-            raise InvalidPolicy(f"limits must be text such as '100/minute', a Policy or a RateLimit, not {shown(limit)}")
-    names = [limit.name for limit in found if limit.name]
-    for name in names:
-        if names.count(name) > 1:
-            raise InvalidPolicy(f"limits must have different names, not {name!r} twice: set name=, as both would share a count")
-    return tuple(found)
 
 
 class _Outage:

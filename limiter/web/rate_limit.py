@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 from inspect import isawaitable
@@ -63,6 +63,9 @@ class RateLimit(Generic[R]):
     exempt_when: Of[R, bool] | None = None
     refund_when: Callable[[Response], bool] | None = None
     shadow: bool = False
+    # Whether it applies to all methods and paths, and whether it asks nothing of a request but the address.
+    is_unselective: bool = field(init=False, repr=False)
+    is_plain: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -70,6 +73,9 @@ class RateLimit(Generic[R]):
             put(self, "methods", frozenset(method.upper() for method in _listed(self.methods, "methods")))
         if self.paths is not None:
             put(self, "paths", tuple(_listed(self.paths, "paths")))
+        put(self, "is_unselective", self.methods is None and self.paths is None)
+        asks = any(map(callable, (self.policy, self.subject, self.cost, self.exempt_when)))
+        put(self, "is_plain", self.is_unselective and not asks)
         if not callable(self.policy):
             put(self, "policy", as_key(self.policy))
         if self.name is not None or not callable(self.policy):
