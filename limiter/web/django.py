@@ -25,6 +25,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.decorators import method_decorator
 from django.utils.module_loading import import_string
 
 from limiter.aio import AsyncLimiter
@@ -114,8 +115,8 @@ def rate_limit(policy: PolicyOf[HttpRequest], **options: Unpack[LimitOptions[Htt
 
     def decorate(view: F) -> F:
         if isinstance(view, type):
-            return cast("F", mark(view, limit))
-        limited = (_limited_async if iscoroutinefunction(view) else _limited)(view, limit)
+            return cast("F", method_decorator(decorate, name="dispatch")(view))
+        limited = (_limited_async if _is_async(view) else _limited)(view, limit)
         return cast("F", mark(limited, limit))
 
     return decorate
@@ -240,19 +241,36 @@ def _denied(request: HttpRequest, denial: Denial | None) -> Steps[HttpResponseBa
     return (yield response) if isawaitable(response) else response
 
 
-def _enter(request: HttpRequest, limit: RateLimit[HttpRequest], view: object) -> Steps[tuple[HttpResponseBase | None, bool]]:
+def _is_async(view: Callable[..., Any]) -> bool:
+    """Also of `dispatch` in a class with async methods, as `method_decorator` passes it."""
+    return iscoroutinefunction(view) or getattr(_bound_to(view), "view_is_async", False)
+
+
+def _bound_to(view: object) -> object | None:
+    """The object of a method that `method_decorator` passes, which is a partial."""
+    return getattr(getattr(view, "func", None), "__self__", None)
+
+
+def _name(view: object, args: Sequence[Any]) -> str:
+    """Of the function; for a method, of the class of its object, which may be a subclass of the one that has the method."""
+    owner = _bound_to(view) or (args[0] if args and hasattr(args[0], getattr(view, "__name__", "")) else None)
+    method = getattr(view, "__name__", "")
+    return name_of(view) if owner is None else f"{name_of(type(owner))}.{'view' if method == 'dispatch' else method}"
+
+
+def _enter(request: HttpRequest, limit: RateLimit[HttpRequest], marks: Marks, name: str) -> Steps[tuple[HttpResponseBase | None, bool]]:
     """Before a decorated view: the response to a denial, and whether no middleware will add the headers."""
     exchange = _found(request)
     if exchange is None:
-        return (yield from _begin(request, marks_of(view)._replace(is_exempt=True))), True
-    return (yield from _denied(request, (yield from exchange.ensure(limit, name_of(view))))), False
+        return (yield from _begin(request, marks._replace(is_exempt=True))), True
+    return (yield from _denied(request, (yield from exchange.ensure(limit, name)))), False
 
 
 def _limited(view: Callable[..., Any], limit: RateLimit[HttpRequest]) -> Callable[..., Any]:
     @wraps(view)
     def limited(*args: Any, **kwargs: Any) -> Any:
-        request, limiter = _request_in(args), _installed().limiter
-        response, is_alone = run(limiter, _enter(request, limit, limited))
+        request, name, limiter = _request_in(args), _name(view, args), _installed().limiter
+        response, is_alone = run(limiter, _enter(request, limit, marks_of(limited, name), name))
         try:
             response = response or view(*args, **kwargs)
         except Exception:
@@ -267,8 +285,8 @@ def _limited(view: Callable[..., Any], limit: RateLimit[HttpRequest]) -> Callabl
 def _limited_async(view: Callable[..., Any], limit: RateLimit[HttpRequest]) -> Callable[..., Any]:
     @wraps(view)
     async def limited(*args: Any, **kwargs: Any) -> Any:
-        request = _request_in(args)
-        response, is_alone = await _run_in_thread(_enter(request, limit, limited))
+        request, name = _request_in(args), _name(view, args)
+        response, is_alone = await _run_in_thread(_enter(request, limit, marks_of(limited, name), name))
         try:
             response = response or await view(*args, **kwargs)
         except Exception:

@@ -7,12 +7,13 @@ import asyncio
 from contextlib import contextmanager
 
 import django
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client, override_settings
 from django.urls import path as route
-from django.utils.decorators import method_decorator
+from django.utils.decorators import method_decorator, sync_and_async_middleware
 from django.views import View
 
 from limiter.web.django import client_address, close, decision_of, exempt, rate_limit
@@ -41,6 +42,10 @@ from rest_framework.viewsets import ViewSet  # noqa: E402
 
 def limited(path):
     return rate_limit(**LIMITS[path])
+
+
+def respond_shortly(request, denial):
+    return HttpResponse(f"{request.path} {denial.status}", status=403)
 
 
 def plain(request):
@@ -112,6 +117,12 @@ class AsyncClass(View):
         return HttpResponse()
 
 
+@rate_limit("1/minute")
+class AsyncWhole(View):
+    async def get(self, _request):
+        return HttpResponse()
+
+
 class Rest(APIView):
     @rate_limit("1/minute")
     def get(self, _request):
@@ -161,6 +172,7 @@ urlpatterns = [
     route("whole", Whole.as_view()),
     route("async", asynchronous),
     route("async-class", AsyncClass.as_view()),
+    route("async-whole", AsyncWhole.as_view()),
     route("rest/class", Rest.as_view()),
     route("rest/set", Set.as_view({"get": "list"})),
     route("rest/outside", outside),
@@ -191,3 +203,37 @@ def django_calls(server, prefix, limits, *, is_async=False, middleware=(MIDDLEWA
         runner.run(close())
 
 
+
+
+@sync_and_async_middleware
+def add_tenant(get_response):
+    def add(request):
+        request.tenant = request.headers.get("x-tenant")
+
+    if iscoroutinefunction(get_response):
+
+        async def middleware(request):
+            add(request)
+            return await get_response(request)
+
+    else:
+
+        def middleware(request):
+            add(request)
+            return get_response(request)
+
+    return middleware
+
+
+def answer_early(_get_response):
+    return lambda _request: HttpResponse(status=202)
+
+
+class SyncOnly:
+    sync_capable, async_capable = True, False
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        return self.get_response(request)
