@@ -74,7 +74,9 @@ class Middleware(Generic[R]):
         if kind not in ("http", "websocket") or not self._setting.admission.enabled:
             await self.app(scope, receive, send)
             return
-        visit = scope[VISIT] = Visit[R](self._setting, scope, receive, send)
+        # The type of a `Visit[R](...)` would be made for every request.
+        visit: Visit[R] = Visit(self._setting, scope, receive, send)
+        scope[VISIT] = visit
         if await visit.begin(self._marks_of(scope) if self._marks_of else None):
             try:
                 await self.app(scope, receive, visit.send)
