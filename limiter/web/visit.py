@@ -16,12 +16,12 @@ from limiter.web.running import run_async
 
 R = TypeVar("R")
 
-# As frameworks declare them.
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Each framework declares these in its own way.
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 OnDenied = Callable[[R, Denial], ASGIApp | Awaitable[ASGIApp]]
 
