@@ -91,6 +91,15 @@ class Admission(Generic[R]):
         bill = yield from self.bill(facts, more, defaults=defaults)
         return self.rule(facts, bill, (yield bill.group)) if bill else None
 
+    def admit_more(self, facts: Facts[R], earlier: Ruling | None, limits: Sequence[RateLimit[R]]) -> Steps[Ruling | None]:
+        """A second decision, by the endpoint. If it denies, what was charged before is given back. Returns the ruling on both."""
+        ruling = yield from self.admit(facts, limits, defaults=False)
+        if ruling is None or earlier is None:
+            return ruling or earlier
+        if not ruling.is_allowed:
+            yield from earlier.refund(None)
+        return ruling.after(earlier)
+
     def bill_at_once(self, facts: Facts[R]) -> Bill | None:
         """The bill by the default limits, if they depend on nothing but the client's address. None: ask `bill`."""
         return self._bill_at(self.client_address(facts)) if self._bill_at else None

@@ -1,7 +1,9 @@
-"""`RateLimits`: for aiohttp. The limits of a handler are decided together with the default limits, before the handler is called.
+"""aiohttp: `limit_app` for the application, `rate_limit` for a handler.
+
+The limits of a handler are decided together with the default limits, before the handler is called.
 
     app = web.Application()
-    RateLimits(app, "redis://localhost", "100/minute")
+    limit_app(app, "redis://localhost", "100/minute")
 
     @rate_limit("10/minute")
     async def search(request: web.Request) -> web.Response: ...
@@ -28,45 +30,46 @@ from limiter.web.rate_limit import PolicyOf, RateLimit
 from limiter.web.ruling import Denial
 from limiter.web.running import run_async
 
-__all__ = ["RateLimits", "client_address", "decision_of", "exempt", "rate_limit"]
+__all__ = ["RateLimit", "client_address", "decision_of", "exempt", "limit_app", "rate_limit"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OnDenied = Callable[[web.Request, Denial], web.StreamResponse | Awaitable[web.StreamResponse]]
 
-# Where a request keeps its RateLimits and its exchange. aiohttp before 3.14 has text alone as a key.
+# Where a request keeps its limits and its exchange. aiohttp before 3.14 has text alone as a key.
 _STATE: Any = web.RequestKey(EXCHANGE, tuple) if hasattr(web, "RequestKey") else EXCHANGE
 
 
-class RateLimits:
-    """Limits every request, by the address of its client unless a RateLimit says otherwise.
+def limit_app(
+    app: web.Application,
+    redis: AsyncLimiter | str,
+    limits: Declared[web.Request] = (),
+    *,
+    on_denied: OnDenied | None = None,
+    **options: Unpack[Options[web.Request]],
+) -> None:
+    """Limit all requests to an application, by the address of the client unless a RateLimit says otherwise.
 
     `redis`: a URL, or an AsyncLimiter, which is then yours to close. `limits`: the default limits. `on_denied` gets the request and the
     denial, and returns the response; the headers are added to it. For the other options see `Options`.
 
-    It appends a middleware to `app.middlewares`. Middlewares before it run before the decision.
+    It appends a middleware to `app.middlewares`. Middlewares before that one run before the decision.
     """
+    limiter = AsyncLimiter(redis) if isinstance(redis, str) else redis
+    limits_of_app = _Limits(limiter, Admission(limits, prefix=limiter.settings.prefix, **options), on_denied)
+    app.middlewares.append(cast("Any", limits_of_app))
+    app.on_response_prepare.append(limits_of_app.finish)
+    if limiter is not redis:
+        app.on_cleanup.append(limits_of_app.close)
 
+
+class _Limits:
     # aiohttp calls middlewares of this version with the request and the handler.
     __middleware_version__ = 1
 
-    def __init__(
-        self,
-        app: web.Application,
-        redis: AsyncLimiter | str,
-        limits: Declared[web.Request] = (),
-        *,
-        on_denied: OnDenied | None = None,
-        **options: Unpack[Options[web.Request]],
-    ) -> None:
-        self._on_denied = on_denied
-        self._owned = AsyncLimiter(redis) if isinstance(redis, str) else None
-        self._limiter = self._owned or cast("AsyncLimiter", redis)
-        self._admission = Admission(limits, prefix=self._limiter.settings.prefix, **options)
-        app.middlewares.append(cast("Any", self))
-        app.on_response_prepare.append(self._finish)
-        app.on_cleanup.append(self._close)
+    def __init__(self, limiter: AsyncLimiter, admission: Admission[web.Request], on_denied: OnDenied | None) -> None:
+        self._limiter, self._admission, self._on_denied = limiter, admission, on_denied
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         exchange = Exchange(self._admission, _Facts(request))
@@ -87,15 +90,14 @@ class RateLimits:
         response = self._on_denied(request, denial)
         return (await response) if isawaitable(response) else response
 
-    async def _finish(self, request: web.Request, response: web.StreamResponse) -> None:
+    async def finish(self, request: web.Request, response: web.StreamResponse) -> None:
         # A request without an exchange got its response from a middleware before this one.
         exchange = _found(request)
         if exchange is not None:
             response.headers.update(await run_async(self._limiter, exchange.settle(response.status, response.headers.items())))
 
-    async def _close(self, _app: web.Application) -> None:
-        if self._owned is not None:
-            await self._owned.close()
+    async def close(self, _app: web.Application) -> None:
+        await self._limiter.close()
 
 
 def rate_limit(policy: PolicyOf[web.Request], **options: Unpack[LimitOptions[web.Request]]) -> Callable[[F], F]:
@@ -110,7 +112,7 @@ def rate_limit(policy: PolicyOf[web.Request], **options: Unpack[LimitOptions[web
         async def limited(*args: Any) -> web.StreamResponse:
             request = args[-1].request if isinstance(args[-1], web.View) else args[-1]
             if _STATE not in request:
-                raise LimiterError(f"the rate limit of {name_of(handler)} needs RateLimits(app, ...), which this application does not have")
+                raise LimiterError(f"the rate limit of {name_of(handler)} needs limit_app(app, ...), which this application does not have")
             denied = await request[_STATE][0].ensure(request, limit, name_of(handler))
             return cast("web.StreamResponse", await handler(*args)) if denied is None else denied
 
@@ -132,7 +134,7 @@ def decision_of(request: web.Request) -> Decision | None:
 
 
 def _found(request: web.Request) -> Exchange[web.Request] | None:
-    state: tuple[RateLimits, Exchange[web.Request]] | None = request.get(_STATE)
+    state: tuple[_Limits, Exchange[web.Request]] | None = request.get(_STATE)
     return state[1] if state else None
 
 

@@ -17,7 +17,10 @@ from limiter.aio import AsyncLimiter
 from limiter.web.admission import Admission
 from limiter.web.declaration import Declared, Options
 from limiter.web.marks import Marks
-from limiter.web.visit import VISIT, ASGIApp, Message, OnDenied, Receive, Scope, Send, Setting, Visit
+from limiter.web.rate_limit import RateLimit
+from limiter.web.visit import VISIT, ASGIApp, Message, OnDenied, Scope, Send, Setting, Visit
+
+__all__ = ["RateLimit", "RateLimitMiddleware", "Request"]
 
 R = TypeVar("R")
 
@@ -67,14 +70,16 @@ class Middleware(Generic[R]):
     def __init__(self, app: ASGIApp, setting: Setting, marks_of: Callable[[Scope], Marks | None] | None = None) -> None:
         self.app, self._setting, self._marks_of = app, setting, marks_of
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         kind = scope["type"]
         if kind == "lifespan" and self._setting.owns_limiter:
             send = _closing(self._setting.limiter, send)
         if kind not in ("http", "websocket") or not self._setting.admission.enabled:
             await self.app(scope, receive, send)
             return
-        visit = scope[VISIT] = Visit[R](self._setting, scope, receive, send)
+        # The type of a `Visit[R](...)` would be made for every request.
+        visit: Visit[R] = Visit(self._setting, scope, receive, send)
+        scope[VISIT] = visit
         if await visit.begin(self._marks_of(scope) if self._marks_of else None):
             try:
                 await self.app(scope, receive, visit.send)

@@ -1,4 +1,4 @@
-"""`RateLimitMiddleware` and `rate_limit`: for Django, its sync and async views, and the REST framework.
+"""Django: `RateLimitMiddleware` for the project, `rate_limit` for a view, sync or async, also of the REST framework.
 
     # settings.py
     MIDDLEWARE = ["limiter.web.django.RateLimitMiddleware", ...]
@@ -43,7 +43,7 @@ from limiter.web.ruling import Denial
 from limiter.web.running import run, run_async
 from limiter.web.wsgi import forwarded_for, peer_of
 
-__all__ = ["RateLimitMiddleware", "Settings", "client_address", "close", "decision_of", "exempt", "rate_limit"]
+__all__ = ["RateLimit", "RateLimitMiddleware", "Settings", "client_address", "close", "decision_of", "exempt", "rate_limit"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from limiter.decision import Decision
-from limiter.errors import LimiterError
 from limiter.web.admission import Admission, Facts, Steps
 from limiter.web.marks import Marks
 from limiter.web.rate_limit import RateLimit, Response
@@ -49,15 +48,8 @@ class Exchange(Generic[R]):
         if source in self._sources:
             return None
         self._sources += (source,)
-        before = self.ruling
-        ruling = yield from self.admission.admit(self.facts, [source.named(name)], defaults=False)
-        if ruling is None:
-            return None
-        denial = ruling.denial
-        if before is not None and denial:
-            yield from before.refund(None)
-        self.ruling = ruling.after(before) if before else ruling
-        return denial
+        self.ruling = yield from self.admission.admit_more(self.facts, self.ruling, [source.named(name)])
+        return self.ruling.denial if self.ruling else None
 
     def settle(self, status: int, headers: Iterable[tuple[str, str]] = ()) -> Steps[Mapping[str, str]]:
         """Give back what the response does not owe. Returns our headers for it."""
@@ -76,10 +68,3 @@ class Exchange(Generic[R]):
 def headers_of(denial: Denial) -> Mapping[str, str]:
     """For a response that the application makes itself."""
     return {name: value for name, value in denial.headers.items() if name != "Content-Type"}
-
-
-def exchange_of(found: Exchange[R] | None, setup: str) -> Exchange[R]:
-    """The exchange of a request, or an error that says what is missing."""
-    if found is None:
-        raise LimiterError(f"rate limits must be set up before an endpoint that has some is called: {setup}")
-    return found

@@ -1,4 +1,6 @@
-"""`RateLimits`: for Flask. The limits of a view are decided together with the default limits, before the view is called.
+"""Flask: `limit_app` for the application, `rate_limit` for a view.
+
+The limits of a view are decided together with the default limits, before the view is called.
 
 app = Flask(__name__)
 RateLimits(app, "redis://localhost", "100/minute")
@@ -30,7 +32,7 @@ from limiter.web.ruling import Denial
 from limiter.web.running import run
 from limiter.web.wsgi import forwarded_for, peer_of
 
-__all__ = ["RateLimits", "client_address", "decision_of", "exempt", "rate_limit"]
+__all__ = ["RateLimit", "client_address", "decision_of", "exempt", "limit_app", "rate_limit"]
 
 F = TypeVar("F", bound=Callable[..., Any] | Blueprint)
 
@@ -40,39 +42,40 @@ OnDenied = Callable[[Request, Denial], ResponseReturnValue]
 _EXTENSION = "limiter.web"
 
 
-class RateLimits:
-    """Limits every request, by the address of its client unless a RateLimit says otherwise.
+def limit_app(
+    app: Flask,
+    redis: Limiter | str,
+    limits: Declared[Request] = (),
+    *,
+    on_denied: OnDenied | None = None,
+    **options: Unpack[Options[Request]],
+) -> None:
+    """Limit all requests to an application, by the address of the client unless a RateLimit says otherwise.
 
     `redis`: a URL, or a Limiter. `limits`: the default limits. For the other options see `Options`.
 
     A denial is raised as the exception TooManyRequests or ServiceUnavailable, with the response in it, so that an `app.errorhandler(429)`
     can replace it. Or `on_denied` gets the request and the denial, and returns the response. The headers are added to either.
 
-    Create it before other `before_request` functions: a request that one of these answers earlier is not limited.
+    Call it before you register other `before_request` functions: a request that one of these answers earlier is not limited.
     """
+    limiter = Limiter(redis) if isinstance(redis, str) else redis
+    limits_of_app = _Limits(limiter, Admission(limits, prefix=limiter.settings.prefix, **options), on_denied)
+    app.before_request(limits_of_app.begin)
+    app.after_request(limits_of_app.finish)
+    app.teardown_request(limits_of_app.fail)
+    app.extensions[_EXTENSION] = limits_of_app
 
-    def __init__(
-        self,
-        app: Flask,
-        redis: Limiter | str,
-        limits: Declared[Request] = (),
-        *,
-        on_denied: OnDenied | None = None,
-        **options: Unpack[Options[Request]],
-    ) -> None:
-        self._on_denied = on_denied
-        self._limiter = Limiter(redis) if isinstance(redis, str) else redis
-        self._admission = Admission(limits, prefix=self._limiter.settings.prefix, **options)
-        app.before_request(self._begin)
-        app.after_request(self._finish)
-        app.teardown_request(self._fail)
-        app.extensions[_EXTENSION] = self
+
+class _Limits:
+    def __init__(self, limiter: Limiter, admission: Admission[Request], on_denied: OnDenied | None) -> None:
+        self._limiter, self._admission, self._on_denied = limiter, admission, on_denied
 
     def ensure(self, limit: RateLimit[Request], name: str) -> ResponseReturnValue | None:
-        """Decide on a limit that `_begin` did not find, because a decorator hides the view."""
+        """Decide on a limit that `begin` did not find, because a decorator hides the view."""
         return self._denied(run(self._limiter, _exchange().ensure(limit, name)))
 
-    def _begin(self) -> ResponseReturnValue | None:
+    def begin(self) -> ResponseReturnValue | None:
         exchange = request.environ[EXCHANGE] = Exchange(self._admission, _Facts())
         return self._denied(run(self._limiter, exchange.begin(_marks())))
 
@@ -84,14 +87,14 @@ class RateLimits:
         kind = TooManyRequests if denial.status == TOO_MANY_REQUESTS else ServiceUnavailable
         raise kind(response=Response(denial.body, denial.status, denial.headers))
 
-    def _finish(self, response: Response) -> Response:
+    def finish(self, response: Response) -> Response:
         exchange = _found()
         if exchange is not None:
             for name, value in run(self._limiter, exchange.settle(response.status_code, response.headers.items())).items():
                 response.headers[name] = value
         return response
 
-    def _fail(self, error: BaseException | None) -> None:
+    def fail(self, error: BaseException | None) -> None:
         """Without a response, as Flask raises errors of views while it is tested."""
         exchange = _found()
         if exchange is not None and error is not None:
@@ -111,9 +114,9 @@ def rate_limit(policy: PolicyOf[Request], **options: Unpack[LimitOptions[Request
 
         @wraps(view)
         def limited(*args: Any, **kwargs: Any) -> Any:
-            installed: RateLimits | None = current_app.extensions.get(_EXTENSION)
+            installed: _Limits | None = current_app.extensions.get(_EXTENSION)
             if installed is None:
-                raise LimiterError(f"the rate limit of {name_of(view)} needs RateLimits(app, ...), which this application does not have")
+                raise LimiterError(f"the rate limit of {name_of(view)} needs limit_app(app, ...), which this application does not have")
             denied = installed.ensure(limit, name_of(view))
             return current_app.ensure_sync(view)(*args, **kwargs) if denied is None else denied
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 from inspect import isawaitable
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from limiter.charge import checked_subject
 from limiter.errors import InvalidPolicy, shown
@@ -14,17 +14,26 @@ from limiter.limits import Limit
 from limiter.limits.text import parse_limit
 from limiter.policy import Failure, Policy
 
+if TYPE_CHECKING:
+    # Type checkers know it without the package. From Python 3.13 on, `typing` has it.
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    # A RateLimit without functions is one for any framework.
+    R = TypeVarWithDefault("R", default=Any)
+else:
+    R = TypeVar("R")
+
 # The framework's request.
-R = TypeVar("R")
+Q = TypeVar("Q")
 T = TypeVar("T")
 
 # A constant, or a function of the request, which may be async where the framework is.
-Of = Callable[[R], T | Awaitable[T]]
+Of = Callable[[Q], T | Awaitable[T]]
 Limits = str | Limit | Policy | Sequence[str | Limit]
-PolicyOf = Limits | Of[R, Limits | None]
-SubjectOf = str | Of[R, str | None]
-CostOf = int | Of[R, int]
-AccountOf = str | Of[R, str]
+PolicyOf = Limits | Of[Q, Limits | None]
+SubjectOf = str | Of[Q, str | None]
+CostOf = int | Of[Q, int]
+AccountOf = str | Of[Q, str]
 
 # An awaitable that the application returned; its result is sent back.
 Asking = Generator[Any, Any, T]

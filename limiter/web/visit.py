@@ -16,12 +16,12 @@ from limiter.web.running import run_async
 
 R = TypeVar("R")
 
-# As frameworks declare them.
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Each framework declares these in its own way.
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 OnDenied = Callable[[R, Denial], ASGIApp | Awaitable[ASGIApp]]
 
@@ -49,13 +49,16 @@ class Setting(NamedTuple):
 class Visit(Generic[R]):
     """The facts of a request, what was decided on it, and the `send` of the application."""
 
-    __slots__ = ("_has_started", "_is_over", "_receive", "_request", "_send", "_setting", "ruling", "scope")
+    __slots__ = ("_has_started", "_is_over", "_receive", "_request", "_send", "_setting", "injected", "ruling", "scope", "sources")
 
     def __init__(self, setting: Setting, scope: Scope, receive: Receive, send: Send) -> None:
         self._setting, self.scope, self._receive, self._send = setting, scope, receive, send
         self._request: R | None = None
         self.ruling: Ruling | None = None
         self._has_started = self._is_over = False
+        # The limits of the endpoint that are decided already, and what FastAPI injects for those that are not.
+        self.sources: tuple[RateLimit[Any], ...] = ()
+        self.injected: dict[str, Any] = {}
 
     @property
     def request(self) -> R:
@@ -99,25 +102,18 @@ class Visit(Generic[R]):
             decision: Any = await future
             self.ruling = admission.rule(self, bill, decision)
         else:
-            limits, is_exempt = marks or ((), False)
+            limits, is_exempt, self.sources = marks or Marks()
             self.ruling = await run_async(limiter, admission.admit(self, limits, defaults=not is_exempt))
         return self.ruling is None or self.ruling.is_allowed
 
     async def decide(self, limits: Sequence[RateLimit[R]]) -> bool:
-        """A second decision, by the endpoint. If it denies, what was charged before is given back."""
+        """A second decision, by the endpoint. If it denies, `send` sends the denial, whatever the application sends."""
         limiter, admission, *_ = self._setting
-        ruling = await run_async(limiter, admission.admit(self, limits, defaults=False))
-        if ruling is None:
-            return True
-        if self.ruling is not None:
-            if not ruling.is_allowed:
-                await run_async(limiter, self.ruling.refund(None))
-            ruling.after(self.ruling)
-        self.ruling = ruling
-        return ruling.is_allowed
+        self.ruling = await run_async(limiter, admission.admit_more(self, self.ruling, limits))
+        return self.ruling is None or self.ruling.is_allowed
 
     async def send(self, message: Message) -> None:
-        """What the application calls. If the endpoint's own decision was a denial, this is the response, whatever the application sends."""
+        """What the application calls."""
         if self._has_started or message["type"] not in _STARTS:
             if not self._is_over:
                 await self._send(message)

@@ -1,4 +1,4 @@
-"""`RateLimitMiddleware`: for any WSGI application. It needs no framework.
+"""`RateLimitMiddleware`: for any WSGI application, such as one of Pyramid or Bottle.
 
     app = RateLimitMiddleware(app, "redis://localhost", ["100/minute", "1000/hour"])
 
@@ -20,8 +20,11 @@ from limiter.sync import Limiter
 from limiter.web.admission import Admission
 from limiter.web.declaration import Declared, Options
 from limiter.web.exchange import EXCHANGE, Exchange, headers_of
+from limiter.web.rate_limit import RateLimit
 from limiter.web.ruling import Denial
 from limiter.web.running import run
+
+__all__ = ["RateLimit", "RateLimitMiddleware", "Request", "decision_of"]
 
 # Where the application finds the Decision on its request.
 DECISION = "limiter.decision"

@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from limiter import AsyncLimiter, LimiterError
 from limiter.web import RateLimit
-from limiter.web.aiohttp import RateLimits, rate_limit
+from limiter.web.aiohttp import limit_app, rate_limit
 from support.waiting import eventually
 
 
@@ -21,7 +21,7 @@ def serve(server, prefix):
     async def serving(add, limits=(), **options):
         app = web.Application()
         async with AsyncLimiter(server.url, prefix=prefix, deadline=5) as limiter:
-            RateLimits(app, limiter, limits, **options)
+            limit_app(app, limiter, limits, **options)
             add(app)
             async with TestClient(TestServer(app)) as client:
                 yield client
@@ -140,7 +140,7 @@ def test_a_limit_in_an_application_without_rate_limits_is_an_error(caplog):
     asyncio.run(main())
     error = caplog.records[0].exc_info[1]
     assert isinstance(error, LimiterError)
-    assert str(error).endswith("hello needs RateLimits(app, ...), which this application does not have")
+    assert str(error).endswith("hello needs limit_app(app, ...), which this application does not have")
 
 
 def test_a_limiter_from_a_url_is_closed_with_the_application(server, client):
@@ -149,7 +149,7 @@ def test_a_limiter_from_a_url_is_closed_with_the_application(server, client):
 
     async def main():
         app = web.Application()
-        RateLimits(app, server.url, "5/minute")
+        limit_app(app, server.url, "5/minute")
         app.router.add_get("/", hello)
         async with TestClient(TestServer(app)) as browser:
             await browser.get("/")

@@ -12,6 +12,9 @@ from limiter.web import RateLimit
 from limiter.web.django import rate_limit
 from support.web.django_app import MIDDLEWARE, django_calls, respond_shortly
 
+KINDS_OF_VIEWS = ["/dispatched", "/whole", "/async", "/async-class", "/async-whole"]
+KINDS_OF_VIEWS += ["/rest/class", "/rest/set", "/rest/outside", "/rest/inside"]
+
 
 @pytest.fixture(params=[False, True], ids=["wsgi", "asgi"])
 def app(request, server, prefix):
@@ -48,7 +51,9 @@ def test_functions_can_use_what_all_middleware_adds(app):
         assert [call("/plain", x_tenant=name).status for name in ("a", "b", "a")] == [200, 200, 429]
 
 
-@pytest.mark.parametrize("path", ["/dispatched", "/whole", "/async", "/async-class", "/async-whole", "/rest/class", "/rest/set", "/rest/outside", "/rest/inside"])
+@pytest.mark.parametrize(
+    "path", ["/dispatched", "/whole", "/async", "/async-class", "/async-whole", "/rest/class", "/rest/set", "/rest/outside", "/rest/inside"]
+)
 @pytest.mark.parametrize("middleware", [[MIDDLEWARE], []], ids=["middleware", "alone"])
 def test_every_kind_of_view_can_have_limits(app, path, middleware):
     with app(middleware=middleware) as call:

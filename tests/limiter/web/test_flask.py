@@ -6,7 +6,7 @@ import pytest
 from werkzeug.exceptions import HTTPException
 
 from limiter import Limiter, LimiterError
-from limiter.web.flask import RateLimits, exempt, rate_limit
+from limiter.web.flask import exempt, limit_app, rate_limit
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def app():
 
 
 def test_an_error_handler_of_the_application_responds_to_denials(app, limiter):
-    RateLimits(app, limiter, "1/minute")
+    limit_app(app, limiter, "1/minute")
 
     @app.errorhandler(HTTPException)
     def as_json(error):
@@ -37,14 +37,14 @@ def test_an_error_handler_of_the_application_responds_to_denials(app, limiter):
 
 def test_a_failure_mode_raises_service_unavailable(app):
     away = Limiter("redis://127.0.0.1:1")
-    RateLimits(app, away, "1/minute", failure="closed")
+    limit_app(app, away, "1/minute", failure="closed")
     app.register_error_handler(503, lambda error: (f"own {error.code}", 503))
     refused = app.test_client().get("/")
     assert (refused.text, refused.headers["Retry-After"]) == ("own 503", "1")
 
 
 def test_an_own_response_to_denials_gets_the_headers(app, limiter):
-    RateLimits(app, limiter, "1/minute", on_denied=lambda request, denial: (f"{request.path} {denial.status}", 403))
+    limit_app(app, limiter, "1/minute", on_denied=lambda request, denial: (f"{request.path} {denial.status}", 403))
     client = app.test_client()
     client.get("/tea")
     denied = client.get("/tea")
@@ -61,7 +61,7 @@ def test_the_views_of_a_blueprint_share_its_limit(app, limiter):
     rate_limit("1/minute")(inner)
     blueprint.register_blueprint(inner)
     app.register_blueprint(blueprint)
-    RateLimits(app, limiter)
+    limit_app(app, limiter)
     client = app.test_client()
     paths = ("/api/one", "/inner/one", "/inner/two", "/api/two", "/api/one")
     assert [client.get(path).status_code for path in paths] == [200, 200, 429, 200, 429]
@@ -71,7 +71,7 @@ def test_a_blueprint_can_be_exempt(app, limiter):
     blueprint = flask.Blueprint("health", __name__)
     blueprint.add_url_rule("/health", view_func=lambda: "ok", endpoint="health")
     app.register_blueprint(exempt(blueprint))
-    RateLimits(app, limiter, "1/minute")
+    limit_app(app, limiter, "1/minute")
     client = app.test_client()
     assert [client.get("/health").status_code for _ in range(3)] == [200] * 3
 
@@ -83,7 +83,7 @@ def test_head_counts_as_the_get_of_a_class(app, limiter):
             return ""
 
     app.add_url_rule("/class", view_func=Class.as_view("class"))
-    RateLimits(app, limiter)
+    limit_app(app, limiter)
     client = app.test_client()
     assert [client.head("/class").status_code, client.get("/class").status_code] == [200, 429]
 
@@ -98,14 +98,14 @@ def test_subclasses_of_a_limited_class_count_by_themselves(app, limiter):
     for name in ("Books", "Films"):
         kind = type(name, (Listing,), {"__module__": "shop"})
         app.add_url_rule(f"/{name}", view_func=kind.as_view(name))
-    RateLimits(app, limiter)
+    limit_app(app, limiter)
     client = app.test_client()
     assert [client.get(path).status_code for path in ("/Books", "/Films", "/Books")] == [200, 200, 429]
 
 
 def test_an_answer_to_options_by_flask_does_not_charge_the_view(app, limiter):
     app.add_url_rule("/", view_func=rate_limit("1/minute")(lambda: ""), endpoint="index")
-    RateLimits(app, limiter)
+    limit_app(app, limiter)
     client = app.test_client()
     assert [client.options("/").status_code, client.get("/").status_code] == [200, 200]
 
@@ -116,7 +116,7 @@ def test_async_views_are_limited(app, limiter):
     async def index():
         return "async"
 
-    RateLimits(app, limiter)
+    limit_app(app, limiter)
     client = app.test_client()
     assert [client.get("/").status_code for _ in range(2)] == [200, 429]
 
@@ -129,13 +129,13 @@ def test_a_limit_in_an_application_without_rate_limits_is_an_error(app):
     def index():
         return ""
 
-    with pytest.raises(LimiterError, match=r"the rate limit of .*index needs RateLimits\(app, ...\)"):
+    with pytest.raises(LimiterError, match=r"the rate limit of .*index needs limit_app\(app, ...\)"):
         app.test_client().get("/")
 
 
 def test_an_error_that_flask_raises_in_tests_is_refunded(app, limiter):
     app.testing = True
-    RateLimits(app, limiter)
+    limit_app(app, limiter)
 
     @app.get("/")
     @rate_limit("1/minute", refund_when=lambda response: response.status == 500)
@@ -151,7 +151,7 @@ def test_an_error_that_flask_raises_in_tests_is_refunded(app, limiter):
 
 
 def test_requests_in_one_application_context_do_not_share_a_decision(app, limiter):
-    RateLimits(app, limiter, "5/minute", exempt_paths=["/free"])
+    limit_app(app, limiter, "5/minute", exempt_paths=["/free"])
     app.add_url_rule("/", view_func=lambda: "", endpoint="index")
     app.add_url_rule("/free", view_func=lambda: "", endpoint="free")
     with app.app_context():

@@ -1,7 +1,6 @@
 """The WSGI middleware: what WSGI allows an application to do, and servers that run it."""
 
 import json
-import sys
 
 import pytest
 
@@ -9,6 +8,9 @@ from limiter import Limiter
 from limiter.web import RateLimit
 from limiter.web.wsgi import RateLimitMiddleware, decision_of
 from support.web.wsgi_calls import call, environ_of, responding
+
+# What an application passes to start_response after an error.
+BROKEN = (RuntimeError, RuntimeError("broken"), None)
 
 
 @pytest.fixture
@@ -103,11 +105,15 @@ def test_the_peer_on_a_unix_socket_has_no_address(limited, peer):
 
 
 def test_an_own_response_to_denials_gets_the_headers(limited):
-    teapot = responding("418 I'm a teapot", b"short")
-    middleware = limited(responding(), "1/minute", on_denied=lambda request, denial: teapot if request.path == "/tea" else None)
+    def respond(request, denial):
+        return responding("418 I'm a teapot", f"{request.path} {denial.status}".encode())
+
+    middleware = limited(
+        responding(), "1/minute", on_denied=lambda request, denial: teapot if (request.path, denial.status) == ("/tea", 429) else None
+    )
     call(middleware)
     denied = call(middleware, "/tea")
-    assert (denied.status, denied.body, denied.left) == (418, b"short", {"minute": 0})
+    assert (denied.status, denied.body, denied.left) == (418, b"/tea 429", {"minute": 0})
     assert denied.headers["content-type"] == ["text/plain"]
     assert "retry-after" in denied.headers
 
@@ -144,10 +150,7 @@ def test_an_application_may_write(limited, limit):
 def test_a_response_that_the_application_replaces_is_not_sent(limited, limit):
     def app(_environ, start_response):
         start_response("200 OK", [("Content-Type", "text/plain")])
-        try:
-            raise RuntimeError("broken")
-        except RuntimeError:
-            start_response("500 Internal Server Error", [("Content-Type", "text/plain")], sys.exc_info())
+        start_response("500 Internal Server Error", [("Content-Type", "text/plain")], BROKEN)
         return [b"sorry"]
 
     assert call(limited(app, limit)).status == 500
@@ -158,10 +161,7 @@ def test_an_error_after_the_first_bytes_reaches_the_server(limited, limit):
     def app(_environ, start_response):
         start_response("200 OK", [("Content-Type", "text/plain")])
         yield b"first"
-        try:
-            raise RuntimeError("broken")
-        except RuntimeError:
-            start_response("500 Internal Server Error", [("Content-Type", "text/plain")], sys.exc_info())
+        start_response("500 Internal Server Error", [("Content-Type", "text/plain")], BROKEN)
 
     with pytest.raises(RuntimeError, match="broken"):
         call(limited(app, limit))
@@ -171,10 +171,7 @@ def test_a_response_is_refunded_by_the_status_that_is_sent(limited):
     def app(environ, start_response):
         start_response("200 OK", [("Content-Type", "text/plain")])
         if environ["PATH_INFO"] == "/replaced":
-            try:
-                raise RuntimeError("broken")
-            except RuntimeError:
-                start_response("500 Internal Server Error", [("Content-Type", "text/plain")], sys.exc_info())
+            start_response("500 Internal Server Error", [("Content-Type", "text/plain")], BROKEN)
         return [b"", b"body"]
 
     middleware = limited(app, failures())

@@ -7,86 +7,60 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from limiter import AsyncLimiter
-from limiter.web.aiohttp import RateLimits, client_address, decision_of, exempt, rate_limit
+from limiter.web.aiohttp import client_address, decision_of, exempt, limit_app, rate_limit
 from support.web.endpoints import LIMITS, OWN_HEADERS, PARTS
 from support.web.reply import reply
 
 
-def application(redis, limits, **options) -> web.Application:
-    app = web.Application()
-    RateLimits(app, redis, limits, **options)
+def limited(path):
+    return rate_limit(**LIMITS[path])
 
-    def limited(path):
-        return rate_limit(**LIMITS[path])
 
-    async def plain(request):
-        decision = decision_of(request)
-        return web.Response(text="plain" if decision is None or decision.allowed else "denied", headers=OWN_HEADERS)
+async def plain(request):
+    decision = decision_of(request)
+    return web.Response(text="plain" if decision is None or decision.allowed else "denied", headers=OWN_HEADERS)
 
-    async def address(request):
-        return web.Response(text=client_address(request))
 
-    async def respond(request):
-        return web.Response(status=int(request.match_info["status"]))
+async def address(request):
+    return web.Response(text=client_address(request))
 
-    async def stream(request):
-        response = web.StreamResponse()
-        await response.prepare(request)
-        for part in PARTS:
-            await response.write(part)
-        return response
 
-    async def fail(_request):
+async def respond(request):
+    return web.Response(status=int(request.match_info["status"]))
+
+
+async def stream(request):
+    response = web.StreamResponse()
+    await response.prepare(request)
+    for part in PARTS:
+        await response.write(part)
+    return response
+
+
+async def fail(_request):
+    raise RuntimeError("broken")
+
+
+@limited("/login")
+async def login(request):
+    status = int(request.match_info["status"])
+    if status == 500:
         raise RuntimeError("broken")
-
-    @limited("/login")
-    async def login(request):
-        status = int(request.match_info["status"])
-        if status == 500:
-            raise RuntimeError("broken")
-        if status >= 400:
-            raise _error(status)
-        return web.Response(status=status)
-
-    class Class(web.View):
-        @limited("/class")
-        async def get(self):
-            return web.Response()
-
-        async def post(self):
-            return web.Response()
-
-    async def websocket(request):
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        await socket.send_str("hello")
-        await socket.close()
-        return socket
-
-    app.router.add_get("/plain", plain)
-    app.router.add_get("/address", address)
-    app.router.add_route("*", "/status/{status}", respond)
-    app.router.add_get("/stream", stream)
-    app.router.add_get("/fail", fail)
-    app.router.add_get("/exempt", exempt(_empty("exempted")))
-    for path in ("/search", "/priced", "/post", "/a", "/b"):
-        app.router.add_route("*", path, limited(path)(_empty(path[1:])))
-    app.router.add_get("/login/{status}", login)
-    app.router.add_view("/class", Class)
-    app.router.add_get("/hidden", _hiding(limited("/hidden")(_empty("unseen"))))
-    app.router.add_get("/twice", limited("/twice")(rate_limit("1/minute")(_empty("twice"))))
-    app.router.add_get("/websocket", websocket)
-    return app
+    if status == 401:
+        raise web.HTTPUnauthorized
+    return web.Response(status=status)
 
 
-def _hiding(handler):
-    async def hidden(request):
-        return await handler(request)
+class Class(web.View):
+    @limited("/class")
+    async def get(self):
+        return web.Response()
 
-    return hidden
+    async def post(self):
+        return web.Response()
 
 
-def _empty(name):
+def empty(name):
     async def handler(_request):
         return web.Response()
 
@@ -94,8 +68,28 @@ def _empty(name):
     return handler
 
 
-def _error(status):
-    return {401: web.HTTPUnauthorized, 403: web.HTTPForbidden}[status]()
+def hiding(handler):
+    """A decorator that does not use functools.wraps."""
+
+    async def hidden(request):
+        return await handler(request)
+
+    return hidden
+
+
+HANDLERS = {
+    "/plain": plain,
+    "/address": address,
+    "/status/{status}": respond,
+    "/stream": stream,
+    "/fail": fail,
+    "/exempt": exempt(empty("exempted")),
+    **{path: limited(path)(empty(path[1:])) for path in ("/search", "/priced", "/post", "/a", "/b")},
+    "/login/{status}": login,
+    "/class": Class,
+    "/hidden": hiding(limited("/hidden")(empty("unseen"))),
+    "/twice": limited("/twice")(rate_limit("1/minute")(empty("twice"))),
+}
 
 
 @contextmanager
@@ -104,7 +98,11 @@ def aiohttp_calls(server, prefix, limits, **options):
         limiter = AsyncLimiter(options.pop("redis", server.url), prefix=prefix, deadline=5)
 
         async def start():
-            client = TestClient(TestServer(application(limiter, limits, **options)))
+            app = web.Application()
+            limit_app(app, limiter, limits, **options)
+            for path, handler in HANDLERS.items():
+                app.router.add_route("*", path, handler)
+            client = TestClient(TestServer(app))
             await client.start_server()
             return client
 

@@ -203,8 +203,6 @@ def django_calls(server, prefix, limits, *, is_async=False, middleware=(MIDDLEWA
         runner.run(close())
 
 
-
-
 @sync_and_async_middleware
 def add_tenant(get_response):
     def add(request):
