@@ -224,7 +224,7 @@ class DownstreamProtocol(HttpToolsProtocol):
         self._pending = 0
         self.received += len(body)
         super().on_body(body)
-        if len(self.cycle.body) >= READ:
+        if len(self.cycle.body) >= READ and not self.cycle.response_complete:
             self.flow.pause_reading()
             self.on_full()
 

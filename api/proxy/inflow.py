@@ -81,5 +81,5 @@ class Inflow(FlowControl):
             self._transport.resume_reading()
 
 
-def nothing() -> None:
+def nothing(*_: object) -> None:
     pass
