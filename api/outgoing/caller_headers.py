@@ -51,7 +51,7 @@ class CallerHeaders:
 
     def stated(self, caller: Caller, answer: Answer) -> Answer:
         """The answer to an allowed request, with the headers about its caller in front."""
-        return answer._replace(head=self._lines(caller) + answer.head)
+        return Answer(answer.status, self._lines(caller) + answer.head, answer.body)
 
     def signed(self, answer: Answer, method: str, path: str) -> Answer:
         """An answer of `stated`, with the signature in front."""
@@ -62,7 +62,7 @@ class CallerHeaders:
         now = b"%d" % self._clock()
         text = [now, method.encode("latin-1"), path.encode("latin-1"), *(values.get(field, b"") for field in FIELDS)]
         signature = hmac.digest(self._secret, b"\n".join(text), "sha256").hex().encode()
-        return answer._replace(head=b"%bsignature: t=%b,v1=%b\r\n%b" % (_PREFIX, now, signature, answer.head))
+        return Answer(answer.status, b"%bsignature: t=%b,v1=%b\r\n%b" % (_PREFIX, now, signature, answer.head), answer.body)
 
     def _render(self, caller: Caller) -> bytes:
         values = [(field, quote(getattr(caller, field), safe=_PLAIN).encode()) for field in self._fields]

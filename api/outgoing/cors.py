@@ -91,7 +91,7 @@ class Cors:
     def readable(self, headers: Headers, answer: Answer) -> Answer:
         """Our own answer to a request with these headers, so that a page that may call can read it."""
         known = self._known(_origin_in(headers))
-        return answer._replace(head=answer.head + (_VARYING if known is None else self._lines[known]))
+        return Answer(answer.status, answer.head + (_VARYING if known is None else self._lines[known]), answer.body)
 
     def passing(self, headers: Headers, send: Send) -> Send:
         """Sends upstream's response to a request with these headers, so that a page that may call can read it and its numbers."""

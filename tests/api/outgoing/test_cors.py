@@ -216,3 +216,18 @@ def test_a_request_of_a_page_is_read_before_it_is_shed():
     """Its answer depends on its origin."""
     assert _is_plain(b"GET /authorize HTTP/1.1\r\nHost: x\r\n\r\n")
     assert not _is_plain(b"GET /authorize HTTP/1.1\r\nHost: x\r\norigin: https://app.example.com\r\n\r\n")
+
+
+def test_the_guard_of_preflights_is_a_policy_of_the_file_or_600_a_minute():
+    base = "policies: { p: { limits: [9/minute] }, q: { limits: [9/minute] } }\nidentify: { anonymous: p }\nfailure: closed\n"
+    rules = loads(f"{base}cors: {{ origins: [{APP}], guard: q }}")
+    assert (rules.cors.guard, rules.warnings) == (rules.policies["q"], ())
+    default = loads(f"{base}cors: {{ origins: [{APP}] }}").cors.guard
+    assert ([limit.name for limit in default.limits], default.limits[0].capacity, default.failure) == (["minute"], 600, "closed")
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://localhost:3000", "https://a.example:8443", "http://[::1]:8080", "http://127.0.0.1", "capacitor://localhost"]
+)
+def test_an_origin_may_have_any_scheme_and_port(origin):
+    assert loads(f"policies: {{ p: {{ limits: [9/minute] }} }}\ncors: {{ origins: ['{origin}'] }}").cors is not None
