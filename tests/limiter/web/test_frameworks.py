@@ -195,3 +195,13 @@ def test_without_redis_the_failure_mode_decides(app, failure):
         "open": (None, answered.headers["content-type"]),
         "closed": (["1"], ["application/problem+json"]),
     }[failure]
+
+
+def test_a_redis_that_hangs_holds_no_request_up(app, relay):
+    call = app("5/minute", redis=relay.url, deadline=0.2)
+    released = relay.hold()
+    try:
+        answered = call("/plain")
+    finally:
+        released.set()
+    assert (answered.status, answered.headers["x-ratelimit-degraded"]) == (200, ["open"])
