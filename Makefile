@@ -1,7 +1,7 @@
 # Every command first installs what is missing: Debian packages (as root on Debian), then Python packages into .venv.
 #
 ## make serve     run a sidecar on port 8080, with its own Redis      (ARGS="--port 9090")
-## make test      run all tests                                       (ARGS="-k quota -x")
+## make test      run all tests, on all CPUs                          (ARGS="-k quota -x"; JOBS=0 for one process)
 ## make pythons   run the tests of the library and of the scripts on every Python from 3.11 that pyenv has
 ## make lint      run ruff, mypy, pyright, luacheck, and check import contracts and sizes
 ## make docs      build the documentation site in build/docs
@@ -11,6 +11,7 @@
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
+JOBS ?= logical
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -19,6 +20,9 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin
 
 # Parallel jobs would compete for apt's lock.
 .NOTPARALLEL:
+
+# The tests of a file run in one process, which starts their servers once.
+PARALLEL := -n $(JOBS) --dist loadfile
 
 # Other Pythons to test on: those of pyenv, from 3.11 on.
 PYTHONS := $(wildcard $(HOME)/.pyenv/versions/3.1[1-9]*/bin/python)
@@ -35,7 +39,7 @@ serve: has-redis $(VENV)/.serve
 test: has-redis has-gateways has-cc has-openssl has-curl has-chromium has-npm $(VENV)/.dev
 	@# The tests start hundreds of processes, which would each compile the package where PYTHONDONTWRITEBYTECODE is set.
 	@$(BIN)/python -m compileall -q api limiter
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 pythons: has-redis
 	$(foreach python,$(PYTHONS),$(call test-on,$(python),.venvs/$(notdir $(patsubst %/bin/python,%,$(python)))))
@@ -114,7 +118,7 @@ define test-on
 @echo '== $(1)'
 @$(1) -m venv $(2)
 @$(2)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
-$(2)/bin/python -m pytest tests/limiter tests/lua $(ARGS)
+$(2)/bin/python -m pytest $(PARALLEL) tests/limiter tests/lua $(ARGS)
 
 endef
 

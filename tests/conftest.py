@@ -1,5 +1,6 @@
 """A private Redis for the run, and a unique prefix for each test."""
 
+import os
 import uuid
 from collections.abc import Iterator
 
@@ -13,7 +14,9 @@ from support.servers.redis_server import RedisServer, redis_server
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 # CONTRIBUTING.md says when to use it.
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=2000)
-settings.load_profile("default")
+# In CI, a property tries the same examples every time: CI judges the change, and `make test` searches for new examples.
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

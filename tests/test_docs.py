@@ -28,12 +28,14 @@ def example_redis(monkeypatch, server, prefix, client):
     for name in ("Limiter", "AsyncLimiter"):
         real = getattr(limiter, name)
 
-        def on_the_tests_redis(url, real=real):
-            return real(server.url, prefix=prefix, deadline=10) if url == "redis://localhost" else real(url)
+        def on_the_tests_redis(url, real=real, **options):
+            if url != "redis://localhost":
+                return real(url)
+            return real(server.url, **{**options, "prefix": f"{prefix}{options.get('prefix', '')}", "deadline": 10})
 
         monkeypatch.setattr(limiter, name, on_the_tests_redis)
     yield
-    if left := list(client.scan_iter(f"{prefix}:*")):
+    if left := list(client.scan_iter(f"{prefix}*")):
         client.delete(*left)
 
 

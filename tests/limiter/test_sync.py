@@ -5,6 +5,8 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from limiter import Charge, Limiter, Policy, SlidingWindow
 from support.waiting import eventually
 
@@ -43,6 +45,54 @@ used += [limiter.take(policy, "parent").limits[0].used]
 print(used == list(range(2, 203)), failed)
 """
 
+GREENLETS = """
+from gevent import monkey
+monkey.patch_all()
+import sys, time
+import gevent, redis
+from limiter import Limiter, Policy, SlidingWindow
+
+limiter = Limiter(sys.argv[1], prefix=sys.argv[2], deadline=10)
+policy = Policy("sync", [SlidingWindow(100, 3600)])
+events = []
+
+def take():
+    decision = limiter.take(policy, "key")
+    events.append("taken")
+    return decision.allowed
+
+def tick():
+    for _ in range(5):
+        gevent.sleep(0.001)
+        events.append("tick")
+
+redis.Redis.from_url(sys.argv[1]).execute_command("CLIENT PAUSE 500 ALL")
+takers = [gevent.spawn(take) for _ in range(150)]
+gevent.joinall([*takers, gevent.spawn(tick)])
+print(sum(taker.value for taker in takers), events.index("taken"))
+"""
+
+FORKER_WITH_LOOPS = """
+import asyncio, os, sys
+from limiter import AsyncLimiter, Policy, SlidingWindow
+
+limiter = AsyncLimiter(sys.argv[1], prefix=sys.argv[2], deadline=10)
+policy = Policy("sync", [SlidingWindow(1000, 3600)])
+
+async def used(subject):
+    async with limiter:
+        return [(await limiter.take(policy, subject)).limits[0].used for _ in range(50)]
+
+children = []
+for number in range(3):
+    child = os.fork()
+    if not child:
+        os._exit(asyncio.run(used(f"child-{number}")) != list(range(1, 51)))
+    children.append(child)
+taken = asyncio.run(used("parent"))
+print(taken == list(range(1, 51)), [os.waitpid(child, 0)[1] for child in children])
+"""
+
 
 def test_eight_processes_admit_exactly_the_capacity(server, prefix):
     """8 x 2,000 takes from a capacity of 1,000, in real time and within one window of an hour."""
@@ -67,6 +117,18 @@ def test_a_limiter_survives_a_fork_on_both_sides(server, prefix):
     """On a shared connection, replies would reach the wrong process."""
     command = [sys.executable, "-W", "error", "-c", FORKER, server.url, prefix]
     assert subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout == "True [0, 0, 0]\n"
+
+
+def test_an_async_limiter_that_was_made_before_a_fork_works_on_both_sides(server, prefix):
+    command = [sys.executable, "-W", "error", "-c", FORKER_WITH_LOOPS, server.url, prefix]
+    assert subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout == "True [0, 0, 0]\n"
+
+
+def test_greenlets_can_share_a_limiter_and_others_run_while_they_wait(server, prefix):
+    """Redis pauses for long enough that another greenlet runs five times before the first decision."""
+    pytest.importorskip("gevent")
+    command = [sys.executable, "-c", GREENLETS, server.url, prefix]
+    assert subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout == "100 5\n"
 
 
 def test_threads_can_share_a_limiter(server, prefix):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypedDict, TypeVar
 
-from limiter.web.rate_limit import CostOf, Of, RateLimit, Response
+from limiter.web.core.rate_limit import CostOf, Of, RateLimit, Response
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -58,8 +58,9 @@ def marks_of_view(view: object, method: str) -> Marks:
         handler = "get"
     # A view set of the REST framework maps methods to actions.
     handler = getattr(view, "actions", {}).get(handler, handler)
-    marks = marks_of(owner) | marks_of(getattr(owner, handler, None), f"{name_of(owner)}.{handler}")
-    return marks if owner is view else marks_of(view, f"{name_of(owner)}.dispatch") | marks
+    name = name_of(owner)
+    marks = marks_of(owner) | marks_of(getattr(owner, handler, None), f"{name}.{handler}")
+    return marks if owner is view else marks_of(view, f"{name}.view") | marks
 
 
 def exempt(endpoint: T) -> T:

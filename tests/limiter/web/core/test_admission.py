@@ -7,8 +7,8 @@ import pytest
 
 from limiter import AsyncLimiter, InvalidPolicy, Limiter, LimiterError, Policy, SlidingWindow
 from limiter.web import RateLimit, Response
-from limiter.web.admission import Admission
-from limiter.web.running import run, run_async
+from limiter.web.core.admission import Admission
+from limiter.web.core.running import run, run_async
 from support.web.requests import Request
 
 AWAY = "redis://127.0.0.1:1"
@@ -121,6 +121,14 @@ def test_a_subject_that_cannot_be_one_counts_by_its_digest(admission, decide, wr
     ruling = decide(admission(RateLimit("2/minute", subject=lambda _: written)).admit(Request()))
     ((subject, _),) = states(ruling).values()
     assert subject.startswith("sha256:")
+
+
+@pytest.mark.parametrize(
+    ("written", "subject"),
+    [("2001:db8::7", "2001:db8::/64"), ("::ffff:203.0.113.7", "203.0.113.7"), ("203.0.113.7", "203.0.113.7"), ("user:7", "user:7")],
+)
+def test_an_ipv6_address_from_a_function_counts_by_its_network(admission, decide, written, subject):
+    assert states(decide(admission(RateLimit("2/minute", subject=lambda _: written)).admit(Request()))) == {"default": (subject, 1)}
 
 
 def test_functions_may_be_async_where_something_awaits_them(admission, server):
