@@ -140,7 +140,7 @@ async def _with_limiter():
     [
         (None, "LIMITER must be a dict with a URL as 'redis'"),
         ({"redis": None}, "LIMITER must be a dict with a URL as 'redis'"),
-        ({"redis": "redis://localhost", "limit": "1/s"}, "LIMITER must have the keys of limiter.web.django.Settings, not 'limit'"),
+        ({"redis": "redis://localhost", "limit": "1/s"}, "LIMITER must have the keys of limiter.web.django.LimiterSettings, not 'limit'"),
         ({"redis": "redis://localhost", "limits": "often"}, "limit must be text such as"),
     ],
 )
