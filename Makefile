@@ -58,6 +58,7 @@ lint: has-luacheck $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy -p limiter
+	$(BIN)/mypy examples/frameworks/*.py
 	$(BIN)/pyright
 	$(BIN)/python .ci/sizes.py
 	luacheck --quiet lua

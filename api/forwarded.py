@@ -10,20 +10,18 @@ X-Forwarded-For and X-Forwarded-Proto state the address and the scheme of the cl
 only those of the configured gateway are read: a gateway sets its own, but passes on any other as its client wrote it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from starlette.types import Scope
 
-from limiter.addresses import canonical, normalize
+from limiter.addresses import Trusts, client_behind, normalize
 
 PREFIX = "/authorize"
 _AUTHORIZE, _BELOW = PREFIX.encode(), f"{PREFIX}/".encode()
 _PREFIX_LENGTH = len(PREFIX)
 
-# More proxies than these do not stand in a row. A client may write a long list to the left of them, which is not split.
-_MAX_PROXIES = 16
 _FOR, _PROTO = b"x-forwarded-for", b"x-forwarded-proto"
 # Headers that only a gateway sends, with the value of `identify.gateway` for those that send them.
 _SENT_BY = {
@@ -34,7 +32,6 @@ _SENT_BY = {
 }
 _ONLY_GATEWAYS = frozenset(_SENT_BY)
 
-Trusts = Callable[[str], bool]
 Headers = Mapping[bytes, bytes]
 
 
@@ -140,28 +137,14 @@ def peer_of(scope: Scope) -> str:
 
 
 def client_address(peer: str, headers: Headers, trusts: Trusts) -> str:
-    """The rightmost address that is not a trusted proxy's. A client may have written anything to the left of it."""
+    """The address of the client behind trusted proxies. Raises InvalidDescription."""
     forwarded_for = headers.get(_FOR)
-    client = peer
-    for part in reversed(forwarded_for.decode("latin-1").rsplit(",", _MAX_PROXIES)) if forwarded_for else ():
-        hop = hop_address(part)
-        if hop is None:
-            detail = f"X-Forwarded-For must list IP addresses, not {part.strip()[:64]!r}."
-            raise InvalidDescription(400, "invalid-forwarded-for", detail)
-        client = hop
-        if not trusts(hop):
-            return client
-    return client
-
-
-def hop_address(text: str) -> str | None:
-    """`203.0.113.7`, `203.0.113.7:4711`, `2001:db8::7` or `[2001:db8::7]:4711`. None if the text is not an address."""
-    text = text.strip()
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    return canonical(text)
+    if not forwarded_for:
+        return peer
+    try:
+        return client_behind(peer, forwarded_for.decode("latin-1"), trusts)
+    except ValueError as error:
+        raise InvalidDescription(400, "invalid-forwarded-for", f"{error}.") from None
 
 
 def _scheme(scope: Scope, headers: Headers) -> str:

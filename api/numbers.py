@@ -5,22 +5,20 @@ The figures and the header lines are those of `decision.headers()`.
 
 from collections.abc import Sequence
 
-from limiter.api.answers import NO_STORE, PROBLEM_TYPE, Answer, head_of, problem
+from limiter.api.answers import NO_STORE, PROBLEM_TYPE, Answer, head_of
 from limiter.api.rules import Rules
 from limiter.decision import Decision
+from limiter.denials import OUTAGE_HEADERS, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS, exceeded_body, unavailable_body, violated
 from limiter.headers import layout_of, shifted
 from limiter.policy import Policy
-from limiter.problems import QUOTA_EXCEEDED, REDUCED_CAPACITY, problem_body
-from limiter.summary import NEVER, Row, summarize
+from limiter.summary import NEVER, summarize
 
 _DENIAL = head_of([PROBLEM_TYPE, NO_STORE])
+_OUTAGE = head_of((name.lower().encode(), value.encode()) for name, value in OUTAGE_HEADERS.items()) + _DENIAL
 _OPEN = head_of([(b"x-ratelimit-degraded", b"open")])
 _DO_NOT_RETRY = b"x-should-retry: false\r\n"
 # People give up waiting after about this long, so a generated client should too.
 _PATIENCE_S = 60
-
-# The same for every denial, but for the sentence and the names of the limits without room.
-_DENIED = problem_body(429, "%s", kind=QUOTA_EXCEEDED, violated_policies=["%s"])
 
 
 class Numbers:
@@ -43,14 +41,13 @@ class Numbers:
     def denied(self, decision: Decision, body: bytes = b"") -> Answer:
         """With the reason, or with the given body, which has a place for the names of the limits without room."""
         if decision.degraded:
-            return unavailable(list(dict.fromkeys(charge.policy.name for charge in decision.charges)))
+            return unavailable([charge.policy.name for charge in decision.charges])
         layout, numbers = self._layout, decision.numbers
         binding, figures = summarize(layout.rows, False, numbers)
         wait_us, seconds = numbers[binding.at + 1], figures[-1]
         lines = layout.lines % shifted(figures, self._rules.reset, decision.decided_us)
-        violated = b'", "'.join([row.name.encode() for row in layout.rows if numbers[row.at + 1]])
-        body = body % violated if body else _DENIED % (_detail(binding, wait_us, seconds), violated)
-        return Answer(429, lines + _DENIAL + self._retry_lines(wait_us, seconds), body)
+        body = body % violated(layout, numbers) if body else exceeded_body(layout, numbers, binding, seconds)
+        return Answer(TOO_MANY_REQUESTS, lines + _DENIAL + self._retry_lines(wait_us, seconds), body)
 
     def _retry_lines(self, wait_us: int, seconds: int) -> bytes:
         rules, lines = self._rules, b""
@@ -63,20 +60,6 @@ class Numbers:
         return lines
 
 
-def _detail(binding: Row, wait_us: int, seconds: int) -> bytes:
-    name, capacity = binding.name.encode(), binding.capacity
-    if wait_us == NEVER:
-        return b"The limit '%b' allows %d, less than this request costs: it can never pass." % (name, capacity)
-    return b"The limit '%b' allows %d; try again in %d s." % (name, capacity, seconds)
-
-
 def unavailable(policies: Sequence[str] = ()) -> Answer:
     """Redis did not decide, and a policy with `failure: closed` applies."""
-    return problem(
-        503,
-        "The limiter cannot count at the moment, and this request must be counted; try again.",
-        kind=REDUCED_CAPACITY,
-        headers=((b"retry-after", b"1"), (b"x-ratelimit-degraded", b"closed")),
-        violated_policies=list(policies),
-        degraded="closed",
-    )
+    return Answer(SERVICE_UNAVAILABLE, _OUTAGE, unavailable_body(policies))

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from starlette.types import Scope
 
+from limiter.addresses import Trusts
 from limiter.api.answers import Answer, problem
-from limiter.api.forwarded import Headers, InvalidDescription, Original, Trusts
+from limiter.api.forwarded import Headers, InvalidDescription, Original
 from limiter.api.identity import EXPIRED, MISSING, Identity, Refusal, credential_in
 from limiter.api.refused import refused_after
 from limiter.api.routes.faults import Fault, RefusedPath

@@ -3,18 +3,22 @@
 An IPv4 address written as IPv6 (`::ffff:203.0.113.7`) is that IPv4 address everywhere.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+Trusts = Callable[[str], bool]
 
 # An IPv6 address with an IPv4 tail and a zone fits; anything longer is not an address.
 _MAX_TEXT = 64
 _MAPPED = IPv6Network("::ffff:0:0/96")
 # One customer usually holds a whole /64, so limits count it as one subject.
 _CUSTOMER_BITS = 64
+
+# More proxies than these do not stand in a row. A client may write a long list to the left of them, which is not split.
+_MAX_PROXIES = 16
 
 # The caches are bounded by this size. They are never invalidated, as the results depend on the text alone. They save 2 us a lookup, and 16
 # for the network of an IPv6 address: a request makes up to three.
@@ -66,6 +70,32 @@ def subject_of(text: str) -> str:
     if isinstance(found, IPv6Address):
         return str(IPv6Network((found, _CUSTOMER_BITS), strict=False))
     return "unknown" if found is None else str(found)
+
+
+def hop_address(text: str) -> str | None:
+    """`203.0.113.7`, `203.0.113.7:4711`, `2001:db8::7` or `[2001:db8::7]:4711`. None if the text is not an address."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    return canonical(text)
+
+
+def client_behind(peer: str, forwarded_for: str, trusts: Trusts) -> str:
+    """The rightmost address of X-Forwarded-For that is not a trusted proxy's. A client may have written anything to the left of it.
+
+    Raises ValueError if the header has anything else than addresses up to there.
+    """
+    client = peer
+    for part in reversed(forwarded_for.rsplit(",", _MAX_PROXIES)):
+        hop = hop_address(part)
+        if hop is None:
+            raise ValueError(f"X-Forwarded-For must list IP addresses, not {part.strip()[:64]!r}")
+        client = hop
+        if not trusts(hop):
+            return client
+    return client
 
 
 def is_loopback(text: str) -> bool:

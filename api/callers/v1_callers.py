@@ -11,11 +11,11 @@ machine, and so has a browser that a web site abuses. So by address, everything 
 
 from starlette.types import Scope
 
-from limiter.addresses import is_loopback
+from limiter.addresses import hop_address, is_loopback
 from limiter.api.answers import Answer, problem
 from limiter.api.callers.bearer_token import BearerToken
 from limiter.api.callers.host_header import AllowedHosts, hosts_of, is_loopback_host, misdirected
-from limiter.api.forwarded import hop_address, peer_of
+from limiter.api.forwarded import peer_of
 from limiter.api.rules import Rules
 
 _HOPS = frozenset({b"x-forwarded-for", b"x-real-ip"})
