@@ -44,7 +44,7 @@ def copy_pages() -> None:
         target = PAGES / source
         target.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / source).is_dir():
-            shutil.copytree(ROOT / source, target, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+            shutil.copytree(ROOT / source, target, ignore=shutil.ignore_patterns("build.py", "__pycache__"))
         else:
             shutil.copyfile(ROOT / source, target)
 

@@ -11,7 +11,8 @@ from support.pages import PAGES, ROOT, blocks, links, run
 from support.servers.sidecar import TOKEN
 
 DOCS = [page for page in PAGES if page.is_relative_to(ROOT / "docs")]
-WITH_PYTHON = [page for page in DOCS if blocks(page.read_text(), "python")]
+# tests/limiter/web/test_frameworks_page.py runs the Python of frameworks.md.
+WITH_PYTHON = [page for page in DOCS if blocks(page.read_text(), "python") and page.name != "frameworks.md"]
 WITH_YAML = [page for page in DOCS if blocks(page.read_text(), "yaml")]
 POLICIES = "policies: { standard: { limits: [100/minute] } }\ntiers: { free: { key: standard } }\n"
 READY = "curl -s --retry 20 --retry-connrefused --retry-delay 1 http://localhost:8081/readyz\n"
