@@ -1,11 +1,10 @@
 """Rate limits for web frameworks, without a sidecar.
 
-Read in this order: `rate_limit` (what an application declares), `admission` (which limits apply to a request, decided at once), `ruling`
-(the response to a denial, the headers, refunds), `marks` (limits of an endpoint), and one framework, such as `asgi`. Only that module
-imports the framework.
+`core` decides; each other module adapts it to one framework, and only that module imports the framework. To see how, read `core` and then
+`wsgi` or `asgi`.
 """
 
-from limiter.web.rate_limit import RateLimit, Response, digest
-from limiter.web.ruling import Denial
+from limiter.web.core.rate_limit import RateLimit, Response, digest
+from limiter.web.core.ruling import Denial
 
 __all__ = ["Denial", "RateLimit", "Response", "digest"]

@@ -22,13 +22,13 @@ from limiter.addresses import canonical
 from limiter.aio import AsyncLimiter
 from limiter.decision import Decision
 from limiter.errors import LimiterError
-from limiter.web.admission import Admission
-from limiter.web.declaration import Declared, Options
-from limiter.web.exchange import EXCHANGE, Exchange
-from limiter.web.marks import LimitOptions, exempt, mark, marks_of_view, name_of
-from limiter.web.rate_limit import PolicyOf, RateLimit
-from limiter.web.ruling import Denial
-from limiter.web.running import run_async
+from limiter.web.core.admission import Admission
+from limiter.web.core.declaration import Declared, Options
+from limiter.web.core.handling import HANDLING, Handling
+from limiter.web.core.marks import LimitOptions, exempt, mark, marks_of_view, name_of
+from limiter.web.core.rate_limit import PolicyOf, RateLimit
+from limiter.web.core.ruling import Denial
+from limiter.web.core.running import run_async
 
 __all__ = ["RateLimit", "client_address", "decision_of", "exempt", "limit_app", "rate_limit"]
 
@@ -37,8 +37,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 OnDenied = Callable[[web.Request, Denial], web.StreamResponse | Awaitable[web.StreamResponse]]
 
-# Where a request keeps its limits and its exchange. aiohttp before 3.14 has text alone as a key.
-_STATE: Any = web.RequestKey(EXCHANGE, tuple) if hasattr(web, "RequestKey") else EXCHANGE
+# Where a request keeps its limits and its handling. aiohttp before 3.14 has text alone as a key.
+_STATE: Any = web.RequestKey(HANDLING, tuple) if hasattr(web, "RequestKey") else HANDLING
 
 
 def limit_app(
@@ -72,16 +72,16 @@ class _Limits:
         self._limiter, self._admission, self._on_denied = limiter, admission, on_denied
 
     async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        exchange = Exchange(self._admission, _Facts(request))
-        request[_STATE] = self, exchange
+        handling = Handling(self._admission, _Facts(request))
+        request[_STATE] = self, handling
         marks = marks_of_view(request.match_info.handler, request.method)
-        denial = await run_async(self._limiter, exchange.begin(marks))
+        denial = await run_async(self._limiter, handling.begin(marks))
         return await handler(request) if denial is None else await self._deny(request, denial)
 
     async def ensure(self, request: web.Request, limit: RateLimit[web.Request], name: str) -> web.StreamResponse | None:
         """Decide on a limit that the middleware did not find, because a decorator hides the handler."""
-        exchange: Exchange[web.Request] = request[_STATE][1]
-        denial = await run_async(self._limiter, exchange.ensure(limit, name))
+        handling: Handling[web.Request] = request[_STATE][1]
+        denial = await run_async(self._limiter, handling.ensure(limit, name))
         return await self._deny(request, denial) if denial else None
 
     async def _deny(self, request: web.Request, denial: Denial) -> web.StreamResponse:
@@ -91,10 +91,10 @@ class _Limits:
         return (await response) if isawaitable(response) else response
 
     async def finish(self, request: web.Request, response: web.StreamResponse) -> None:
-        # A request without an exchange got its response from a middleware before this one.
-        exchange = _found(request)
-        if exchange is not None:
-            response.headers.update(await run_async(self._limiter, exchange.settle(response.status, response.headers.items())))
+        # A request without a handling got its response from a middleware before this one.
+        handling = _found(request)
+        if handling is not None:
+            response.headers.update(await run_async(self._limiter, handling.settle(response.status, response.headers.items())))
 
     async def close(self, _app: web.Application) -> None:
         await self._limiter.close()
@@ -123,18 +123,18 @@ def rate_limit(policy: PolicyOf[web.Request], **options: Unpack[LimitOptions[web
 
 def client_address(request: web.Request) -> str:
     """The address of the client, behind trusted proxies."""
-    exchange: Exchange[web.Request] = request[_STATE][1]
-    return exchange.client_address
+    handling: Handling[web.Request] = request[_STATE][1]
+    return handling.client_address
 
 
 def decision_of(request: web.Request) -> Decision | None:
     """The decision on the request. None if no limit applies to it."""
-    exchange = _found(request)
-    return exchange.decision if exchange else None
+    handling = _found(request)
+    return handling.decision if handling else None
 
 
-def _found(request: web.Request) -> Exchange[web.Request] | None:
-    state: tuple[_Limits, Exchange[web.Request]] | None = request.get(_STATE)
+def _found(request: web.Request) -> Handling[web.Request] | None:
+    state: tuple[_Limits, Handling[web.Request]] | None = request.get(_STATE)
     return state[1] if state else None
 
 

@@ -14,10 +14,10 @@ from typing import Any, Generic, TypeVar, Unpack
 from urllib.parse import parse_qsl
 
 from limiter.aio import AsyncLimiter
-from limiter.web.admission import Admission
-from limiter.web.declaration import Declared, Options
-from limiter.web.marks import Marks
-from limiter.web.rate_limit import RateLimit
+from limiter.web.core.admission import Admission
+from limiter.web.core.declaration import Declared, Options
+from limiter.web.core.marks import Marks
+from limiter.web.core.rate_limit import RateLimit
 from limiter.web.visit import VISIT, ASGIApp, Message, OnDenied, Scope, Send, Setting, Visit
 
 __all__ = ["RateLimit", "RateLimitMiddleware", "Request"]

@@ -21,9 +21,9 @@ from limiter.aio import AsyncLimiter
 from limiter.errors import LimiterError
 from limiter.problems import CONTENT_TYPE, QUOTA_EXCEEDED
 from limiter.web.asgi import Middleware, setting_of
-from limiter.web.declaration import Declared, Options
-from limiter.web.marks import LimitOptions, exempt
-from limiter.web.rate_limit import PolicyOf, RateLimit
+from limiter.web.core.declaration import Declared, Options
+from limiter.web.core.marks import LimitOptions, exempt
+from limiter.web.core.rate_limit import PolicyOf, RateLimit
 from limiter.web.routes import Routes, flat, named
 from limiter.web.visit import VISIT, OnDenied, Scope, Visit
 

@@ -23,13 +23,13 @@ from limiter.decision import Decision
 from limiter.denials import TOO_MANY_REQUESTS
 from limiter.errors import LimiterError
 from limiter.sync import Limiter
-from limiter.web.admission import Admission
-from limiter.web.declaration import Declared, Options
-from limiter.web.exchange import EXCHANGE, Exchange
-from limiter.web.marks import LimitOptions, Marks, exempt, mark, marks_of, marks_of_view, name_of
-from limiter.web.rate_limit import PolicyOf, RateLimit
-from limiter.web.ruling import Denial
-from limiter.web.running import run
+from limiter.web.core.admission import Admission
+from limiter.web.core.declaration import Declared, Options
+from limiter.web.core.handling import HANDLING, Handling
+from limiter.web.core.marks import LimitOptions, Marks, exempt, mark, marks_of, marks_of_view, name_of
+from limiter.web.core.rate_limit import PolicyOf, RateLimit
+from limiter.web.core.ruling import Denial
+from limiter.web.core.running import run
 from limiter.web.wsgi import forwarded_for, peer_of
 
 __all__ = ["RateLimit", "client_address", "decision_of", "exempt", "limit_app", "rate_limit"]
@@ -76,8 +76,8 @@ class _Limits:
         return self._denied(run(self._limiter, _exchange().ensure(limit, name)))
 
     def begin(self) -> ResponseReturnValue | None:
-        exchange = request.environ[EXCHANGE] = Exchange(self._admission, _Facts())
-        return self._denied(run(self._limiter, exchange.begin(_marks())))
+        handling = request.environ[HANDLING] = Handling(self._admission, _Facts())
+        return self._denied(run(self._limiter, handling.begin(_marks())))
 
     def _denied(self, denial: Denial | None) -> ResponseReturnValue | None:
         if denial is None:
@@ -88,17 +88,17 @@ class _Limits:
         raise kind(response=Response(denial.body, denial.status, denial.headers))
 
     def finish(self, response: Response) -> Response:
-        exchange = _found()
-        if exchange is not None:
-            for name, value in run(self._limiter, exchange.settle(response.status_code, response.headers.items())).items():
+        handling = _found()
+        if handling is not None:
+            for name, value in run(self._limiter, handling.settle(response.status_code, response.headers.items())).items():
                 response.headers[name] = value
         return response
 
     def fail(self, error: BaseException | None) -> None:
         """Without a response, as Flask raises errors of views while it is tested."""
-        exchange = _found()
-        if exchange is not None and error is not None:
-            run(self._limiter, exchange.settle(500))
+        handling = _found()
+        if handling is not None and error is not None:
+            run(self._limiter, handling.settle(500))
 
 
 def rate_limit(policy: PolicyOf[Request], **options: Unpack[LimitOptions[Request]]) -> Callable[[F], F]:
@@ -127,14 +127,14 @@ def rate_limit(policy: PolicyOf[Request], **options: Unpack[LimitOptions[Request
 
 def client_address(of: Request) -> str:
     """The address of the client, behind trusted proxies."""
-    exchange: Exchange[Request] = of.environ[EXCHANGE]
-    return exchange.client_address
+    handling: Handling[Request] = of.environ[HANDLING]
+    return handling.client_address
 
 
 def decision_of(of: Request) -> Decision | None:
     """The decision on the request. None if no limit applies to it."""
-    exchange: Exchange[Request] | None = of.environ.get(EXCHANGE)
-    return exchange.decision if exchange else None
+    handling: Handling[Request] | None = of.environ.get(HANDLING)
+    return handling.decision if handling else None
 
 
 class _Facts:
@@ -161,11 +161,11 @@ class _Facts:
         return forwarded_for(request.environ)
 
 
-def _found() -> Exchange[Request] | None:
-    return cast("Exchange[Request] | None", request.environ.get(EXCHANGE))
+def _found() -> Handling[Request] | None:
+    return cast("Handling[Request] | None", request.environ.get(HANDLING))
 
 
-def _exchange() -> Exchange[Request]:
+def _exchange() -> Handling[Request]:
     found = _found()
     if found is None:
         raise LimiterError("a view with a rate limit must be called in a request: call app.preprocess_request() first")

@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from fastapi import routing as fastapi_routing
 from starlette.routing import BaseRoute, Host, Match, Mount
 
-from limiter.web.marks import Marks, marks_of, name_of
-from limiter.web.rate_limit import RateLimit
+from limiter.web.core.marks import Marks, marks_of, name_of
+from limiter.web.core.rate_limit import RateLimit
 from limiter.web.visit import Scope
 
 # Paths that are kept. To match one costs as much as FastAPI's own routing.

@@ -7,12 +7,12 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from limiter.aio import AsyncLimiter
 from limiter.protocol.call import Verdict
-from limiter.web.admission import Admission
-from limiter.web.fields import Header, encoded, replaced
-from limiter.web.marks import Marks
-from limiter.web.rate_limit import RateLimit, Response
-from limiter.web.ruling import Denial, Ruling
-from limiter.web.running import run_async
+from limiter.web.core.admission import Admission
+from limiter.web.core.header_fields import Header, encoded, replaced
+from limiter.web.core.marks import Marks
+from limiter.web.core.rate_limit import RateLimit, Response
+from limiter.web.core.ruling import Denial, Ruling
+from limiter.web.core.running import run_async
 
 R = TypeVar("R")
 

@@ -17,12 +17,12 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from limiter.addresses import canonical
 from limiter.decision import Decision
 from limiter.sync import Limiter
-from limiter.web.admission import Admission
-from limiter.web.declaration import Declared, Options
-from limiter.web.exchange import EXCHANGE, Exchange, headers_of
-from limiter.web.rate_limit import RateLimit
-from limiter.web.ruling import Denial
-from limiter.web.running import run
+from limiter.web.core.admission import Admission
+from limiter.web.core.declaration import Declared, Options
+from limiter.web.core.handling import HANDLING, Handling, headers_of
+from limiter.web.core.rate_limit import RateLimit
+from limiter.web.core.ruling import Denial
+from limiter.web.core.running import run
 
 __all__ = ["RateLimit", "RateLimitMiddleware", "Request", "decision_of"]
 
@@ -77,8 +77,8 @@ class Request:
     @property
     def client_address(self) -> str:
         """The address of the client, behind trusted proxies."""
-        exchange: Exchange[Any] = self.environ[EXCHANGE]
-        return exchange.client_address
+        handling: Handling[Any] = self.environ[HANDLING]
+        return handling.client_address
 
 
 class RateLimitMiddleware:
@@ -104,16 +104,16 @@ class RateLimitMiddleware:
         self._admission = Admission(limits, prefix=self._limiter.settings.prefix, **options)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        exchange = environ[EXCHANGE] = Exchange(self._admission, Request(environ))
-        denial = run(self._limiter, exchange.begin())
-        ruling = exchange.ruling
+        handling = environ[HANDLING] = Handling(self._admission, Request(environ))
+        denial = run(self._limiter, handling.begin())
+        ruling = handling.ruling
         if ruling is None:
             return self._app(environ, start_response)
         environ[DECISION] = ruling.decision
         if denial:
             return self._deny(denial, environ, start_response)
         if ruling.may_refund:
-            return _Held(self._limiter, exchange, start_response).begin(self._app, environ)
+            return _Held(self._limiter, handling, start_response).begin(self._app, environ)
         return self._app(environ, _adding(ruling.headers, start_response))
 
     def _deny(self, denial: Denial, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -157,8 +157,8 @@ def _adding(ours: Mapping[str, str], start_response: StartResponse) -> StartResp
 class _Held:
     """A response whose status and headers are held until its first bytes, or its end."""
 
-    def __init__(self, limiter: Limiter, exchange: Exchange[Request], start_response: StartResponse) -> None:
-        self._limiter, self._exchange, self._start_response = limiter, exchange, start_response
+    def __init__(self, limiter: Limiter, handling: Handling[Request], start_response: StartResponse) -> None:
+        self._limiter, self._exchange, self._start_response = limiter, handling, start_response
         # What the application passed to start_response.
         self._head: tuple[str, Headers, Any] | None = None
         self._write: Write | None = None

@@ -1,7 +1,5 @@
 """The examples for Flask, Django, Pyramid and aiohttp: on real servers, with threads and with forked workers, and through test clients."""
 
-import asyncio
-import importlib.util
 import json
 import os
 import subprocess
@@ -10,12 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
-from aiohttp.test_utils import TestClient, TestServer
-from werkzeug.test import Client
 
-from limiter import AsyncLimiter, Limiter
 from support.web.example_servers import EXAMPLES, environment, example, get
-from support.web.reply import reply
 
 GUNICORN = ("-m", "gunicorn", "--bind", "127.0.0.1:{port}", "--workers", "2")
 SERVERS = {
@@ -58,69 +52,39 @@ def test_the_limits_of_an_example_hold_on_a_server(tmp_path, redis_url, command)
         assert get(port, "/items", "HEAD").left.keys() == {"minute", "hour"}
 
 
-def check(call) -> None:
-    assert call("/items").left == {"minute": 99, "hour": 999}
-    assert [call("/search?q=pen").status for _ in range(6)] == [200] * 5 + [429]
-    assert call("/nothing").status == 404
-
-
-@pytest.fixture
-def module(monkeypatch, redis_url):
-    """`module("flask_app")`, with a deadline that a busy machine keeps."""
-
-    def load(name):
-        spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
-        found = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, spec.name, found)
-        spec.loader.exec_module(found)
-        return found
-
-    monkeypatch.setenv("REDIS_URL", redis_url)
-    for each in (AsyncLimiter, Limiter):
-        monkeypatch.setitem(each.__init__.__kwdefaults__, "deadline", 10.0)
-    return load
-
-
-# WebOb imports cgi.
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("name", ["flask_app", "pyramid_app"])
-def test_the_limits_of_an_example_hold_in_a_test_client(name, module):
-    client = Client(module(name).app)
-
-    def call(target):
-        answered = client.get(target)
-        return reply(answered.status_code, answered.headers.items(), answered.data)
-
-    check(call)
-
-
-def test_the_limits_of_the_aiohttp_example_hold_in_its_test_client(module):
-    with asyncio.Runner() as runner:
-
-        async def ask(client, target):
-            async with client.get(target) as answered:
-                return reply(answered.status, answered.headers.items(), await answered.read())
-
-        async def start():
-            client = TestClient(TestServer(module("aiohttp_app").app))
-            await client.start_server()
-            return client
-
-        client = runner.run(start())
-        check(lambda target: runner.run(ask(client, target)))
-        runner.run(client.close())
-
-
-IN_DJANGO = """
-import django, django_app
+FLASK = """
+from flask_app import app
+client = app.test_client()
+print([client.get("/search?q=pen").status_code for _ in range(6)], client.get("/items").headers["X-RateLimit-Remaining"])
+"""
+DJANGO = """
+import django_app
 from django.test import Client
 client = Client()
 print([client.get("/search?q=pen").status_code for _ in range(6)], client.get("/items").headers["X-RateLimit-Remaining"])
 """
+PYRAMID = """
+from webob import Request
+from pyramid_app import app
+def get(target):
+    return Request.blank(target, remote_addr="127.0.0.1").get_response(app)
+print([get("/search?q=pen").status_code for _ in range(6)], get("/items").headers["X-RateLimit-Remaining"])
+"""
+AIOHTTP = """
+import asyncio
+from aiohttp.test_utils import TestClient, TestServer
+from aiohttp_app import app
+async def main():
+    async with TestClient(TestServer(app)) as client:
+        print([(await client.get("/search?q=pen")).status for _ in range(6)], (await client.get("/items")).headers["X-RateLimit-Remaining"])
+asyncio.run(main())
+"""
 
 
-def test_the_limits_of_the_django_example_hold_in_its_test_client(tmp_path, redis_url):
-    """In a process of its own, as a process has one configuration of Django."""
-    command = [sys.executable, "-c", IN_DJANGO]
-    printed = subprocess.run(command, env=os.environ | environment(tmp_path, redis_url), capture_output=True, text=True, check=True).stdout
+@pytest.mark.parametrize("script", [FLASK, DJANGO, PYRAMID, AIOHTTP], ids=["flask", "django", "pyramid", "aiohttp"])
+def test_the_limits_of_an_example_hold_in_the_test_client_of_its_framework(tmp_path, redis_url, script):
+    command = [sys.executable, "-c", script]
+    printed = subprocess.run(
+        command, env=os.environ | environment(tmp_path, redis_url), stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
     assert printed == "[200, 200, 200, 200, 200, 429] 94\n"

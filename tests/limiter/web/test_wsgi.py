@@ -108,9 +108,7 @@ def test_an_own_response_to_denials_gets_the_headers(limited):
     def respond(request, denial):
         return responding("418 I'm a teapot", f"{request.path} {denial.status}".encode())
 
-    middleware = limited(
-        responding(), "1/minute", on_denied=lambda request, denial: teapot if (request.path, denial.status) == ("/tea", 429) else None
-    )
+    middleware = limited(responding(), "1/minute", on_denied=respond)
     call(middleware)
     denied = call(middleware, "/tea")
     assert (denied.status, denied.body, denied.left) == (418, b"/tea 429", {"minute": 0})

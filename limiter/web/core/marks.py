@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypedDict, TypeVar
 
-from limiter.web.rate_limit import CostOf, Of, RateLimit, Response
+from limiter.web.core.rate_limit import CostOf, Of, RateLimit, Response
 
 R = TypeVar("R")
 T = TypeVar("T")

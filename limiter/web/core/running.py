@@ -9,7 +9,7 @@ from limiter.errors import LimiterError
 from limiter.protocol.driver import drive, drive_async
 from limiter.protocol.group import Group
 from limiter.sync import Limiter
-from limiter.web.admission import Steps
+from limiter.web.core.admission import Steps
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""`Exchange`: one request and its response, for the frameworks that call the endpoint themselves. Without I/O.
+"""`Handling`: one request and its response, for the frameworks that call the endpoint themselves. Without I/O.
 
 Its methods are steps for `run` or `run_async`, like those of `Admission`.
 """
@@ -7,20 +7,20 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from limiter.decision import Decision
-from limiter.web.admission import Admission, Facts, Steps
-from limiter.web.marks import Marks
-from limiter.web.rate_limit import RateLimit, Response
-from limiter.web.ruling import Denial, Ruling
+from limiter.web.core.admission import Admission, Facts, Steps
+from limiter.web.core.marks import Marks
+from limiter.web.core.rate_limit import RateLimit, Response
+from limiter.web.core.ruling import Denial, Ruling
 
 R = TypeVar("R")
 
-# Where a framework's request keeps its exchange.
-EXCHANGE = "limiter.web"
+# Where a framework's request keeps its handling.
+HANDLING = "limiter.web"
 
 _NONE = Marks()
 
 
-class Exchange(Generic[R]):
+class Handling(Generic[R]):
     __slots__ = ("_is_settled", "_sources", "admission", "facts", "ruling")
 
     def __init__(self, admission: Admission[R], facts: Facts[R]) -> None:

@@ -15,10 +15,10 @@ from limiter.decision import Decision
 from limiter.headers import Reset
 from limiter.policy import Failure, Policy
 from limiter.protocol.group import grouped
-from limiter.web.declaration import Declared, Options, declared
-from limiter.web.fields import fields_of
-from limiter.web.rate_limit import AccountOf, Asking, Of, RateLimit, as_key, matches, policy_of, subject_text, value_of
-from limiter.web.ruling import Bill, Rendering, Ruling
+from limiter.web.core.declaration import Declared, Options, declared
+from limiter.web.core.header_fields import fields_of
+from limiter.web.core.rate_limit import AccountOf, Asking, Of, RateLimit, as_key, matches, policy_of, subject_text, value_of
+from limiter.web.core.ruling import Bill, Rendering, Ruling
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)

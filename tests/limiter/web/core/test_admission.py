@@ -7,8 +7,8 @@ import pytest
 
 from limiter import AsyncLimiter, InvalidPolicy, Limiter, LimiterError, Policy, SlidingWindow
 from limiter.web import RateLimit, Response
-from limiter.web.admission import Admission
-from limiter.web.running import run, run_async
+from limiter.web.core.admission import Admission
+from limiter.web.core.running import run, run_async
 from support.web.requests import Request
 
 AWAY = "redis://127.0.0.1:1"

@@ -8,7 +8,7 @@ from limiter.errors import InvalidPolicy, shown
 from limiter.headers import Reset
 from limiter.limits import Limit
 from limiter.policy import Failure, Policy
-from limiter.web.rate_limit import AccountOf, Of, RateLimit
+from limiter.web.core.rate_limit import AccountOf, Of, RateLimit
 
 R = TypeVar("R")
 

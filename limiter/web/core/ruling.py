@@ -10,8 +10,8 @@ from limiter.problems import CONTENT_TYPE
 from limiter.protocol.group import Group
 from limiter.protocol.refund import refund_of
 from limiter.summary import WIDTH, summarize
-from limiter.web.fields import Fields, Header, encoded, replaced
-from limiter.web.rate_limit import RateLimit, Response
+from limiter.web.core.header_fields import Fields, Header, encoded, replaced
+from limiter.web.core.rate_limit import RateLimit, Response
 
 
 class Denial(NamedTuple):
