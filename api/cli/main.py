@@ -17,6 +17,7 @@ from limiter.api.cli.account_commands import accounts_app
 from limiter.api.cli.audit_command import audit_app
 from limiter.api.cli.console import FAILED, MISUSED, fail
 from limiter.api.cli.count_commands import counts
+from limiter.api.cli.import_command import import_app
 from limiter.api.cli.key_commands import keys_app
 from limiter.api.cli.options import Json, spread
 from limiter.api.cli.variables import drop_service_links, variables_of, warnings_about
@@ -34,6 +35,7 @@ app.add_typer(counts)
 app.add_typer(keys_app, name="keys")
 app.add_typer(accounts_app, name="accounts")
 app.add_typer(audit_app)
+app.add_typer(import_app)
 
 
 @app.command()
