@@ -61,7 +61,7 @@ lint: has-luacheck $(VENV)/.dev
 	$(BIN)/mypy examples/frameworks/*.py
 	$(BIN)/pyright
 	$(BIN)/python .ci/sizes.py
-	luacheck --quiet lua
+	luacheck --quiet lua examples
 
 clean:
 	rm -rf $(VENV) .venvs build dist *.egg-info

@@ -8,18 +8,20 @@ Paths are relative to this folder.
             |
     resolve.py                     the gates, in order: original request, TLS, route, credential, identity, plan
             |-- Answer ------------------------------------------------------------------------------> send
-            |-- LookUp             the key is not in memory: Directory.look_up, in one call with the others that wait, then settle
-            `-- Charged            what to charge; for a refused request (401, 403) one attempt of its key and of its address
+            |-- LookUp             the key is not in memory, but exists: Directory.look_up, in one call with others that wait, then settle
+            `-- Charged            what to charge; for a refused request (401, 403) one attempt of its key and of its address; for a key
+                  |                that is not in memory an attempt too, under a guard that makes it Stale if the key exists
                   |
     AsyncLimiter.verdict           Redis decides, in one call with the other requests that wait; if it does not answer within the
                                    deadline, the failure modes of the policies decide
-                  |-- Stale        the key or its account has changed: forget the identity, and resolve again, also if it was refused
+                  |-- Stale        the key exists, or it or its account has changed: forget the identity, and resolve again
                   `-- Decision
                         |
-    Charged.answer                 200 or 429 with the numbers, 503 if a policy fails closed; a refused request gets its 401 or 403, or
+    Plan or Attempt .answer        200 or 429 with the numbers, 503 if a policy fails closed; a refused request gets its 401 or 403, or
                                    429 if its key or its address has no attempts left -> send
 
-With a proxy, every path belongs to the upstream. A request is passed on if its answer is 200, and the response gets the numbers.
+With a proxy, every path belongs to the upstream. A request is passed on if its answer is 200, and the response gets the numbers. Preflights
+of browsers are answered before (outgoing/cors.py).
 
 Both paths call `resolve` before the verdict and `Front.end` after it. `Front.begin` leaves the rarer outcomes, `Answer` and `LookUp`, to a
 task that runs the same steps as `Front.__call__`.
@@ -33,18 +35,20 @@ from starlette.types import Message, Receive, Scope, Send
 from limiter.aio import AsyncLimiter
 from limiter.api.answers import WRITE_ANSWER, Answer, Header, problem
 from limiter.api.forwarded import PREFIX, is_authorize, proxied
-from limiter.api.identity import Directory, Refusal
+from limiter.api.identity import Directory
 from limiter.api.numbers import unavailable
 from limiter.api.outages import Outages
+from limiter.api.outgoing.caller_headers import separated
 from limiter.api.overload import SHED, Overload
+from limiter.api.refused import Attempt
 from limiter.api.resolve import Charged, LookUp, Outcome, Reader, resolve, settle
 from limiter.api.rules import Rules
 from limiter.api.view import View
 from limiter.decision import Decision
 from limiter.errors import BackendError
-from limiter.protocol.call import Stale, Verdict
+from limiter.protocol.call import Verdict
 
-_OK, _FORBIDDEN = 200, 403
+_OK = 200
 _PREFIX = PREFIX.encode()
 # Only a faulty program changes an account this often within one request.
 _MAX_TRIES = 5
@@ -62,7 +66,9 @@ class RulesNow(Protocol):
 
 
 class Proxying(Protocol):
-    async def __call__(self, scope: Scope, receive: Receive, send: Send, headers: Sequence[Header] = ()) -> None: ...
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send, headers: Sequence[Header] = (), caller: Sequence[Header] = ()
+    ) -> None: ...
 
 
 class Receiver(Protocol):
@@ -93,7 +99,7 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.overload.is_full:
-            await self.shed(scope["path"].encode()).send(scope, send)
+            await self.shed(scope["path"].encode(), scope["headers"]).send(scope, send)
             return
         if self.draining:
             scope.pop(WRITE_ANSWER, None)
@@ -115,40 +121,44 @@ class Front:
         outcome = resolve(view, scope, view.original)
         if isinstance(outcome, Charged):
             place = _Place(self, scope, outcome, receiver)
-            self._limiter.verdict_to(place, outcome.plan.group, view.rules.deadline)
+            self._limiter.verdict_to(place, outcome.group, view.rules.deadline)
         else:
             receiver.deliver_later(self.authorize(view, scope, outcome))
         return True
 
-    def shed(self, target: bytes) -> Answer:
+    def shed(self, target: bytes, headers: Sequence[Header] = ()) -> Answer:
         """Counts a request that is shed. Returns its answer."""
         self.overload.note()
-        return _for_gateway(self._view, SHED) if self._proxy is None and target.startswith(_PREFIX) else SHED
+        if self._proxy is None and target.startswith(_PREFIX):
+            return _finished(self._view, {"headers": headers}, SHED)
+        cors = self._view.rules.cors
+        return SHED if cors is None else cors.readable(headers, SHED)
 
-    async def authorize(self, view: View, scope: Scope, outcome: Outcome | None = None) -> Answer:
-        """`outcome`, if the request is resolved already."""
-        return _for_gateway(view, await self._answer(view, scope, view.original, outcome))
+    async def authorize(self, view: View, scope: Scope, outcome: Outcome | None = None, *, presume: bool = True) -> Answer:
+        """`outcome`, if the request is resolved already. Without `presume`, a key that is not in memory is looked up."""
+        return _finished(view, scope, await self._answer(view, scope, view.original, outcome, presume=presume))
 
     def end(self, charged: Charged, outcome: Verdict | BackendError) -> Answer | None:
         """None if the identity was out of date. It is forgotten, so the request can be resolved again."""
         if isinstance(outcome, BackendError):
             return self._unavailable(outcome)
-        if isinstance(outcome, Stale):
-            charged.view.directory.forget(charged.identity)
+        view, _, plan, identity, address, presumed = charged
+        attempt = plan if isinstance(plan, Attempt) else None
+        if not isinstance(outcome, Decision) or (attempt is not None and attempt.is_early(outcome)):
+            if identity is not None:
+                view.directory.forget(identity)
             return None
-        if charged.refusal is not None:
-            return self._refuse(charged, charged.refusal, outcome)
         self._outages.note(outcome.degraded)
-        return charged.answer(outcome)
-
-    def _refuse(self, charged: Charged, refusal: Refusal, decision: Decision) -> Answer | None:
-        directory = charged.view.directory
-        if charged.is_early(decision):
-            directory.forget(charged.identity)
-            return None
-        self._outages.note(decision.degraded)
-        directory.count_refusal(refusal, charged.address)
-        return charged.answer(decision)
+        if attempt is not None:
+            if presumed and outcome.degraded:
+                # The key may be valid.
+                return unavailable()
+            view.directory.count_refusal(attempt.refusal, address)
+            return attempt.answer(outcome)
+        answer, caller_headers = plan.answer(outcome), view.rules.caller_headers
+        if caller_headers is None or identity is None or not outcome.allowed:
+            return answer
+        return caller_headers.stated(identity.caller, answer)
 
     def _unavailable(self, error: BackendError) -> Answer:
         """503, for failed lookups. Decisions do not raise here, because every policy of a configuration has a failure mode."""
@@ -156,21 +166,34 @@ class Front:
         return unavailable()
 
     async def _pass_on(self, proxy: Proxying, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = await self._answer(self._current_view(), scope, proxied)
-        if answer.status == _OK:
+        view = self._current_view()
+        cors, caller_headers = view.rules.cors, view.rules.caller_headers
+        preflight = cors.preflight(scope["method"], scope["headers"]) if cors is not None else None
+        if preflight is not None:
+            await preflight.send(scope, send)
+            return
+        answer = await self._answer(view, scope, proxied)
+        if answer.status != _OK:
+            await (answer if cors is None else cors.readable(scope["headers"], answer)).send(scope, send)
+            return
+        if cors is not None:
+            send = cors.passing(scope["headers"], send)
+        if caller_headers is None:
             await proxy(scope, receive, send, answer.headers)
         else:
-            await answer.send(scope, send)
+            of_caller, numbers = separated(caller_headers.signed(answer, scope["method"], scope["raw_path"].decode("latin-1")).headers)
+            await proxy(scope, receive, send, numbers, of_caller)
 
-    async def _answer(self, view: View, scope: Scope, read: Reader, outcome: Outcome | None = None) -> Answer:
+    async def _answer(self, view: View, scope: Scope, read: Reader, outcome: Outcome | None = None, *, presume: bool = True) -> Answer:
         for _ in range(_MAX_TRIES):
+            outcome = outcome or resolve(view, scope, read, presume=presume)
             try:
-                answer = await self._try_answer(view, outcome or resolve(view, scope, read))
+                answer = await self._try_answer(view, outcome)
             except BackendError as error:
                 return self._unavailable(error)
             if answer is not None:
                 return answer
-            outcome = None
+            outcome, presume = None, False
         return unavailable()
 
     async def _try_answer(self, view: View, outcome: Outcome) -> Answer | None:
@@ -179,7 +202,7 @@ class Front:
             outcome = settle(view, outcome.route, outcome.address, found)
         if isinstance(outcome, Answer):
             return outcome
-        return self.end(outcome, await self._limiter.verdict(outcome.plan.group, view.rules.deadline))
+        return self.end(outcome, await self._limiter.verdict(outcome.group, view.rules.deadline))
 
     def _current_view(self) -> View:
         rules = self._watched.rules
@@ -212,9 +235,9 @@ class _Place:
         try:
             answer = front.end(self._charged, outcome)
             if answer is None:
-                self._receiver.deliver_later(front.authorize(view, self._scope))
+                self._receiver.deliver_later(front.authorize(view, self._scope, presume=False))
             else:
-                self._receiver.deliver(_for_gateway(view, answer))
+                self._receiver.deliver(_finished(view, self._scope, answer))
         except Exception as error:  # noqa: BLE001 - the receiver logs it
             self._receiver.abort(error)
 
@@ -222,8 +245,9 @@ class _Place:
     set_exception = set_result
 
 
-def _for_gateway(view: View, answer: Answer) -> Answer:
-    return answer.as_forbidden() if view.rules.deny_status == _FORBIDDEN else answer
+def _finished(view: View, scope: Scope, answer: Answer) -> Answer:
+    """The answer for a gateway."""
+    return answer if view.finish is None else view.finish(scope, answer)
 
 
 def _closing(send: Send) -> Send:

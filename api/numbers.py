@@ -30,13 +30,17 @@ class Numbers:
         self._layout, self._rules = layout_of(tuple(policies)), rules
 
     def allowed(self, decision: Decision) -> Answer:
+        return Answer(200, self.head(decision))
+
+    def head(self, decision: Decision) -> bytes:
+        """The header lines of an allowed request."""
         if decision.degraded:
-            return Answer(200, _OPEN)
+            return _OPEN
         layout = self._layout
         if not layout.lines:
-            return Answer(200)
+            return b""
         _, figures = summarize(layout.rows, True, decision.numbers)
-        return Answer(200, layout.lines % shifted(figures, self._rules.reset, decision.decided_us))
+        return layout.lines % shifted(figures, self._rules.reset, decision.decided_us)
 
     def denied(self, decision: Decision, body: bytes = b"") -> Answer:
         """With the reason, or with the given body, which has a place for the names of the limits without room."""

@@ -5,12 +5,14 @@ other, of the address.
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from limiter.api.answers import Answer, Header, problem
-from limiter.api.identity import MISSING, Refusal
+from limiter.api.identity import EXPIRED, MISSING, Refusal
 from limiter.api.numbers import Numbers
 from limiter.decision import Decision
 from limiter.problems import ABNORMAL_USAGE, problem_body
+from limiter.protocol.group import Group
 
 _UNAUTHORIZED = 401
 # Of a file's scopes and of the other reasons: there are few.
@@ -26,13 +28,39 @@ _TOO_MANY_OF_KEY = _too_many("Too many refused requests with this API key or fro
 _TOO_MANY_OF_ADDRESS = _too_many("Too many failed attempts from this address.")
 
 
-def refused_after(refusal: Refusal, numbers: Numbers, decision: Decision) -> Answer:
-    """With the numbers of the decision. If it denies the attempt, the answer is that denial."""
-    if not decision.allowed and refusal.attempt:
-        return numbers.denied(decision, _TOO_MANY_OF_ADDRESS if refusal.holder is None else _TOO_MANY_OF_KEY)
-    stated = b"" if decision.degraded and not decision.allowed else numbers.allowed(decision).head
+class Attempt(NamedTuple):
+    """A refused request: what it is charged, and its answer."""
+
+    group: Group
+    numbers: Numbers
+    refusal: Refusal
+    # Without the numbers.
+    head: bytes
+    body: bytes
+    # When a key expires that is refused for having expired; 0 for other refusals.
+    expires_us: int = 0
+
+    def is_early(self, decision: Decision) -> bool:
+        """Whether the key has not expired yet by Redis's clock: the estimate of it, by which a request is refused, may be ahead."""
+        return decision.decided_us < self.expires_us and not decision.degraded
+
+    def answer(self, decision: Decision) -> Answer:
+        """With the numbers of the decision. If it denies the attempt, the answer is that denial."""
+        refusal, numbers = self.refusal, self.numbers
+        if not decision.allowed:
+            if refusal.attempt:
+                return numbers.denied(decision, _TOO_MANY_OF_ADDRESS if refusal.holder is None else _TOO_MANY_OF_KEY)
+            if decision.degraded:
+                return Answer(refusal.status, self.head, self.body)
+        return Answer(refusal.status, numbers.head(decision) + self.head, self.body)
+
+
+def attempt_of(refusal: Refusal, group: Group, numbers: Numbers) -> Attempt:
+    holder = refusal.holder
+    # A key of the file expires by the local clock, which Redis does not correct.
+    expires_us = holder.expires_us if holder and holder.guard and refusal.reason == EXPIRED.reason else None
     head, body = _rendered(refusal.status, refusal.reason, refusal.detail, refusal.scope)
-    return Answer(refusal.status, stated + head, body)
+    return Attempt(group, numbers, refusal, head, body, expires_us or 0)
 
 
 # Bounded by its size; never invalidated, as the result depends on the arguments alone. 0.1 us instead of 20.

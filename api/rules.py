@@ -6,6 +6,8 @@ from typing import Literal
 
 from limiter.addresses import Network, Networks
 from limiter.api.forwarded import NO_GATEWAY, Gateway
+from limiter.api.outgoing.caller_headers import CallerHeaders
+from limiter.api.outgoing.cors import Cors
 from limiter.api.registry.validation import Catalog
 from limiter.api.routes.matching import Route, Routes
 from limiter.headers import Reset
@@ -15,6 +17,11 @@ from limiter.policy import Failure, Policy
 def default_guard(failure: Failure = "open") -> Policy:
     """The guard of a file that names none. The dot keeps its counts apart from those of the policies of most files."""
     return Policy("identify.guard", ["100/minute"], failure=failure)
+
+
+def default_preflight_guard(failure: Failure = "open") -> Policy:
+    """The guard of preflights of a file that names none."""
+    return Policy("cors.guard", ["600/minute"], failure=failure)
 
 
 # Who may call the decision API. `callers/v1_callers.py` says what each one means.
@@ -131,10 +138,17 @@ class Rules:
     connections: ConnectionBounds = field(default_factory=ConnectionBounds)
     upstream: UpstreamTimeouts = field(default_factory=UpstreamTimeouts)
     shutdown: Shutdown = field(default_factory=Shutdown)
+    cors: Cors | None = None
+    caller_headers: CallerHeaders | None = None
     # All scopes that routes, tiers and keys of the file name.
     scopes: frozenset[str] = frozenset()
     digest: str = ""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def countable(self) -> Mapping[str, Policy]:
+        """The policies by name, with the guard of a file that names none."""
+        return {self.guard.name: self.guard, **self.policies}
 
     def trusts(self, ip: str) -> bool:
         """Whether the peer at this address may state the address of its client."""

@@ -17,7 +17,7 @@ from limiter.aio import AsyncLimiter
 from limiter.charge import Charge, Subject
 from limiter.decision import Decision, LimitExceeded, LimitState
 from limiter.decorator import current_decision
-from limiter.errors import BackendError, BackendTimeout, InvalidPolicy, LimiterError
+from limiter.errors import BackendError, BackendTimeout, IdempotencyConflict, InvalidPolicy, LimiterError
 from limiter.limits import Limit, Quota, SlidingWindow, TokenBucket
 from limiter.limits.text import parse_limit
 from limiter.policy import Policy
@@ -29,6 +29,7 @@ __all__ = [
     "BackendTimeout",
     "Charge",
     "Decision",
+    "IdempotencyConflict",
     "InvalidPolicy",
     "Limit",
     "LimitExceeded",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Self, TypeVar, cast
 
 import redis.asyncio
@@ -54,7 +55,7 @@ class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[Lim
         self.backlog: Backlog[Group, Verdict] = Backlog(deadline / 2)
 
     def decide(self, group: Group, deadline: float | None = None) -> Async[Decision]:
-        # Without a guard, the verdict on a group is a decision.
+        # Without a guard and an idempotency key, the verdict on a group is a decision.
         return self.verdict(group, deadline)  # type: ignore[return-value]
 
     async def decide_many(self, groups: Sequence[Group], deadline: float | None = None) -> list[Decision]:
@@ -116,11 +117,11 @@ class AsyncLimiter(Verbs[Async[Decision], Async[list[Decision]], Async[tuple[Lim
         except TimeoutError:
             raise BackendTimeout("Redis did not answer within the deadline") from None
 
-    def _follow(self, steps: Steps[T]) -> Async[T]:
-        return drive_async(steps, self._perform)
+    def _follow(self, steps: Steps[T], deadline: float | None = None) -> Async[T]:
+        return drive_async(steps, partial(self._perform, deadline))
 
-    def _perform(self, step: Step) -> Awaitable[Decision | None]:
-        return self.decide(step) if isinstance(step, Group) else asyncio.sleep(step)
+    def _perform(self, deadline: float | None, step: Step) -> Awaitable[Decision | None]:
+        return self.decide(step, deadline) if isinstance(step, Group) else asyncio.sleep(step)
 
     def _batcher_on(self, loop: asyncio.AbstractEventLoop) -> Batcher[Group, Verdict]:
         batcher = self._batcher

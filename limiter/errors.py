@@ -2,6 +2,7 @@
 
 LimiterError
 ├── InvalidPolicy (also ValueError)   a limit, a policy, a charge or a setting is not valid; raised before anything is sent
+├── IdempotencyConflict               an idempotency key was used for other charges; nothing was charged
 ├── LimitExceeded                     raised by `enforce` and `@limited` only; carries the decision (defined in `decision.py`)
 └── BackendError                      Redis refused, failed or disconnected; carries its message
     ├── BackendTimeout                no answer within the deadline; the charge was made once or not at all
@@ -30,6 +31,13 @@ class LimiterError(Exception):
 
 class InvalidPolicy(LimiterError, ValueError):
     """The message says what is wrong, what is accepted, and the value."""
+
+
+class IdempotencyConflict(LimiterError):
+    """The idempotency key was used for other charges, or the limits of a policy have changed since. Nothing was charged."""
+
+    def __init__(self) -> None:
+        super().__init__("idempotency key must be new for other charges, not one that was used in the last 10 minutes: use another key")
 
 
 class BackendError(LimiterError):

@@ -4,6 +4,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Self, TypeVar, cast
 
 import redis
@@ -72,12 +73,12 @@ class Limiter(Verbs[Decision, list[Decision], tuple[LimitState, ...], None]):
     def _erase(self, group: Group) -> None:
         self._carry(erase(group), self.settings.deadline_at(None))
 
-    def _follow(self, steps: Steps[T]) -> T:
-        return drive(steps, self._perform)
+    def _follow(self, steps: Steps[T], deadline: float | None = None) -> T:
+        return drive(steps, partial(self._perform, deadline))
 
-    def _perform(self, step: Step) -> Decision | None:
+    def _perform(self, deadline: float | None, step: Step) -> Decision | None:
         if isinstance(step, Group):
-            return self.decide(step)
+            return self.decide(step, deadline)
         time.sleep(step)
         return None
 
@@ -86,7 +87,7 @@ class Limiter(Verbs[Decision, list[Decision], tuple[LimitState, ...], None]):
             outcomes = self._carry(converse(groups, self._guess, self.settings.clock), deadline_at)
         except BackendError as error:
             return [undecided(group, error) for group in groups]
-        # Without a guard, the verdict on a group is a decision.
+        # Without a guard and an idempotency key, the verdict on a group is a decision.
         decisions = cast("list[Decision | BackendError]", outcomes)
         if BackendError in map(type, decisions):
             pairs = zip(groups, decisions, strict=True)

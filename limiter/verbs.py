@@ -12,11 +12,12 @@ from typing import Any, Generic, TypeVar
 
 from limiter.charge import Charge, Subject
 from limiter.decision import Decision, LimitExceeded, LimitState
-from limiter.errors import BackendError, InvalidPolicy, shown
+from limiter.errors import BackendError, IdempotencyConflict, InvalidPolicy, shown
 from limiter.limits.checks import checked_name
 from limiter.policy import Policy
 from limiter.protocol.call import Clock
 from limiter.protocol.group import Group, Operation, grouped
+from limiter.protocol.idempotency import once
 from limiter.protocol.refund import refund_at, refund_of
 
 # What the verbs return: a Decision, a list of Decisions, the limit states, None. In `AsyncLimiter`, a coroutine of it.
@@ -88,17 +89,28 @@ class Verbs(ABC, Generic[DecisionT, DecisionsT, StatesT, NoneT]):
     def _erase(self, group: Group) -> NoneT: ...
 
     @abstractmethod
-    def _follow(self, steps: Steps[Any]) -> Any: ...
+    def _follow(self, steps: Steps[Any], deadline: float | None = None) -> Any: ...
 
     def take(
-        self, what: Chargeable, subject: SubjectLike = None, cost: int = 1, *, account: str | None = None, deadline: float | None = None
+        self,
+        what: Chargeable,
+        subject: SubjectLike = None,
+        cost: int = 1,
+        *,
+        account: str | None = None,
+        deadline: float | None = None,
+        idempotency_key: str | None = None,
     ) -> DecisionT:
         """Charge `cost` to every limit, or to none of them.
 
         `take(policy, "key-1")` charges one subject. Several charges are decided together:
         `take([Charge(minute, "key-1"), Charge(daily, "acme")], account="acme")`.
+
+        With an `idempotency_key`, such as a UUID, you can repeat a take that got no answer: the same take with the same key charges once in
+        10 minutes, and the repetition returns the first decision. A denied take charged nothing, so a repetition decides anew. The key
+        belongs to the account; with other charges in the same account it raises IdempotencyConflict.
         """
-        return self.decide(grouped(self.settings.prefix, what, subject, cost, account, Operation.TAKE), deadline)
+        return self._decide_once(grouped(self.settings.prefix, what, subject, cost, account, Operation.TAKE), deadline, idempotency_key)
 
     def peek(
         self, what: Chargeable, subject: SubjectLike = None, cost: int = 1, *, account: str | None = None, deadline: float | None = None
@@ -115,6 +127,7 @@ class Verbs(ABC, Generic[DecisionT, DecisionsT, StatesT, NoneT]):
         at: float | None = None,
         account: str | None = None,
         deadline: float | None = None,
+        idempotency_key: str | None = None,
     ) -> DecisionT:
         """Give back what a take has charged: `refund(decision)`, or a part of it: `refund(decision, cost=900)`.
 
@@ -122,18 +135,19 @@ class Verbs(ABC, Generic[DecisionT, DecisionsT, StatesT, NoneT]):
         has refilled since. So a refund never admits more than if the units had not been taken, and units that no longer count give nothing.
 
         A decision that charged nothing (`decision.charged` is false: it was denied, degraded, a peek or a refund) is returned unchanged,
-        and nothing is sent. Refund a decision once, or in parts that add up to its cost: what was given back is not remembered.
+        and nothing is sent. Refund a decision once, or in parts that add up to its cost: what was given back is not
+        remembered. With an `idempotency_key`, as for `take`, a repeated refund gives back once.
 
         If you kept only the time: `refund(policy, "key-1", 5, at=decision.at)`, with the arguments of the take. It gives nothing back to
         limits in shadow, because the time does not say whether they had room.
         """
         prefix = self.settings.prefix
         if not isinstance(what, Decision):
-            return self.decide(refund_at(prefix, what, subject, 1 if cost is None else cost, account, at), deadline)
+            return self._decide_once(refund_at(prefix, what, subject, 1 if cost is None else cost, account, at), deadline, idempotency_key)
         if (subject, at, account) != (None, None, None):
             raise InvalidPolicy("subject, at and account must not be given with a Decision, which has its own: use refund(decision, cost=)")
         group = refund_of(prefix, what, cost)
-        unchanged: DecisionT = self._follow(_unchanged(what)) if group is None else self.decide(group, deadline)
+        unchanged: DecisionT = self._follow(_unchanged(what)) if group is None else self._decide_once(group, deadline, idempotency_key)
         return unchanged
 
     def take_many(
@@ -169,6 +183,12 @@ class Verbs(ABC, Generic[DecisionT, DecisionsT, StatesT, NoneT]):
         decision: DecisionT = self._follow(_waited(self._group(what, subject, cost, account), seconds))
         return decision
 
+    def _decide_once(self, group: Group, deadline: float | None, idempotency_key: str | None) -> DecisionT:
+        if idempotency_key is None:
+            return self.decide(group, deadline)
+        decision: DecisionT = self._follow(_decided_once(once(group, idempotency_key)), deadline)
+        return decision
+
     def _group(
         self, what: Chargeable, subject: SubjectLike, cost: int, account: str | None, operation: Operation = Operation.TAKE
     ) -> Group:
@@ -178,6 +198,13 @@ class Verbs(ABC, Generic[DecisionT, DecisionsT, StatesT, NoneT]):
 def _inspected(group: Group) -> Steps[tuple[LimitState, ...]]:
     decision: Decision = yield group
     return decision.limits
+
+
+def _decided_once(group: Group) -> Steps[Decision]:
+    decision: Decision | IdempotencyConflict = yield group
+    if isinstance(decision, IdempotencyConflict):
+        raise decision
+    return decision
 
 
 def _enforced(group: Group) -> Steps[Decision]:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benches import document, engine, front, gateways, goodput, redis_cpu, refused
+from benches import document, engine, frameworks, front, gateways, goodput, redis_cpu, refused
 from benches.machine import facts
 from benches.tables import Report, targets_table
 
@@ -23,6 +23,7 @@ BENCHES: dict[str, Callable[..., Report]] = {
     "library": engine.bench,
     "redis-cpu": redis_cpu.bench,
     "http": front.bench,
+    "frameworks": frameworks.bench,
     "refused": refused.bench,
     "goodput": goodput.bench,
     "gateways": gateways.bench,

@@ -2,6 +2,7 @@
 
 python loadtests/load.py [--seconds 60] [--users 40] [--held-to 300/minute ...]
 
+Any other option is one of Locust or of docs/load-tests.md, such as `--shape burst`.
 Exits with 0 if limits were reached and held and nothing failed. Writes the report to build/load.html.
 """
 
@@ -24,19 +25,19 @@ LIMITS = ["300/minute", "5000/hour", "burst 30, 600/minute"]
 
 
 def main() -> int:
-    options = _arguments()
+    options, more = _arguments()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         urls = _started(stack, folder, options.users)
-        return _locust(options, folder / "keys", urls)
+        return _locust(options, more, folder / "keys", urls)
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def _arguments() -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(allow_abbrev=False, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--users", type=int, default=40)
     parser.add_argument("--held-to", nargs="+", metavar="LIMIT", help="limits to check instead of those enforced; a tighter one must fail")
-    return parser.parse_args()
+    return parser.parse_known_args()
 
 
 def _started(stack: ExitStack, folder: Path, users: int) -> dict[str, str]:
@@ -51,11 +52,11 @@ def _started(stack: ExitStack, folder: Path, users: int) -> dict[str, str]:
     return {"LIMITER_LOAD_AUTHORIZE": asked.url, "LIMITER_LOAD_PROXY": front.url}
 
 
-def _locust(options: argparse.Namespace, keys: Path, urls: dict[str, str]) -> int:
+def _locust(options: argparse.Namespace, more: list[str], keys: Path, urls: dict[str, str]) -> int:
     command = [sys.executable, "-m", "locust", "--locustfile", str(HERE / "own.py"), "--headless", "--only-summary"]
     command += ["--users", str(options.users), "--spawn-rate", str(options.users), "--run-time", f"{options.seconds}s"]
     command += ["--keys", str(keys), "--limits", ", ".join(options.held_to or LIMITS)]
-    command += ["--report", str(REPORT.relative_to(HERE.parent))]
+    command += [*more, "--report", str(REPORT.relative_to(HERE.parent))]
     return subprocess.run(command, cwd=HERE.parent, env={**os.environ, **urls}, check=False).returncode  # noqa: S603 - a fixed command
 
 

@@ -15,7 +15,7 @@ import hashlib
 import re
 from importlib.resources import files
 
-MODULES = ("sliding_window", "token_bucket", "quota", "ring", "refund", "reshape")
+MODULES = ("sliding_window", "token_bucket", "quota", "ring", "refund", "reshape", "once")
 
 _DECLARATION = re.compile(r"^local ([A-Z_]+ <const>(?:, [A-Z_]+ <const>)*) = (.+)$", re.MULTILINE)
 # Strings and comments match first, so that names inside them stay as they are.

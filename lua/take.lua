@@ -1,14 +1,16 @@
 -- take: decides groups of charges. Either every limit of a group is charged or none is.
 --
--- KEYS      one for each line of ARGV[3]: the state of a (policy, subject), or the generation of an account
+-- KEYS      one for each line of ARGV[3]: the state of a (policy, subject), the generation of an account, or an idempotency key
 -- ARGV[1]   the policies, packed: their number; then for each its shape, the number of its limits, the ending of a state (reshape.lua), and
 --           its limits: kind, shadow (0 or 1), tag, capacity, a, b, c, d (the kind's file explains a to d)
 -- ARGV[2]   "", or the time in microseconds (tests)
--- ARGV[3]   the lines, packed: operation (+ 16 on the first line of a group), policy (from 0), cost. A guard has no policy; its cost
---           field holds the generation of the account that the caller knows.
+-- ARGV[3]   the lines, packed: operation (+ 16 on the first line of a group), policy (from 0), cost. The lines that can stand
+--           before the charges have no policy: a guard has the generation of the account that the caller knows as its cost, and the line of
+--           an idempotency key a digest of the group.
 -- ARGV[4]   if there are refunds: for each of their lines, the time at which each limit was charged, or -1 if it was not
 -- Reply     8-byte integers, packed: the time; then for each group its verdict and, if that is DENIED or ALLOWED, three numbers for each
---           limit: used (units), wait_us (0: there is room, -1: there never is) and reset_us
+--           limit: used (units), wait_us (0: there is room, -1: there never is) and reset_us. After REPEATED: the time at which the group
+--           was allowed, and its numbers then.
 --
 -- A state is one string: a head (the shape, then the fields of each limit), the rings of the limits that keep one, and an ending, which
 -- says what limits these are. A shape identifies the ending, so a state is read without a search unless the policy has changed
@@ -28,14 +30,16 @@
 --   charged, charged_reset          used and reset after the charge, which the state table then holds; only if there is room
 --   entry_time, entry_total         the entry to push into the ring, if any
 --
--- A refund is decided like a take, by limits whose `take` gives back (refund.lua).
+-- A refund is decided like a take, by limits whose `take` gives back (refund.lua). A group with an idempotency key that has already charged
+-- is not charged again (once.lua).
 
 local kinds = { [0] = "sliding_window", "token_bucket", "quota" }
--- Operations besides taking, which is 0. All charges of a group have the same operation; a guard stands before them.
-local PEEK <const>, REFUND <const>, GUARD <const> = 1, 2, 3
+-- Operations besides taking, which is 0. All charges of a group have the same operation; a guard or an idempotency key
+-- stands before them.
+local PEEK <const>, REFUND <const>, GUARD <const>, ONCE <const> = 1, 2, 3, 4
 local NEW_GROUP <const>, LINE_BYTES <const>, ENDING_BYTES <const> = 16, 11, 12
 local DENIED <const>, ALLOWED <const> = 0, 1
-local STALE_GENERATION <const>, STALE_BOUNDS <const>, UNREADABLE <const> = 2, 3, 4
+local STALE_GENERATION <const>, STALE_BOUNDS <const>, UNREADABLE <const>, REPEATED <const> = 2, 3, 4, 5
 -- Keys expire by the real clock, which injected time may not follow. With injected time, keys live a day longer.
 local SPARE_MS <const> = 86400000
 -- How many numbers are packed at a time. Lua's stack holds 8,000; a group has at most 3,073 (64 charges of 16 limits).
@@ -50,9 +54,9 @@ local call, attempt, decode, encode, byte = redis.call, redis.pcall, struct.unpa
 
 -- Parse the policies.
 
-local policies, packed_policies = {}, ARGV[1]
+local policies, packed_policies = { nil }, ARGV[1]
 local count, position = decode(">I2", packed_policies)
-for index = 0, count - 1 do
+for index = 1, count do
   local shape, limits, ending_at = decode(">I4B", packed_policies, position)
   local policy = { nil, nil, nil, shape = shape, limits = limits, ending = 0, format = 0, bytes = 0, last_byte = 0, last_slot = 0 }
   position = ending_at + ENDING_BYTES * limits + 1
@@ -94,6 +98,7 @@ local times_at = 1
 local keys, packed_lines, lines, line = KEYS, ARGV[3], #KEYS, 1
 while line <= lines do
   local verdict, peeks, refunds, first, stood, changed, pushed = ALLOWED, false, false, last + 1, 0, 0, 0
+  local once
   last = first
 
   repeat
@@ -102,13 +107,15 @@ while line <= lines do
     operation = operation % NEW_GROUP
     line = line + 1
 
-    if operation == GUARD then
-      if tonumber(call("GET", key) or 0) ~= cost then
+    if operation >= GUARD then
+      if operation == ONCE then
+        verdict, once = require("once").recall(key, cost)
+      elseif tonumber(call("GET", key) or 0) ~= cost then
         verdict = STALE_GENERATION
       end
     else
       -- Read the state.
-      local policy, limits, longest, state = policies[index], 0, 0, nil
+      local policy, limits, longest, state = policies[index + 1], 0, 0, nil
       local head = attempt("GETRANGE", key, "0", policy.last_byte)
       if head.err then
         -- The key does not hold a string. Leave it unchanged.
@@ -169,6 +176,11 @@ while line <= lines do
   answers[first] = verdict
   if verdict > ALLOWED then
     last = first
+    if verdict == REPEATED then
+      local fits
+      last, fits = require("once").repeat_answer(once, answers, first, stood / 2)
+      answers[first] = fits and REPEATED or UNREADABLE
+    end
   elseif verdict == DENIED or peeks then
     -- Report the group as it stands.
     local at = first
@@ -198,6 +210,9 @@ while line <= lines do
         call("SETRANGE", key, "0", head)
         call("PEXPIREAT", key, expires_at)
       end
+    end
+    if once then
+      require("once").remember(once, now, ahead_ms, answers, first + 1, last)
     end
   end
 

@@ -41,7 +41,7 @@ class BearerToken:
 
 def given_token(option: str, file: Path | None, variable: str) -> str | None:
     """The token from the file or else from the environment; None if neither is set. It is not an argument, because `ps` shows those."""
-    # The environment sets the option, too.
+    # The variable of the file sets the option, too.
     is_given = file is not None and str(file) != os.environ.get(file_variable(variable))
     token = secret_in(file, option) if file is not None and is_given else secret(variable)
     return None if token is None else token.strip() or None

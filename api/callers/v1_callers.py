@@ -74,6 +74,12 @@ class V1Callers:
         return None if wrong is None else misdirected(wrong, accepted, f"to call by another name, {remedy}")
 
 
+def caller_of(scope: Scope, rules: Rules) -> str:
+    """Separates the idempotency keys of callers: those with the token, those on this machine, and each other address."""
+    peer = peer_of(scope)
+    return "token" if rules.v1 == "token" else "loopback" if is_loopback(peer) else peer
+
+
 def _is_direct(scope: Scope) -> bool:
     """Whether the caller is on this machine, and no header shows a proxy in between."""
     headers = (name for name, _ in scope["headers"])

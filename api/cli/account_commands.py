@@ -30,7 +30,9 @@ async def create_account(registry: Registry, account: AccountId, tier: TierArgum
 async def list_accounts(registry: Registry, cursor: Cursor = "", count: Count = 100) -> Printed:
     """List accounts by id, one page at a time."""
     found = await registry.accounts.list(cursor, count)
-    return page({"accounts": [account_view(each) for each in found.items], "cursor": found.cursor}, "accounts", _COLUMNS)
+    view = {"accounts": [account_view(each) for each in found.items], "cursor": found.cursor}
+    empty = "There are no accounts yet. Create one: limiter accounts create ACCOUNT TIER"
+    return page(view, "accounts", _COLUMNS, empty=empty, cursor=cursor)
 
 
 @command(accounts_app, "show")

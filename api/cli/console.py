@@ -14,28 +14,34 @@ FAILED, MISUSED, UNKNOWN, CONFLICT = 1, 2, 3, 4
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """The result of a command: `view` as JSON, or `rows` (without rows, `view`) as text under `heads`. `note` goes to stderr."""
+    """The result of a command: `view` as JSON, or as text under `heads`: `rows`, or without them `view`. `note` goes to stderr."""
 
     view: Any
     heads: tuple[str, ...]
-    rows: tuple[View, ...] = ()
+    rows: tuple[View, ...] | None = None
     note: str = ""
 
 
-def page(view: View, name: str, heads: tuple[str, ...]) -> Printed:
-    more = f"There are more: --cursor {view['cursor']}" if view["cursor"] else ""
-    return Printed(view, heads, tuple(view[name]), more)
+def page(view: View, name: str, heads: tuple[str, ...], *, empty: str, cursor: str) -> Printed:
+    """A page of a list. `empty` says why there may be nothing, and what to do next."""
+    if view["cursor"]:
+        note = f"There are more: --cursor {view['cursor']}"
+    elif view[name]:
+        note = ""
+    else:
+        note = "There are no more." if cursor else empty
+    return Printed(view, heads, tuple(view[name]), note)
 
 
 def show(printed: Printed, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(printed.view, ensure_ascii=False))
         return
-    if printed.rows:
-        _show_table(printed.heads, printed.rows)
-    elif isinstance(printed.view, dict):
+    if printed.rows is None:
         for head in printed.heads:
             typer.echo(f"{head:<12} {_cell(printed.view.get(head))}")
+    elif printed.rows:
+        _show_table(printed.heads, printed.rows)
     if printed.note:
         typer.echo(printed.note, err=True)
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -37,11 +38,17 @@ class Counters:
 
     @contextmanager
     def limiter(self) -> Iterator[tuple[Limiter, Policy]]:
-        rules = load(self.config or data_folder(self.data) / "limiter.yaml")
-        if self.policy not in rules.policies:
-            raise Misused(f"--policy must be one of {', '.join(sorted(rules.policies))}, not {self.policy!r}")
+        rules = load(self.config or self._sample())
+        if self.policy not in rules.countable:
+            raise Misused(f"--policy must be one of {', '.join(sorted(rules.countable))}, not {self.policy!r}")
         with Limiter(redis_url(self.redis, rules, self.data), prefix=self.prefix or rules.prefix, deadline=_DEADLINE_S) as limiter:
-            yield limiter, rules.policies[self.policy]
+            yield limiter, rules.countable[self.policy]
+
+    def _sample(self) -> Path:
+        file = data_folder(self.data) / "limiter.yaml"
+        if not file.exists():
+            raise Misused(f"the sidecar's configuration must be set with --config or LIMITER_CONFIG: there is no sample at {file}")
+        return file
 
 
 @counts.command()
@@ -58,6 +65,10 @@ def usage(of: Counters, *, as_json: Json = False) -> None:
     for state in decision.limits:
         left = f"{state.name}: {state.remaining:,} of {state.capacity:,} left"
         typer.echo(f"{left}, full again in {whole_seconds(state.reset_us)} s" if state.used else left)
+    if not any(state.used for state in decision.limits):
+        typer.echo(
+            f"Nothing is counted for {of.subject} under {of.policy}. If you expected counts, check --subject and --account.", err=True
+        )
 
 
 @counts.command()

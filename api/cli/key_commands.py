@@ -78,7 +78,9 @@ async def import_key(
 async def list_keys(registry: Registry, account: AccountId, cursor: Cursor = "", count: Count = 100) -> Printed:
     """List the keys of an account by creation time, one page at a time."""
     found, now_us = await registry.keys.list(account, cursor, count), await registry.now_us()
-    return page({"keys": [key_view(each, now_us) for each in found.items], "cursor": found.cursor}, "keys", _COLUMNS)
+    view = {"keys": [key_view(each, now_us) for each in found.items], "cursor": found.cursor}
+    empty = f"The account {account} has no keys yet. Issue one: limiter keys issue {account}"
+    return page(view, "keys", _COLUMNS, empty=empty, cursor=cursor)
 
 
 @command(keys_app, "show")

@@ -5,6 +5,7 @@ Exit codes: 0 success; 1 the command failed; 2 invalid arguments or file; 3 unkn
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -70,6 +71,7 @@ def validate(file: Annotated[Path, typer.Argument(help="The configuration file."
     typer.echo(f"{file} is valid. Policies: {len(rules.policies)}, tiers: {len(rules.tiers)}, keys: {len(rules.keys)}")
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
+    typer.echo(f"Serve it: limiter serve --config {shlex.quote(str(file))}. A running sidecar reloads it by itself.")
 
 
 @app.command()
@@ -82,7 +84,10 @@ def init(file: Annotated[Path, typer.Argument(help="The file to create.")] = Pat
         fail(f"{file} already exists and was not changed: name another file", MISUSED)
     except OSError as error:
         fail(f"{file} cannot be written: {error.strerror}", MISUSED)
-    typer.echo(f"Created {file}. Edit it, then run: limiter serve --config {file}")
+    name = shlex.quote(str(file))
+    typer.echo(f"Created {file}. Check it after each change, and serve it:")
+    typer.echo(f"  limiter validate {name}")
+    typer.echo(f"  limiter serve --config {name}")
 
 
 def main() -> None:

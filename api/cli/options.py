@@ -12,6 +12,7 @@ import typer
 from limiter.api.data_folder import data_folder
 from limiter.api.rules import Rules
 from limiter.api.server.embedded import embedded_url
+from limiter.errors import InvalidPolicy, shown
 from limiter.limits.durations import microseconds
 
 
@@ -39,7 +40,10 @@ def seconds(text: str, what: str) -> float:
     """A duration such as `0`, `72h` or `7d`, or `never`."""
     if text == "never":
         return math.inf
-    return 0.0 if text == "0" else microseconds(float(text) if text.replace(".", "", 1).isdigit() else text, what) / 1_000_000
+    try:
+        return 0.0 if text == "0" else microseconds(float(text) if text.replace(".", "", 1).isdecimal() else text, what) / 1_000_000
+    except InvalidPolicy:
+        raise InvalidPolicy(f"{what} must be a duration such as 72h or 90d, 0, or never, not {shown(text)}") from None
 
 
 def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:

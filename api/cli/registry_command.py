@@ -68,6 +68,7 @@ def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
             except LimiterError as error:
                 _fail(error, where)
             show(printed, as_json=as_json)
+            _note_unchecked(where, own)
 
         where, as_json, _ = parameters_of(run)
         _, *own = parameters_of(function)
@@ -75,6 +76,12 @@ def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:
         return function
 
     return decorate
+
+
+def _note_unchecked(where: RegistryOptions, own: dict[str, Any]) -> None:
+    names = " and ".join(f"{what} {own[what]}" for what in ("tier", "policy") if own.get(what) is not None)
+    if names and where.config is None:
+        typer.echo(f"Not checked: {names}. With --config or LIMITER_CONFIG, names that the configuration lacks are refused.", err=True)
 
 
 def _fail(error: LimiterError, where: RegistryOptions) -> NoReturn:

@@ -17,7 +17,7 @@ _LINKED = re.compile(r"(?:tcp|udp|sctp)://")
 
 
 def drop_service_links(environment: MutableMapping[str, str]) -> None:
-    """Drops what looks like settings and is not: the LIMITER_PORT of a service is a URL such as tcp://10.0.0.1:8080."""
+    """Drops the variables that describe services, which are not settings: here LIMITER_PORT is a URL such as tcp://10.0.0.1:8080."""
     for name, value in list(environment.items()):
         if name.startswith(_OURS) and (_SERVICE_LINK.fullmatch(name) or (name.endswith("_PORT") and _LINKED.match(value))):
             del environment[name]

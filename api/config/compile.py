@@ -5,11 +5,24 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from limiter.addresses import Networks
-from limiter.api.config.forms import AccountForm, FileForm, KeyForm, TierForm
+from limiter.api.config.forms import AccountForm, CorsForm, FileForm, KeyForm, TierForm
+from limiter.api.config.outgoing_forms import CallerHeadersForm
 from limiter.api.forwarded import GATEWAYS
+from limiter.api.outgoing.caller_headers import CallerHeaders
+from limiter.api.outgoing.cors import Cors
 from limiter.api.routes.matching import Route, Routes
-from limiter.api.rules import ConnectionBounds, FileAccount, FileKey, Rules, Shutdown, Tier, UpstreamTimeouts, default_guard
-from limiter.policy import Policy
+from limiter.api.rules import (
+    ConnectionBounds,
+    FileAccount,
+    FileKey,
+    Rules,
+    Shutdown,
+    Tier,
+    UpstreamTimeouts,
+    default_guard,
+    default_preflight_guard,
+)
+from limiter.policy import Failure, Policy
 
 T = TypeVar("T")
 
@@ -43,6 +56,8 @@ def compiled(form: FileForm, digest: str, warnings: tuple[str, ...]) -> Rules:
         connections=ConnectionBounds(**dict(form.connections)),
         upstream=UpstreamTimeouts(**dict(form.upstream)),
         shutdown=Shutdown(**dict(form.shutdown)),
+        cors=_cors(form.cors, form.failure, policies),
+        caller_headers=_caller_headers(form.caller_headers),
         scopes=_scopes(form),
         digest=digest,
         warnings=warnings,
@@ -60,6 +75,24 @@ def _tier(name: str, form: TierForm, policies: Mapping[str, Policy]) -> Tier:
 
 def _account(name: str, form: AccountForm, policies: Mapping[str, Policy], tiers: Mapping[str, Tier]) -> FileAccount:
     return FileAccount(name, _named(form.tier, tiers), form.state, _named(form.policy, policies))
+
+
+def _cors(form: CorsForm | None, failure: Failure, policies: Mapping[str, Policy]) -> Cors | None:
+    if form is None:
+        return None
+    return Cors(
+        form.origins,
+        _named(form.guard, policies) or default_preflight_guard(failure),
+        methods=form.methods,
+        headers=form.headers,
+        expose=form.expose,
+        credentials=form.credentials,
+        max_age=round(form.max_age),
+    )
+
+
+def _caller_headers(form: CallerHeadersForm | None) -> CallerHeaders | None:
+    return None if form is None else CallerHeaders(form.include, form.secret)
 
 
 def _scopes(form: FileForm) -> frozenset[str]:

@@ -17,7 +17,8 @@ from limiter.api.config.mistakes import shown
 from limiter.api.config.tree import Plain
 from limiter.api.registry import KeyFormat, validation
 from limiter.api.routes.patterns import Pattern, parse_pattern
-from limiter.errors import InvalidPolicy
+from limiter.api.settings.waits import ACCEPTED as WAITS
+from limiter.api.settings.waits import wait_of
 from limiter.limits import Limit
 from limiter.limits.checks import MOST_UNITS, checked_name
 from limiter.limits.durations import microseconds
@@ -78,6 +79,18 @@ def mapped(value: object) -> object:
     return value
 
 
+def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) < len(values):
+        raise InvalidValue("must not contain the same name twice")
+    return values
+
+
+def not_empty(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        raise InvalidValue("must name at least one: omit the field to accept all")
+    return values
+
+
 def url_alone(value: object) -> object:
     """`redis: redis://localhost` is short for a mapping with only a URL."""
     return {"url": value} if isinstance(value, str) else value
@@ -108,34 +121,30 @@ def _flag(value: object) -> bool:
     return value in _TRUE
 
 
-def _length(value: object) -> float | str:
+def length(value: object) -> float | str:
     """A duration: seconds, or text that the limits parse."""
     return float(value) if isinstance(value, Plain) and _NUMBER.fullmatch(value) else text(value)
 
 
 def _deadline(value: object) -> float:
-    us = possible(lambda: microseconds(_length(value), "deadline"))
+    us = possible(lambda: microseconds(length(value), "deadline"))
     if not _DEADLINES_US[0] <= us <= _DEADLINES_US[1]:
         raise must_be("a duration from 1ms to 60s", value)
     return us / 1_000_000
 
 
 def _timeout(value: object) -> float:
-    us = possible(lambda: microseconds(_length(value), "timeout"))
+    us = possible(lambda: microseconds(length(value), "timeout"))
     if not _TIMEOUTS_US[0] <= us <= _TIMEOUTS_US[1]:
         raise must_be("a duration from 1s to 1h", value)
     return us / 1_000_000
 
 
 def _wait(value: object) -> float:
-    """A timeout, or 0 to wait for nothing."""
-    try:
-        us = 0 if value in ("0", "0s") else microseconds(_length(value), "wait")
-    except InvalidPolicy:
-        us = -1
-    if not 0 <= us <= _TIMEOUTS_US[1]:
-        raise must_be("a duration from 0s to 1h", value)
-    return us / 1_000_000
+    seconds = wait_of(text(value))
+    if seconds is None:
+        raise must_be(WAITS, value)
+    return seconds
 
 
 def _connections(value: object) -> int:
@@ -245,38 +254,38 @@ class Form(BaseModel):
         return {name: inner for name, inner in value.items() if inner is not None or name not in cls.model_fields}
 
 
-def _from_text(convert: Callable[[str], object]) -> PlainValidator:
+def from_text(convert: Callable[[str], object]) -> PlainValidator:
     return PlainValidator(lambda value: convert(text(value)))
 
 
 def _name(what: str) -> PlainValidator:
-    return _from_text(lambda name: checked_name(name, what))
+    return from_text(lambda name: checked_name(name, what))
 
 
 Text = Annotated[str, BeforeValidator(text)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
-Length = Annotated[float | str, BeforeValidator(_length)]
+Length = Annotated[float | str, BeforeValidator(length)]
 Deadline = Annotated[float, BeforeValidator(_deadline)]
 Timeout = Annotated[float, BeforeValidator(_timeout)]
 Size = Annotated[int, BeforeValidator(_size)]
 Wait = Annotated[float, BeforeValidator(_wait)]
 ConnectionCount = Annotated[int, BeforeValidator(_connections)]
-Moment = Annotated[float, _from_text(_moment)]
-Digest = Annotated[tuple[str, bool], _from_text(_digest)]
-NetworkField = Annotated[Network, _from_text(lambda network: parse_network(validation.addresses([network])[0]))]
-LimitText = Annotated[Limit, _from_text(lambda limit: possible(lambda: parse_limit(limit)))]
-Scope = Annotated[str, _from_text(lambda scope: validation.scopes([scope])[0])]
-PathPattern = Annotated[Pattern, _from_text(_pattern)]
+Moment = Annotated[float, from_text(_moment)]
+Digest = Annotated[tuple[str, bool], from_text(_digest)]
+NetworkField = Annotated[Network, from_text(lambda network: parse_network(validation.addresses([network])[0]))]
+LimitText = Annotated[Limit, from_text(lambda limit: possible(lambda: parse_limit(limit)))]
+Scope = Annotated[str, from_text(lambda scope: validation.scopes([scope])[0])]
+PathPattern = Annotated[Pattern, from_text(_pattern)]
 Units = Annotated[int, BeforeValidator(_units)]
 DenyStatus = Annotated[Literal[429, 403], BeforeValidator(_status)]
 ListOf = Annotated[tuple[T, ...], BeforeValidator(listed)]
 MapOf = Annotated[dict[K, T], BeforeValidator(mapped)]
-KeyPrefix = Annotated[str, _from_text(lambda prefix: KeyFormat(prefix).prefix)]
-Method = Annotated[str, _from_text(_method)]
-RedisUrl = Annotated[str, _from_text(_redis_url)]
+KeyPrefix = Annotated[str, from_text(lambda prefix: KeyFormat(prefix).prefix)]
+Method = Annotated[str, from_text(_method)]
+RedisUrl = Annotated[str, from_text(_redis_url)]
 Prefix = Annotated[str, _name("prefix")]
 PolicyKey = Annotated[str, _name("policy")]
 TierKey = Annotated[str, _name("tier")]
 KeyName = Annotated[str, _name("name")]
-AccountName = Annotated[str, _from_text(validation.account_id)]
+AccountName = Annotated[str, from_text(validation.account_id)]

@@ -33,11 +33,14 @@ from limiter.api.config.fields import (
     Units,
     Wait,
     context_of,
+    distinct,
+    not_empty,
     one_or_many,
     url_alone,
 )
 from limiter.api.config.limit_forms import PolicyForm
 from limiter.api.config.mistakes import shown, suggestion
+from limiter.api.config.outgoing_forms import CallerHeadersForm, CorsFields
 from limiter.api.registry.key_format import Environment
 from limiter.api.routes.paths import PathMode
 from limiter.api.rules import V1, ConnectionBounds, Shutdown, UpstreamTimeouts
@@ -62,18 +65,6 @@ PolicyName = Annotated[Text, AfterValidator(_policy_name)]
 TierName = Annotated[Text, AfterValidator(_tier_name)]
 
 
-def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
-    if len(set(values)) < len(values):
-        raise InvalidValue("must not contain the same name twice")
-    return values
-
-
-def _not_empty(values: tuple[str, ...]) -> tuple[str, ...]:
-    if not values:
-        raise InvalidValue("must name at least one: omit the field to accept all")
-    return values
-
-
 class TierForm(Form):
     key: PolicyName
     account: PolicyName | None = None
@@ -81,7 +72,7 @@ class TierForm(Form):
 
 
 class IdentifyForm(Form):
-    order: Annotated[ListOf[Literal["bearer", "x-api-key"]], AfterValidator(_distinct)] = ("bearer", "x-api-key")
+    order: Annotated[ListOf[Literal["bearer", "x-api-key"]], AfterValidator(distinct)] = ("bearer", "x-api-key")
     anonymous: PolicyName | None = None
     guard: PolicyName | None = None
     gateway: Literal["nginx", "forwarded", "envoy", "none"] | None = None
@@ -132,7 +123,7 @@ class KeyForm(Form):
 
 class RouteForm(Form):
     path: PathPattern
-    method: Annotated[tuple[Method, ...], BeforeValidator(one_or_many), AfterValidator(_not_empty)] | None = None
+    method: Annotated[tuple[Method, ...], BeforeValidator(one_or_many), AfterValidator(not_empty)] | None = None
     cost: Units = 1
     policy: PolicyName | None = None
     scope: Scope | None = None
@@ -167,7 +158,7 @@ class HeadersForm(Form):
 
 class CredentialsForm(Form):
     prefix: KeyPrefix = "ff"
-    environments: Annotated[ListOf[Environment], AfterValidator(_not_empty)] = ("live", "test")
+    environments: Annotated[ListOf[Environment], AfterValidator(not_empty)] = ("live", "test")
 
 
 class TransportForm(Form):
@@ -198,6 +189,10 @@ class ShutdownForm(Form):
     drain: Wait = _SHUTDOWN.drain
 
 
+class CorsForm(CorsFields):
+    guard: PolicyName | None = None
+
+
 class FileForm(Form):
     policies: MapOf[PolicyKey, PolicyForm]
     tiers: MapOf[TierKey, TierForm] = Field(default_factory=dict)
@@ -216,3 +211,5 @@ class FileForm(Form):
     connections: ConnectionsForm = ConnectionsForm.model_construct()
     upstream: UpstreamForm = UpstreamForm.model_construct()
     shutdown: ShutdownForm = ShutdownForm.model_construct()
+    cors: CorsForm | None = None
+    caller_headers: CallerHeadersForm | None = None

@@ -39,6 +39,7 @@ def _impossible_costs(form: FileForm) -> Warnings:
 
 def _unused_policies(form: FileForm) -> Warnings:
     used = {form.identify.anonymous, form.identify.guard}
+    used |= {form.cors.guard} if form.cors else set()
     used |= {each.policy for each in form.routes} | {each.policy for each in form.keys} | {each.policy for each in form.accounts.values()}
     used |= {name for tier in form.tiers.values() for name in (tier.key, tier.account)}
     for name in form.policies:

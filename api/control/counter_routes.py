@@ -40,6 +40,6 @@ def counter_router(watched: RulesNow, limiter: AsyncLimiter) -> APIRouter:
 
 
 def _policy(rules: Rules, name: str) -> Policy:
-    if name not in rules.policies:
-        raise HTTPException(404, f"policy must be one of {', '.join(sorted(rules.policies))}, not {name!r}")
-    return rules.policies[name]
+    if name not in rules.countable:
+        raise HTTPException(404, f"policy must be one of {', '.join(sorted(rules.countable))}, not {name!r}")
+    return rules.countable[name]

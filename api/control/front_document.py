@@ -49,6 +49,15 @@ _VERBS = {
     ),
 }
 
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "Such as a UUID. The same request with the same key is charged once in 10 minutes. Not for a body with `requests`.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[!#-\[\]-~]+$"},
+}
+
+_KEY_REUSED = {"422": problem_response("The Idempotency-Key was used for other charges.")}
+
 _DECISION_ERRORS = {
     "400": problem_response("The body is malformed; `detail` says which field, and why."),
     "401": problem_response("The request has no token of the decision API, or a wrong one."),
@@ -97,14 +106,16 @@ def _decision(rules: Rules, verb: str, summary: str, description: str) -> dict[s
     request = {"anyOf": [_ref(f"{form}{what}") for form in ("Single", "Group", "Batch")]}
     response = {"anyOf": [_ref("DecisionBody"), _ref("DecisionsBody")]}
     decided = {"description": "The decision, allowed or denied.", "content": {"application/json": {"schema": response}}}
+    is_charged = verb != "peek"
     return {
         "operationId": verb,
         "tags": ["decisions"],
+        "parameters": [_IDEMPOTENCY_KEY] if is_charged else [],
         "summary": summary,
         "description": f"{description} {_CALLERS[rules.v1]}",
         "security": [{"v1-token": []}] if rules.v1 == "token" else [],
         "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},
-        "responses": {"200": decided, **_DECISION_ERRORS},
+        "responses": {"200": decided, **_DECISION_ERRORS, **(_KEY_REUSED if is_charged else {})},
     }
 
 

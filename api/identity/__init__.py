@@ -6,7 +6,18 @@ identities), `directory` (the keys of the configuration file and of the registry
 
 from limiter.api.identity.credentials import CREDENTIAL_HEADERS, credential_in
 from limiter.api.identity.directory import Directory
-from limiter.api.identity.identity import EXPIRED, MISSING, Identity, Refusal
+from limiter.api.identity.identity import EXPIRED, MALFORMED, MISSING, UNKNOWN, Identity, Refusal
 from limiter.api.identity.registered_keys import RegisteredKeys
 
-__all__ = ["CREDENTIAL_HEADERS", "EXPIRED", "MISSING", "Directory", "Identity", "Refusal", "RegisteredKeys", "credential_in"]
+__all__ = [
+    "CREDENTIAL_HEADERS",
+    "EXPIRED",
+    "MALFORMED",
+    "MISSING",
+    "UNKNOWN",
+    "Directory",
+    "Identity",
+    "Refusal",
+    "RegisteredKeys",
+    "credential_in",
+]

@@ -10,6 +10,7 @@ from limiter.api.identity.translation import Translator
 from limiter.api.registry import Lookup
 from limiter.api.registry.key_format import sha256_of
 from limiter.api.rules import Rules
+from limiter.protocol.group import Guard
 
 
 class Directory:
@@ -30,7 +31,18 @@ class Directory:
         identity = self._known(sha256_of(credential))
         if identity is None:
             return UNKNOWN if self._registered is None else None
-        return self._judge(identity, scope, address, 0 if identity.expires_us is None else self._now_us(identity))
+        return self._judge(identity, scope, address)
+
+    def presume(self, credential: str, scope: str | None, address: str) -> Identity | Refusal | Guard:
+        """Like `recall`, but a key that is not in memory is presumed not to exist, under a guard that rejects the decision if it does."""
+        sha256 = sha256_of(credential)
+        identity = self._known(sha256)
+        if identity is not None:
+            return self._judge(identity, scope, address)
+        registered = self._registered
+        if registered is None:
+            return UNKNOWN
+        return registered.absence(sha256) if registered.may_be_known(credential) else MALFORMED
 
     async def look_up(self, credential: str, scope: str | None, address: str) -> Identity | Refusal:
         """The answer, from Redis unless memory has it. Raises BackendError if Redis does not answer within the deadline."""
@@ -41,24 +53,33 @@ class Directory:
             return MALFORMED
         sha256 = sha256_of(credential)
         found = await self._registered.look_up(sha256)
-        return UNKNOWN if found is None else self._judge(self._identity_of(found, sha256), scope, address, found.read_us)
+        return UNKNOWN if found is None else self._judge_at(found.read_us, self._identity_of(found, sha256), scope, address)
 
     def count_refusal(self, refusal: Refusal, address: str) -> None:
         """For the registry's audit, which knows nothing of keys of the file."""
-        source = refusal.holder.source if refusal.holder else None
-        if self._registered is not None and refusal.audit and (source or refusal.holder is None):
-            self._registered.activity.refused(refusal.audit, address, source.key if source else None)
+        if self._registered is None or not refusal.audit:
+            return
+        holder = refusal.holder
+        if holder is None:
+            self._registered.activity.refused(refusal.audit, address)
+        elif holder.source is not None:
+            self._registered.activity.refused(refusal.audit, address, holder.source.key)
 
     def forget(self, identity: Identity) -> None:
         """Drops an identity that a guarded decision found out of date. One that was looked up since stays."""
         if self._registered is not None:
             self._registered.forget(identity)
 
-    def _judge(self, identity: Identity, scope: str | None, address: str, now_us: int) -> Identity | Refusal:
+    def _judge(self, identity: Identity, scope: str | None, address: str) -> Identity | Refusal:
+        return self._judge_at(0 if identity.expires_us is None else self._now_us(identity), identity, scope, address)
+
+    def _judge_at(self, now_us: int, identity: Identity, scope: str | None, address: str) -> Identity | Refusal:
         refusal = identity.refusal(scope, address, now_us)
+        if refusal is not None:
+            return refusal.of(identity)
         if self._registered is not None and identity.source is not None:
-            self._registered.use(identity, refusal is None)
-        return identity if refusal is None else refusal.of(identity)
+            self._registered.use(identity)
+        return identity
 
     def _identity_of(self, found: Lookup, sha256: bytes) -> Identity:
         """Equal lookups of a batch share what was found, and so the identity."""

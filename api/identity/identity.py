@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from limiter.addresses import Network, parse_address
+from limiter.api.outgoing.caller_headers import ANONYMOUS, Caller
 from limiter.api.registry import Lookup
 from limiter.api.rules import Rules
 from limiter.policy import Policy
@@ -36,6 +37,8 @@ class Identity:
     expires_us: int | None = None
     barred: Refusal | None = None
     guard: Guard | None = None
+    # What upstream learns of it.
+    caller: Caller = ANONYMOUS
     # Of a key of the registry: what was read, the rules under which it became this identity, and the SHA-256 of the raw key.
     source: Lookup | None = field(default=None, repr=False)
     rules: Rules | None = field(default=None, repr=False)
@@ -82,6 +85,10 @@ class Refusal:
     attempt: bool = True
     scope: str | None = None
     holder: Identity | None = field(default=None, repr=False, compare=False)
+
+    def __hash__(self) -> int:
+        # 0.1 us instead of 0.4.
+        return hash(self.audit)
 
     def of(self, holder: Identity) -> Refusal:
         """With the holder; the same object for the same holder: 0.1 us instead of 5."""

@@ -3,8 +3,9 @@
 A remembered identity is only used for decisions under its guard, whether it is admitted or refused: Redis rejects the decision once the
 account has changed, and the key is looked up again. So a key that was revoked is refused on its next request, and one that was activated,
 widened or prolonged works on its next request. Keys that do not exist are not remembered: memory holds only keys that were once issued.
+A key that is not in memory is presumed not to exist, under the guard `absence`, and looked up if Redis rejects that.
 
-Lookups are batched, on connections of their own: any number of invented keys takes no connection from decisions or from other lookups.
+Lookups are batched, on connections of their own: any number of them takes no connection from decisions or from other lookups.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from limiter.api.registry.activity import Activity
 from limiter.api.registry.lookups import Lookup, Lookups
 from limiter.api.registry.registry import Registry
 from limiter.errors import BackendError
+from limiter.protocol.group import Guard
 from limiter.protocol.server_clock import ServerClock
 
 
@@ -26,6 +28,7 @@ class RegisteredKeys:
         self._format = registry.key_format
         self.may_be_known = registry.key_format.may_be_known
         self._most, self._deadline = most, deadline
+        self._pointer = registry.names.pointer
         # By the SHA-256 without the pepper, which would be slow and protects only what is stored. Bounded by `most`; an entry is dropped
         # when a guarded decision finds it out of date, or a lookup finds no key.
         self._remembered: OrderedDict[bytes, Identity] = OrderedDict()
@@ -37,10 +40,10 @@ class RegisteredKeys:
     def recall(self, sha256: bytes) -> Identity | None:
         return self._remembered.get(sha256)
 
-    def use(self, identity: Identity, admitted: bool) -> None:
-        """Keeps it in memory. A refused request does not count as a use of the key."""
+    def use(self, identity: Identity) -> None:
+        """Keeps it in memory. A refused request is not a use of its key: refused keys are forgotten before those that work."""
         self._remembered.move_to_end(identity.sha256)
-        if admitted and identity.source is not None:
+        if identity.source is not None:
             self.activity.used(identity.source.key)
 
     def remember(self, identity: Identity) -> None:
@@ -54,6 +57,10 @@ class RegisteredKeys:
         remembered = self._remembered.get(identity.sha256)
         if remembered is not None and remembered.source is identity.source:
             del self._remembered[identity.sha256]
+
+    def absence(self, sha256: bytes) -> Guard:
+        """Rejects a decision if the key exists: where nothing points to it, its pointer reads like an account that has never changed."""
+        return Guard(self._pointer(self._format.digest_of_sha256(sha256)).encode(), 0)
 
     async def look_up(self, sha256: bytes) -> Lookup | None:
         """None if the key does not exist. Raises BackendError, or BackendTimeout after the deadline."""

@@ -7,6 +7,7 @@ import structlog
 
 from limiter.addresses import parse_network
 from limiter.api.identity.identity import NO_POLICY, Identity, reason_to_bar
+from limiter.api.outgoing.caller_headers import Caller
 from limiter.api.registry import Account, Key, Lookup
 from limiter.api.rules import FileKey, Rules
 from limiter.policy import Failure, Policy
@@ -41,6 +42,7 @@ class Translator:
             networks=key.addresses,
             expires_us=None if key.expires is None else int(key.expires * 1_000_000),
             barred=reason_to_bar(revoked=key.state == "revoked", suspended=account is not None and account.state == "suspended"),
+            caller=Caller(key.account, key.name, key.tier.name),
         )
 
     def of_registry(self, found: Lookup, sha256: bytes = b"") -> Identity:
@@ -62,6 +64,7 @@ class Translator:
                 configured=configured is not None,
             ),
             guard=found.guard,
+            caller=Caller(key.account, key.id, account.tier),
             source=found,
             rules=self._rules,
             sha256=sha256,

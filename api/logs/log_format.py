@@ -75,7 +75,7 @@ class TextRenderer:
         time = datetime.fromisoformat(line.pop("timestamp")).astimezone().strftime("%H:%M:%S")
         level, event, traceback = line.pop("level"), _printable(str(line.pop("event"))), line.pop("exception", "")
         line.pop("logger", None)
-        rest = "  ".join(f"{name}={_shown(value)}" for name, value in line.items())
+        rest = "  ".join(f"{name}={_shown(value)}" for name, value in line.items() if value is not None)
         text = f"{time} {self._colored(level)}  {event}{f'  {rest}' if rest else ''}"
         return f"{text}\n{traceback}" if traceback else text
 

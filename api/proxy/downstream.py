@@ -15,7 +15,7 @@
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, cast
 
 import httptools
@@ -24,10 +24,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from limiter.api.answers import HELD
 from limiter.api.proxy.cork import Cork
 from limiter.api.proxy.heads import HTTP_VERSIONS, MAX_HEAD, MAX_HEADERS, first_line, head_size, origin_form
-from limiter.api.proxy.inflow import BODY, END_OF_HEAD, HEAD, REQUEST, Inflow, Part
+from limiter.api.proxy.inflow import BODY, END_OF_HEAD, HEAD, REQUEST, Inflow, Part, nothing
 from limiter.api.proxy.proxy_errors import ProxyError, RequestRefused, TooMuchHeld, response_to_refused
 from limiter.api.proxy.request_head import check_request
-from limiter.api.proxy.senders import closing_at_the_end, dated_once
+from limiter.api.proxy.senders import closing_at_the_end, dated_once, run
 from limiter.api.proxy.small_reads import NOTHING_UNSENT, READ, undecrypted
 
 # What a header takes in memory besides its bytes.
@@ -50,12 +50,11 @@ class DownstreamProtocol(HttpToolsProtocol):
         self._line = self._mixed = b""
         # The part of a request that the parser expects or reads.
         self._part = REQUEST
-        # For `server/client_connections.py`: the number of heads that have begun, the bytes of bodies, and what to call when much is held
-        # and at the end.
+        # For `server/client_connections.py`: how many heads have begun, the bytes of bodies, what to call when much is held, at the end.
         self.turns = 0
         self.received = 0
-        self.on_full: Callable[[], object] = _nothing
-        self.on_lost: Callable[[], object] = _nothing
+        self.on_full: Callable[[], object] = nothing
+        self.on_lost: Callable[[], object] = nothing
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -71,7 +70,7 @@ class DownstreamProtocol(HttpToolsProtocol):
         self.on_lost()
         # Without cycles of references, the memory is free at once and not when the garbage collector runs.
         self._inflow.end()
-        self.on_lost = self.on_full = _nothing
+        self.on_lost = self.on_full = nothing
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -173,7 +172,7 @@ class DownstreamProtocol(HttpToolsProtocol):
         begun = self.cycle.more_body and not self.cycle.response_started if self._is_answering() else self._part is not REQUEST
         if begun and not self.unsent and not self._is_refusing:
             self._refusal = TooMuchHeld("The limiter holds too much for its connections; try again.")
-            self.write_refusal()
+            self._write_refusal()
         else:
             self.abort()
 
@@ -225,7 +224,7 @@ class DownstreamProtocol(HttpToolsProtocol):
         self._pending = 0
         self.received += len(body)
         super().on_body(body)
-        if len(self.cycle.body) >= READ:
+        if len(self.cycle.body) >= READ and not self.cycle.response_complete:
             self.flow.pause_reading()
             self.on_full()
 
@@ -235,7 +234,13 @@ class DownstreamProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.send = dated_once(cycle)  # type: ignore[method-assign, assignment]
-        super()._start_asgi_task(cycle, app)
+        self.start_task(run(cycle, app))
+
+    def start_task(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs it in one of the tasks that the server waits for before it stops."""
+        task = self.loop.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1
@@ -245,7 +250,7 @@ class DownstreamProtocol(HttpToolsProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self._is_refusing:
-            self.write_refusal()
+            self._write_refusal()
 
     def send_400_response(self, msg: str) -> None:
         """Answers the request that is not valid, after those before it, and closes the connection."""
@@ -257,15 +262,15 @@ class DownstreamProtocol(HttpToolsProtocol):
             if has_begun:
                 self.pipeline.popleft()
             self._is_refusing = True
-            self._parse = _nothing  # type: ignore[assignment, method-assign]
+            self._parse = nothing  # type: ignore[assignment, method-assign]
             self._inflow.drop()
         elif has_begun and self.cycle.response_started:
             self.transport.close()
         else:
-            self.write_refusal()
+            self._write_refusal()
 
-    def write_refusal(self, refusal: ProxyError | None = None) -> None:
-        refusal = refusal or self._refusal or RequestRefused("")
+    def _write_refusal(self) -> None:
+        refusal = self._refusal or RequestRefused("")
         self.transport.write(response_to_refused(refusal, self.server_state.default_headers, to_head=self._is_head()))
         self.transport.close()
 
@@ -289,10 +294,6 @@ class DownstreamProtocol(HttpToolsProtocol):
         if not (self._line.lstrip(b"\r\n").startswith(line) if self._line else line in self._mixed):
             raise RequestRefused("The request must begin with a method, a target and HTTP/1.1, with one space between them.")
         self._line = b""
-
-
-def _nothing(*_: object) -> None:
-    pass
 
 
 def _too_large() -> ProxyError:

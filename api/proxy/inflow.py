@@ -57,7 +57,7 @@ class Inflow(FlowControl):
     def end(self) -> None:
         """The connection is lost: forgets what is unread, and the function that would parse it."""
         self.drop()
-        self._read_on = _nothing
+        self._read_on = nothing
 
     def pause_reading(self) -> None:
         self.read_paused = True
@@ -81,5 +81,5 @@ class Inflow(FlowControl):
             self._transport.resume_reading()
 
 
-def _nothing() -> None:
+def nothing(*_: object) -> None:
     pass

@@ -38,13 +38,13 @@ class Proxy:
         self._failures = UpstreamFailures()
         self._upstream = Upstream(address, timeouts, idle_timeout=idle_timeout)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send, headers: Headers = ()) -> None:
-        """Sends upstream's response or an error. `headers` replace those of the same names."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, headers: Headers = (), caller: Headers = ()) -> None:
+        """Sends upstream's response or an error. `headers` replace those of the same names. `caller` goes to upstream."""
         if scope["type"] == "websocket":
             await _refuse_websocket(send, headers)
             return
         try:
-            exchange = await self._exchange(scope, self._translator.translate(scope), receive)
+            exchange = await self._exchange(scope, self._translator.translate(scope, caller), receive)
         except ClientGone:
             return
         except ProxyError as error:
@@ -61,7 +61,6 @@ class Proxy:
             self._failures.note(error)
         finally:
             exchange.end()
-            scope.pop(HELD, None)  # the exchange refers to the scope as well
 
     async def close(self) -> None:
         """Closes the idle connections. Call it before the event loop ends, when no request is in flight."""

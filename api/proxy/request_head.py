@@ -1,6 +1,7 @@
 """The head of a request, from the one that the client sent to the one that upstream receives. Pure functions."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.types import Scope
@@ -14,6 +15,7 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 NO_WEBSOCKET = "WebSocket connections are not proxied."
 
 _FORWARDED = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"})
+_OF_CALLER = re.compile(rb"x[^a-z0-9]limiter[^a-z0-9]").match
 # The proxy writes these itself. They are not copied, and a Connection header cannot remove them.
 _SPECIAL = HOP_BY_HOP | _FORWARDED | {b"content-length", b"expect", b"host"}
 
@@ -37,7 +39,8 @@ class RequestTranslator:
     keeps_host: bool
     trusts: Callable[[str], bool]
 
-    def translate(self, scope: Scope) -> Request:
+    def translate(self, scope: Scope, caller: Sequence[Header] = ()) -> Request:
+        """`caller` says who calls. What the client sent under such names is removed."""
         special, kept = partition(scope["headers"], _SPECIAL, CREDENTIAL_HEADERS)  # upstream gets the key that was judged
         version: str = scope.get("http_version", "1.1")
         method: str = scope["method"]
@@ -48,6 +51,7 @@ class RequestTranslator:
             *self._routing(scope, special, kept, _host(special, version)),
             b"via: " + version.encode() + b" limiter",
             *_framing(special, length),
+            *(name + b": " + value for name, value in caller),
         ]
         # RFC 9110 §10.1.1: an expectation of an HTTP/1.0 client is ignored. Without a body there is nothing to wait for.
         expectations = special.get(b"expect", []) if version == "1.1" and length != 0 else []
@@ -59,7 +63,7 @@ class RequestTranslator:
         peer = scope["client"][0] if scope.get("client") else ""
         trusted = bool(peer) and self.trusts(peer)
         lines = [b"host: " + (host if host and self.keeps_host else self.authority)]
-        lines += [name + b": " + value for name, value in kept if trusted or not _claims_a_peer(name)]
+        lines += [name + b": " + value for name, value in kept if not _states_a_caller(name) and (trusted or not _claims_a_peer(name))]
         return lines + _forwarded(special if trusted else {}, scope["scheme"].encode(), host, peer.encode())
 
     def _target(self, scope: Scope) -> bytes:
@@ -122,6 +126,11 @@ def _forwarded(received: Values, scheme: bytes, host: bytes, peer: bytes) -> lis
 def _claims_a_peer(name: bytes) -> bool:
     """Whether upstream may read this header as a proxy's statement about the client. CGI-like servers read `_` as `-`."""
     return b"forwarded" in name or name in (b"x-real-ip", b"x_real_ip")
+
+
+def _states_a_caller(name: bytes) -> bool:
+    """Whether upstream may read this header as one that only the proxy sends. CGI-like servers fold every punctuation mark to `_`."""
+    return b"limiter" in name and _OF_CALLER(name) is not None
 
 
 def _joined(lines: list[bytes]) -> bytes:

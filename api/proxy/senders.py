@@ -1,7 +1,19 @@
 """What uvicorn sends of a response, corrected."""
 
+from typing import Any
+
 from starlette.types import Message, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+
+async def run(cycle: RequestResponseCycle, app: Any) -> None:
+    """Runs the application, and then frees the cycle.
+
+    Its `send` and functions in its scope refer to it. So it would stay in memory, with its connection, until the garbage collector runs.
+    """
+    await cycle.run_asgi(app)
+    del cycle.send
+    cycle.scope.clear()  # type: ignore[attr-defined]
 
 
 def dated_once(cycle: RequestResponseCycle) -> Send:

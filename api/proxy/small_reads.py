@@ -19,6 +19,8 @@ BUFFER = memoryview(bytearray(READ))
 class SmallReads(asyncio.BufferedProtocol):
     """Passes everything on to a protocol that is not buffered."""
 
+    __slots__ = ("_protocol",)
+
     def __init__(self, protocol: asyncio.Protocol) -> None:
         self._protocol = protocol
 

@@ -264,7 +264,7 @@ class Connection(asyncio.BufferedProtocol):
             self._timer = self._loop.call_later(left, self._check_for_stall)
         else:
             part = "did not answer" if self._head is None else "sent no further part of its response"
-            self.fail(UpstreamStalled(f"The upstream {part} within {within:g} seconds."))
+            self.fail(UpstreamStalled(f"The upstream {part} within {within:g} s."))
 
     def _disarm(self) -> None:
         if self._timer is not None:

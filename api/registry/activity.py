@@ -32,8 +32,9 @@ class Activity:
         self._used[key.account].add(key.id)
 
     def refused(self, reason: str, address: str, key: Key | None = None) -> None:
-        line = (reason, key.account if key else "", key.id if key else "", address[:_MAX_ADDRESS])
-        self._refusals[line if line in self._refusals or len(self._refusals) < _MAX_LINES else _OTHERS] += 1
+        account, key_id = ("", "") if key is None else (key.account, key.id)
+        line, refusals = (reason, account, key_id, address[:_MAX_ADDRESS]), self._refusals
+        refusals[line if line in refusals or len(refusals) < _MAX_LINES else _OTHERS] += 1
 
     async def write_uses(self) -> int | None:
         """Redis's time, or None if there was nothing to write."""

@@ -27,6 +27,10 @@ ENVIRONMENTS: tuple[str, ...] = get_args(Environment)
 MIN_KEY_CHARACTERS = 16
 MAX_KEY_BYTES = 512
 _RANDOM_BYTES, _CHECKSUM_BYTES = 16, 4
+_DECODED_BYTES = _RANDOM_BYTES + _CHECKSUM_BYTES
+# Translates the digits of base32 to those of `int`, and all other bytes to none. `base64.b32decode` takes 3 us, `int` 0.5.
+_BASE32 = b"abcdefghijklmnopqrstuvwxyz234567"
+_DIGITS = bytes(b"0123456789abcdefghijklmnopqrstuv!"[_BASE32.find(byte)] for byte in range(256))
 _MIN_PEPPER_BYTES = 16
 
 _SHOWN = 12
@@ -63,7 +67,7 @@ class KeyFormat:
     def may_be_known(self, raw: str) -> bool:
         """False for text that cannot be a key of any account: a lookup can be saved."""
         # The length in characters first, so that encoding is never long.
-        if not 0 < len(raw) <= MAX_KEY_BYTES or len(raw.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES:
+        if not 0 < len(raw) <= MAX_KEY_BYTES or (not raw.isascii() and len(raw.encode("utf-8", "surrogatepass")) > MAX_KEY_BYTES):
             return False
         return self.is_well_formed(raw) if self.is_ours(raw) else raw.isprintable()
 
@@ -75,10 +79,10 @@ class KeyFormat:
         """Whether it has the beginning, the length and the checksum of an issued key."""
         head, _, code = raw.rpartition("_")
         head += "_"
-        if head not in self._heads or len(code) != (_RANDOM_BYTES + _CHECKSUM_BYTES) * 8 // 5 or not code.islower():
+        if head not in self._heads or len(code) != _DECODED_BYTES * 8 // 5:
             return False
         try:
-            decoded = base64.b32decode(code, casefold=True)
+            decoded = int(code.encode().translate(_DIGITS), 32).to_bytes(_DECODED_BYTES)
         except ValueError:
             return False
         # In constant time, because a checksum made with the pepper is secret.

@@ -1,8 +1,8 @@
 """Finds keys by their digests: many in one conversation with Redis, and batched as decisions are.
 
-A conversation is two calls at most. The first reads what the digests point at; digests of invented keys lead nowhere and cost no more than
-that. The second reads the keys and their accounts. In a Redis Cluster, pointers are in other slots than accounts, and so each of the two
-calls becomes one for each node.
+A conversation is two calls at most. The first reads what the digests point at; digests that lead nowhere cost no more than that. The
+second reads the keys and their accounts. In a Redis Cluster, pointers are in other slots than accounts, and so each of the two calls
+becomes one for each node.
 """
 
 import asyncio

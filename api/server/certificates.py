@@ -25,7 +25,8 @@ _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re
 
 def context_of(cert: Path, key: Path) -> ssl.SSLContext:
     """For TLS 1.2 and later. Raises Misused if the files are not a certificate chain and its key."""
-    _read(cert), _read(key)  # the errors below do not name the file
+    for path in (cert, key):
+        _read(path)  # its error names the file, unlike those below
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(cert, key, lambda: _ask_nobody(key))
@@ -98,6 +99,6 @@ def _ask_nobody(key: Path) -> str:
 
 
 def _fingerprint(chain: bytes) -> str:
-    """That of `openssl x509 -fingerprint -sha256`."""
+    """The one that `openssl x509 -fingerprint -sha256` prints, without colons."""
     first = _PEM.search(chain.decode("ascii", "replace"))
     return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first[0])).hexdigest() if first else ""

@@ -20,11 +20,10 @@ from typing import Any
 import structlog
 import uvicorn
 
-from limiter.api.answers import problem
+from limiter.api.answers import Answer, head_of, problem
 from limiter.api.command_errors import CannotStart, Misused
 from limiter.api.front import Application
 from limiter.api.proxy.downstream import DownstreamProtocol
-from limiter.api.proxy.proxy_errors import RequestRefused
 from limiter.api.proxy.small_reads import SmallReads
 from limiter.api.rules import ConnectionBounds
 from limiter.api.server.client_connections import Connections, admin_connections
@@ -36,6 +35,7 @@ _AT_ONCE = 64
 _PAUSE_S = 0.25
 # How long clients with open connections get to send one more request. Its response closes the connection.
 _DRAIN_S = 1.0
+_POLL_S = 0.05
 # How long the tasks of requests that were cut off may take to notice.
 _CUT_OFF_S = 1
 
@@ -47,7 +47,15 @@ _REFUSAL = problem(
     kind=REDUCED_CAPACITY,
     headers=((b"retry-after", b"1"), (b"connection", b"close")),
 )
-_HEAD_OF_REFUSAL = b"HTTP/1.1 503 Service Unavailable\r\n%bcontent-length: %d\r\n\r\n" % (_REFUSAL.head, len(_REFUSAL.body))
+# Without Retry-After: the request may have had an effect, and many clients would repeat it by themselves.
+_CUT_OFF = problem(503, "The limiter stopped before the request was answered.", headers=((b"connection", b"close"),))
+
+
+def _head_of(answer: Answer, more: bytes = b"") -> bytes:
+    return b"HTTP/1.1 503 Service Unavailable\r\n%b%bcontent-length: %d\r\n\r\n" % (more, answer.head, len(answer.body))
+
+
+_HEAD_OF_REFUSAL = _head_of(_REFUSAL)
 
 
 def bind(host: str, port: int, option: str) -> socket.socket:
@@ -122,9 +130,7 @@ class Listening(uvicorn.Server):
         until = time.monotonic() + deadline
         await self._refuse_new()
         await self._let_finish(min(until, time.monotonic() + _DRAIN_S))
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-        await self._let_finish(until)
+        await self._drain(until)
         self._cut_off()
         self.config.timeout_graceful_shutdown = _CUT_OFF_S
         self.should_exit = True
@@ -202,20 +208,27 @@ class Listening(uvicorn.Server):
         while (self._opening or self.server_state.connections) and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
+    async def _drain(self, until: float) -> None:
+        """Closes idle connections, also those that have just completed their handshake, and the others with their answers."""
+        while self.server_state.connections and time.monotonic() < until:
+            for connection in list(self.server_state.connections):
+                connection.shutdown()
+            await asyncio.sleep(_POLL_S)
+
     def _cut_off(self) -> None:
         left: list[Any] = list(self.server_state.connections)
-        if requests := sum(_cut_off(connection) for connection in left):
+        if requests := sum(self._cut_off_one(connection) for connection in left):
             _log.warning("the time to stop is over: requests in flight were cut off", requests=requests)
 
-
-def _cut_off(connection: DownstreamProtocol) -> bool:
-    """Ends the connection, and answers its request if it has no answer yet. Returns whether there was a request in flight."""
-    cycle = connection.cycle
-    if cycle is None or cycle.response_complete or cycle.response_started:
-        connection.abort()
-        return cycle is not None and not cycle.response_complete
-    connection.write_refusal(RequestRefused("The limiter stopped before the request was answered.", status=503))
-    return True
+    def _cut_off_one(self, connection: DownstreamProtocol) -> bool:
+        """Ends the connection, and answers its request if it has no answer yet. Returns whether there was a request in flight."""
+        cycle = connection.cycle
+        if cycle is None or cycle.response_complete or cycle.response_started:
+            connection.abort()
+            return cycle is not None and not cycle.response_complete
+        connection.transport.write(_head_of(_CUT_OFF, head_of(self.server_state.default_headers)) + _CUT_OFF.body)
+        connection.transport.close()
+        return True
 
 
 def _refuse(connection: socket.socket, *, tls: bool) -> None:

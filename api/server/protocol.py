@@ -28,8 +28,8 @@ _SHORT = min(MAX_HEAD, 4 * MAX_HEADERS)
 # How a request line ends. `_check_line` decides about all others.
 _1_1, _1_0 = b" HTTP/1.1\r\n", b" HTTP/1.0\r\n"
 
-# A request with one of these headers may have a body, or may end its connection.
-_NOT_PLAIN = (b"\nconnection", b"\ncontent-length", b"\ntransfer-encoding")
+# A request with one of these headers may have a body, may end its connection, or needs an answer that a browser can read.
+_NOT_PLAIN = (b"\nconnection", b"\ncontent-length", b"\ntransfer-encoding", b"\norigin")
 
 
 class _Request:
@@ -48,7 +48,7 @@ class _Request:
         self._protocol.write_answer(self, answer, is_head=self.is_head)
 
     def deliver_later(self, answering: Coroutine[Any, Any, Answer]) -> None:
-        self._protocol.run(self._deliver_result(answering))
+        self._protocol.start_task(self._deliver_result(answering))
 
     def abort(self, error: Exception) -> None:
         self._protocol.logger.error("the answer could not be sent", exc_info=error)
@@ -146,12 +146,6 @@ class FrontProtocol(DownstreamProtocol):
         else:
             super().on_body(body)
 
-    def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs it in one of the tasks that the server waits for before it stops."""
-        task = self.loop.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
     def write_answer(self, cycle: RequestResponseCycle | _Request, answer: Answer, *, is_head: bool) -> None:
         """Writes what the cycle would write."""
         if cycle.disconnected:
@@ -180,6 +174,7 @@ class FrontProtocol(DownstreamProtocol):
         end = len(method) + 1 + len(self.url)
         if self._line[end : end + len(_1_1)] != _1_1 and self._line[end : end + len(_1_0)] != _1_0:
             return False
+        headers = self.headers
         scope = {
             "type": "http",
             "method": method.decode("ascii"),
@@ -187,7 +182,7 @@ class FrontProtocol(DownstreamProtocol):
             "raw_path": path,
             "scheme": self.scheme,
             "client": self.client,
-            "headers": self.headers,
+            "headers": headers,
         }
         keep_alive = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
         request = _Request(self, keep_alive=keep_alive, is_head=method == b"HEAD")
@@ -198,7 +193,7 @@ class FrontProtocol(DownstreamProtocol):
         self.headers = []
         self.cycle = request  # type: ignore[assignment]
         if self._sheds:
-            request.deliver(front.shed(self.url))
+            request.deliver(front.shed(self.url, headers))
         return True
 
     def _make_scope(self) -> None:

@@ -75,7 +75,7 @@ async def _serve(options: ServeOptions, tokens: Tokens) -> None:
     prefix, key_format = options.prefix or rules.prefix, _key_format(options.key_prefix or rules.key_prefix)
     async with AsyncExitStack() as stack:
         backend = await stack.enter_async_context(open_backend(options.redis or rules.redis_url, options.data, prefix))
-        worker_options = WorkerOptions(options, path, text, backend.url, prefix, key_format.prefix, tokens.v1)
+        worker_options = WorkerOptions(options, path, text, backend.url, prefix, key_format.prefix, key_format.pepper.decode(), tokens.v1)
         front = _data_plane(worker_options, rules, listener)
         client = await stack.enter_async_context(connected(backend.url))
         registry = Registry(client, prefix=prefix, key_format=key_format, catalog=lambda: front.watched.rules.catalog, actor="admin")

@@ -1,4 +1,4 @@
-"""A file that is looked at again and again, and read only if it may have changed."""
+"""A file that is checked again and again, and read only if it may have changed."""
 
 import time
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class WatchedFile:
 
 
 def _stamp_of(path: Path) -> Stamp | None:
-    """What differs if the file differs. None if the file is missing, or if it changed so recently that another change might not show."""
+    """A value that changes with the file. None if the file is missing, or if it changed so recently that another change might not show."""
     try:
         found = path.stat()
     except (OSError, ValueError):

@@ -19,14 +19,14 @@ from limiter.api.rules import Rules
 from limiter.api.server.reload import Watched
 from limiter.api.server.stopping import shutdown_of
 from limiter.api.server.worker import WORKER_OPTIONS, WorkerOptions
-from limiter.api.settings.secret_values import ADMIN_TOKEN, REDIS_URL, V1_TOKEN
+from limiter.api.settings.secret_values import SECRETS, file_variable
 
 _log = structlog.get_logger("limiter.workers")
 
 # How long a worker may take beyond its drain time, and to close its connections.
 _GRACE_S = 2.0
-# Secrets that a worker does not use, or gets with its options.
-_FOR_THE_PARENT = {ADMIN_TOKEN, V1_TOKEN, REDIS_URL}
+# A worker gets the secrets that it needs with its options. Read again, a file could hold another one by now.
+_FOR_THE_PARENT = {*SECRETS, *map(file_variable, SECRETS)}
 
 
 class Workers:

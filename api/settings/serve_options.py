@@ -10,11 +10,9 @@ from typing import Annotated, Literal
 import typer
 
 from limiter.api.settings.secret_values import ADMIN_TOKEN, REDIS_URL, V1_TOKEN, file_variable, secret
+from limiter.api.settings.waits import ACCEPTED, wait_of
 from limiter.errors import InvalidPolicy
 from limiter.limits.checks import checked_name
-from limiter.limits.durations import microseconds
-
-_MOST_US = 3_600_000_000
 
 
 def _redis_url(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
@@ -30,14 +28,10 @@ def _prefix(value: str | None) -> str | None:
 
 
 def _wait(text: str) -> float:
-    """A duration from 0 to an hour, in seconds."""
-    try:
-        us = 0 if text in {"0", "0s"} else microseconds(float(text) if text.replace(".", "", 1).isdigit() else text, "wait")
-    except InvalidPolicy:
-        us = -1
-    if not 0 <= us <= _MOST_US:
-        raise typer.BadParameter(f"must be a duration from 0s to 1h, such as 10s, not {text!r}")
-    return us / 1_000_000
+    seconds = wait_of(text)
+    if seconds is None:
+        raise typer.BadParameter(f"must be {ACCEPTED}, not {text!r}")
+    return seconds
 
 
 RedisUrl = Annotated[

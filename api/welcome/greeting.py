@@ -16,14 +16,14 @@ from limiter.limits import Limit
 from limiter.policy import Policy
 
 _STDOUT = 1
-# A shell sends as many requests in a moment.
+# The most requests that a printed command sends.
 _MOST = 1000
 _TOO_MANY = 429
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """How to reach the first 429: requests to `url` until `limit` denies one. `tier` is for a key, if none is at hand."""
+    """How to reach the first 429: requests to `url` until `limit` denies one. `tier` is that of a key to create, where callers need one."""
 
     url: str
     config: Path
@@ -66,10 +66,10 @@ def _until_denied(url: str, credential: str, limit: Limit) -> list[str]:
     most = limit.capacity + limit.capacity // 10 + 1
     counted = "-s -o /dev/null -w '%{http_code}\\n'"
     return [
-        f"Until the first 429, in another terminal. The limit is {limit.capacity} ({limit.name}):",
-        f"  curl -i {credential}{url}  # 200, with the numbers in headers",
-        f"  curl {counted} {credential}'{url}/[1-{most}]' | sort | uniq -c  # counts 200 and 429",
-        f"  curl -i {credential}{url}  # 429, and in Retry-After when to try again",
+        f"The limit '{limit.name}' allows {limit.capacity}. In another terminal: one request, more than the limit, and one that gets 429.",
+        f"  curl -i {credential}{url}",
+        f"  curl {counted} {credential}'{url}/[1-{most}]' | sort | uniq -c",
+        f"  curl -i {credential}{url}",
     ]
 
 

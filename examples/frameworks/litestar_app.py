@@ -13,8 +13,8 @@ async def items() -> list[str]:
 
 
 @get("/search")
-async def search(q: str) -> dict[str, str]:
-    return {"found": q}
+async def search() -> list[str]:
+    return ["pen"]
 
 
 app = RateLimitMiddleware(

@@ -9,19 +9,17 @@ from functools import lru_cache
 from struct import Struct, unpack
 
 from limiter.decision import Decision
-from limiter.errors import BackendError, shown
+from limiter.errors import BackendError, IdempotencyConflict, shown
 from limiter.lua import SHA, SOURCE
-from limiter.protocol.group import Group
+from limiter.protocol.group import LINE, NEW_GROUP, Group
 from limiter.protocol.resp import pack
 from limiter.protocol.server_clock import ServerClock
 
 # Same result as calling the named tuple, in half the time.
 _new = tuple.__new__
 
-_LINE = Struct(">BHd").pack
 _COUNT = Struct(">H").pack
-_GUARD, _NEW_GROUP = 3, 16
-_DENIED, _ALLOWED, _STALE_GENERATION, _STALE_BOUNDS, _UNREADABLE = range(5)
+_DENIED, _ALLOWED, _STALE_GENERATION, _STALE_BOUNDS, _UNREADABLE, _REPEATED, _REUSED = range(7)
 
 
 class Stale(Enum):
@@ -35,7 +33,7 @@ class Stale(Enum):
     BOUNDS = _STALE_BOUNDS
 
 
-Verdict = Decision | Stale
+Verdict = Decision | Stale | IdempotencyConflict
 Outcome = Verdict | BackendError
 
 # Returns microseconds that replace Redis's time.
@@ -55,10 +53,10 @@ class Call:
         packed: list[bytes] = []
         refunds: list[bytes] = []
         for group in groups:
-            first = _NEW_GROUP
+            first = NEW_GROUP
             if group.guard is not None:
                 keys.append(group.guard.key)
-                lines.append(_LINE(_GUARD + first, 0, group.guard.generation))
+                lines.append(group.guard.line)
                 first = 0
             keys += group.keys
             operation = group.operation
@@ -70,7 +68,7 @@ class Call:
                 if index is None:
                     index = policies[id(policy)] = len(packed)
                     packed.append(policy.wire.at(now_us))
-                lines.append(_LINE(operation + first, index, charge.cost))
+                lines.append(LINE(operation + first, index, charge.cost))
                 first = 0
         time = b"" if injected_us is None else b"%d" % injected_us
         arguments = (b"%d" % len(keys), *keys, _COUNT(len(packed)) + b"".join(packed), time, b"".join(lines))
@@ -93,13 +91,23 @@ class Call:
             if verdict > _ALLOWED:
                 if verdict == _STALE_BOUNDS:
                     stale.append(len(verdicts))
-                verdicts.append(Stale(verdict) if verdict < _UNREADABLE else _unreadable(group))
+                verdicts.append(_rarely(verdict, group, numbers[at : at + 1 + group.width]))
+                at += 1 + group.width if verdict == _REPEATED else 0
                 continue
             end = at + group.width
             allowed = verdict == _ALLOWED
             verdicts.append(_new(Decision, (allowed, group.charges, numbers[at:end], now_us, "", allowed and group.takes)))
             at = end
         return now_us, verdicts, stale
+
+
+def _rarely(verdict: int, group: Group, numbers: Sequence[int]) -> Outcome:
+    """The outcome for a verdict that is neither allowed nor denied; `numbers` are those of a repeated group."""
+    if verdict == _REPEATED:
+        return Decision(True, group.charges, numbers[1:], numbers[0], charged=group.takes)
+    if verdict == _REUSED:
+        return IdempotencyConflict()
+    return Stale(verdict) if verdict < _UNREADABLE else _unreadable(group)
 
 
 def _unreadable(group: Group) -> BackendError:

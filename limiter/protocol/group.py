@@ -1,9 +1,13 @@
 """A group: charges that are made together or not at all, and the Redis keys of their states."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
+from struct import Struct
+from typing import NamedTuple
 
 from limiter.charge import Charge, Subject, checked_subject, sole_account
 from limiter.errors import InvalidPolicy, shown
@@ -14,30 +18,60 @@ from limiter.summary import WIDTH
 _MOST_CHARGES = 64
 
 
+# A line of a call: operation, policy, cost. The operation of the first line of a group is marked.
+LINE = Struct(">BHd").pack
+NEW_GROUP = 16
+
+
 class Operation(IntEnum):
-    """As in `lua/take.lua`."""
+    """As in `lua/take.lua`. The last two stand before charges."""
 
     TAKE = 0
     PEEK = 1
     REFUND = 2
+    GUARD = 3
+    ONCE = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Guard:
+# Plain numbers, as an addition to a member of an enumeration is slow.
+_GUARD, _ONCE = Operation.GUARD + NEW_GROUP, Operation.ONCE + NEW_GROUP
+
+
+class Guard(NamedTuple):
     """Reject the group if the account has changed: its generation is not the one that the caller has cached."""
 
     key: bytes
     generation: int
 
+    @property
+    def line(self) -> bytes:
+        return LINE(_GUARD, 0, self.generation)
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """Charge the group once, however often it is sent with this key. The digest tells it from other groups."""
+
+    key: bytes
+    digest: int
+
+    @property
+    def line(self) -> bytes:
+        return LINE(_ONCE, 0, self.digest)
+
+
+@dataclass(slots=True, eq=False)
 class Group:
-    """Charges, each with the key of its state. Compared by identity, which is what `call_for` needs and costs least."""
+    """Charges, each with the key of its state. Compared by identity, which is what `call_for` needs and costs least.
+
+    Never changed, though not frozen: to make a frozen one takes four times as long.
+    """
 
     charges: tuple[Charge, ...]
     keys: tuple[bytes, ...]
     operation: Operation = Operation.TAKE
-    guard: Guard | None = None
+    # What has to hold before it is charged.
+    guard: Guard | Once | None = None
     # For a refund: the time at which each limit was charged, packed (see `refund.py`).
     charged_at: bytes = b""
     # The length of its reply.
@@ -48,11 +82,19 @@ class Group:
     is_constant: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "width", WIDTH * sum([len(charge.policy.limits) for charge in self.charges]))
-        object.__setattr__(self, "takes", self.operation == Operation.TAKE)
-        # A refund is sent once, and would only displace others from the cache.
-        constant = not self.charged_at and all(charge.policy.wire.is_constant for charge in self.charges)
-        object.__setattr__(self, "is_constant", constant)
+        self.width = WIDTH * sum([len(charge.policy.limits) for charge in self.charges])
+        self.takes = self.operation == Operation.TAKE
+        # A refund or a group with an idempotency key is seldom sent again, and would only displace others from the cache.
+        seldom = self.charged_at or isinstance(self.guard, Once)
+        self.is_constant = not seldom and all(charge.policy.wire.is_constant for charge in self.charges)
+
+    def under(self, guard: Guard) -> Group:
+        """The same charges under a guard that is used once. `replace` takes 3 us, this 0.2."""
+        group = Group.__new__(Group)
+        group.charges, group.keys, group.operation = self.charges, self.keys, self.operation
+        group.guard, group.charged_at, group.width, group.takes = guard, self.charged_at, self.width, self.takes
+        group.is_constant = False
+        return group
 
 
 def state_key(prefix: str, account: str, charge: Charge) -> bytes:

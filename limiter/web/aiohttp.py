@@ -56,6 +56,8 @@ def limit_app(
 
     It appends a middleware to `app.middlewares`. Middlewares before that one run before the decision.
     """
+    if any(isinstance(middleware, _Limits) for middleware in app.middlewares):
+        raise LimiterError("limit_app must be called once for an application: pass all limits in one list")
     limiter = AsyncLimiter(redis) if isinstance(redis, str) else redis
     limits_of_app = _Limits(limiter, Admission(limits, prefix=limiter.settings.prefix, **options), on_denied)
     app.middlewares.append(cast("Any", limits_of_app))

@@ -80,17 +80,20 @@ class Middleware(Generic[R]):
         # The type of a `Visit[R](...)` would be made for every request.
         visit: Visit[R] = Visit(self._setting, scope, receive, send)
         scope[VISIT] = visit
-        if await visit.begin(self._marks_of(scope) if self._marks_of else None):
-            try:
+        try:
+            if await visit.begin(self._marks_of(scope) if self._marks_of else None):
                 await self.app(scope, receive, visit.send)
-            except Exception:
-                await visit.fail()
-                raise
-            return
-        if kind == "websocket":
-            # The event that says that a client has asked. It can be answered after that.
-            await receive()
-        await visit.deny()
+            else:
+                if kind == "websocket":
+                    # The event that says that a client has asked. It can be answered after that.
+                    await receive()
+                await visit.deny()
+        except Exception:
+            await visit.fail()
+            raise
+        finally:
+            # The visit has the scope. Such a cycle would leave all objects of the request to the garbage collector (20 us a request).
+            scope.pop(VISIT, None)
 
 
 class RateLimitMiddleware(Middleware[Request]):

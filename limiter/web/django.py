@@ -74,10 +74,10 @@ class RateLimitMiddleware:
         return await run_async(installed().async_limiter, _finish(request, response))
 
     def _process_view(self, request: HttpRequest, view: object, *_: object) -> HttpResponseBase | None:
-        return run(installed().limiter, _begin(request, marks_of_view(view, request.method or "")))
+        return run(installed().limiter, _begin_view(request, view))
 
     async def _process_view_async(self, request: HttpRequest, view: object, *_: object) -> HttpResponseBase | None:
-        return await run_async(installed().async_limiter, _begin(request, marks_of_view(view, request.method or "")))
+        return await run_async(installed().async_limiter, _begin_view(request, view))
 
 
 def rate_limit(policy: PolicyOf[HttpRequest], **options: Unpack[LimitOptions[HttpRequest]]) -> Callable[[F], F]:
@@ -126,6 +126,13 @@ def _begin(request: HttpRequest, marks: Marks) -> Steps[HttpResponseBase | None]
     return (yield from _denied(request, (yield from handling.begin(marks))))
 
 
+def _begin_view(request: HttpRequest, view: object) -> Steps[HttpResponseBase | None]:
+    if _found(request) is not None:
+        # The middleware is in MIDDLEWARE twice.
+        return None
+    return (yield from _begin(request, marks_of_view(view, request.method or "")))
+
+
 def _finish(request: HttpRequest, response: HttpResponseBase) -> Steps[HttpResponseBase]:
     handling = _found(request)
     if handling is None:
@@ -157,11 +164,22 @@ def _bound_to(view: object) -> object | None:
     return getattr(getattr(view, "func", None), "__self__", None)
 
 
-def _name(view: object, args: Sequence[Any]) -> str:
-    """Of the function; for a method, of the class of its object, which may be a subclass of the one that has the method."""
-    owner = _bound_to(view) or (args[0] if args and hasattr(args[0], getattr(view, "__name__", "")) else None)
-    method = getattr(view, "__name__", "")
-    return name_of(view) if owner is None else f"{name_of(type(owner))}.{'view' if method == 'dispatch' else method}"
+def _request_in(view: Callable[..., Any], args: Sequence[Any]) -> tuple[HttpRequest, str]:
+    """The request, and the name of the view: that of the class of its object, which may be a subclass of the one that has the method.
+
+    The request is the first argument, or the second of a method. The REST framework keeps Django's request as `_request`.
+    """
+    for place, each in enumerate(args[:2]):
+        request = getattr(each, "_request", each)
+        if isinstance(request, HttpRequest):
+            owner = args[0] if place else _bound_to(view)
+            return request, name_of(view) if owner is None else _name_of_method(type(owner), view)
+    raise LimiterError("rate_limit must decorate a view, whose first argument is a request")
+
+
+def _name_of_method(owner: type, method: Callable[..., Any]) -> str:
+    """As the middleware names it."""
+    return f"{name_of(owner)}.{'view' if method.__name__ == 'dispatch' else method.__name__}"
 
 
 def _enter(request: HttpRequest, limit: RateLimit[HttpRequest], marks: Marks, name: str) -> Steps[tuple[HttpResponseBase | None, bool]]:
@@ -175,7 +193,8 @@ def _enter(request: HttpRequest, limit: RateLimit[HttpRequest], marks: Marks, na
 def _limited(view: Callable[..., Any], limit: RateLimit[HttpRequest]) -> Callable[..., Any]:
     @wraps(view)
     def limited(*args: Any, **kwargs: Any) -> Any:
-        request, name, limiter = _request_in(args), _name(view, args), installed().limiter
+        limiter = installed().limiter
+        request, name = _request_in(view, args)
         response, is_alone = run(limiter, _enter(request, limit, marks_of(limited, name), name))
         try:
             response = response or view(*args, **kwargs)
@@ -191,7 +210,7 @@ def _limited(view: Callable[..., Any], limit: RateLimit[HttpRequest]) -> Callabl
 def _limited_async(view: Callable[..., Any], limit: RateLimit[HttpRequest]) -> Callable[..., Any]:
     @wraps(view)
     async def limited(*args: Any, **kwargs: Any) -> Any:
-        request, name = _request_in(args), _name(view, args)
+        request, name = _request_in(view, args)
         response, is_alone = await _run_in_thread(_enter(request, limit, marks_of(limited, name), name))
         try:
             response = response or await view(*args, **kwargs)
@@ -214,12 +233,3 @@ def _failed(request: HttpRequest) -> Steps[None]:
     handling = _found(request)
     if handling is not None:
         yield from handling.settle(500)
-
-
-def _request_in(args: Sequence[Any]) -> HttpRequest:
-    """The first argument, or the second of a method. The REST framework keeps Django's request as `_request`."""
-    for each in args[:2]:
-        found = getattr(each, "_request", each)
-        if isinstance(found, HttpRequest):
-            return found
-    raise LimiterError("rate_limit must decorate a view, whose first argument is a request")

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
 from typing import NamedTuple, Required
-from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -68,7 +67,7 @@ class Installed(NamedTuple):
 
     limiter: Limiter
     make_async_limiter: Callable[[], AsyncLimiter]
-    by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncLimiter]
+    by_loop: dict[asyncio.AbstractEventLoop, AsyncLimiter]
     admission: Admission[HttpRequest]
     on_denied: OnDenied | None
 
@@ -78,6 +77,8 @@ class Installed(NamedTuple):
         loop = asyncio.get_running_loop()
         found = self.by_loop.get(loop)
         if found is None:
+            for ended in [each for each in self.by_loop if each.is_closed()]:
+                del self.by_loop[ended]
             found = self.by_loop[loop] = self.make_async_limiter()
         return found
 
@@ -96,7 +97,7 @@ def installed() -> Installed:
     source, limits, on_denied = given.pop("redis"), given.pop("limits", ()), given.pop("on_denied", None)
     limiter = Limiter(source, **client)
     admission = Admission(limits, prefix=limiter.settings.prefix, **given)
-    return Installed(limiter, partial(AsyncLimiter, source, **client), WeakKeyDictionary(), admission, on_denied)
+    return Installed(limiter, partial(AsyncLimiter, source, **client), {}, admission, on_denied)
 
 
 def _forget(*, setting: str, **_: object) -> None:

@@ -110,7 +110,7 @@ def _is_dependency(option: object) -> bool:
     if len(parameters) != 1:
         return True
     kind = parameters[0].annotation
-    return not (kind is inspect.Parameter.empty or (isinstance(kind, type) and issubclass(kind, HTTPConnection)))
+    return not (kind in (inspect.Parameter.empty, Any) or (isinstance(kind, type) and issubclass(kind, HTTPConnection)))
 
 
 def _sources_of(dependant: Any) -> Iterator[tuple[RateLimit[Any], bool]]:

@@ -59,6 +59,8 @@ def limit_app(
 
     Call it before you register other `before_request` functions: a request that one of these answers earlier is not limited.
     """
+    if _EXTENSION in app.extensions:
+        raise LimiterError(f"limit_app must be called once for the application {app.name!r}: pass all limits in one list")
     limiter = Limiter(redis) if isinstance(redis, str) else redis
     limits_of_app = _Limits(limiter, Admission(limits, prefix=limiter.settings.prefix, **options), on_denied)
     app.before_request(limits_of_app.begin)

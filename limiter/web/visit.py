@@ -34,6 +34,8 @@ _CLOSED_BY_POLICY = 1008
 _STARTS = {"http.response.start": 200, "websocket.http.response.start": 403, "websocket.accept": 101, "websocket.close": 403}
 _FAILED = 500
 
+_NO_MARKS = Marks()
+
 
 class Setting(NamedTuple):
     """What all visits of a middleware share. `make_request` makes what the application's functions get."""
@@ -95,16 +97,17 @@ class Visit(Generic[R]):
         """Decide on the default limits, and on those of the endpoint that are known before it is called. Whether the visit is admitted."""
         limiter, admission, *_ = self._setting
         bill = admission.bill_at_once(self) if marks is None else None
-        if bill is not None:
-            # The common case, in two thirds of the time of the steps below.
-            future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-            limiter.verdict_to(future, bill.group, limiter.settings.deadline)
-            decision: Any = await future
-            self.ruling = admission.rule(self, bill, decision)
-        else:
-            limits, is_exempt, self.sources = marks or Marks()
-            self.ruling = await run_async(limiter, admission.admit(self, limits, defaults=not is_exempt))
-        return self.ruling is None or self.ruling.is_allowed
+        if bill is None:
+            limits, is_exempt, self.sources = marks or _NO_MARKS
+            bill = await run_async(limiter, admission.bill(self, limits, defaults=not is_exempt))
+            if bill is None:
+                return True
+        # As `AsyncLimiter.decide` does, without two coroutines.
+        future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        limiter.verdict_to(future, bill.group, limiter.settings.deadline)
+        decision: Any = await future
+        self.ruling = admission.rule(self, bill, decision)
+        return self.ruling.is_allowed
 
     async def decide(self, limits: Sequence[RateLimit[R]]) -> bool:
         """A second decision, by the endpoint. If it denies, `send` sends the denial, whatever the application sends."""

@@ -31,14 +31,15 @@ WANTED = 0.8
 NOTE = (
     "Open load over a pool of connections, as from a gateway without a queue: a request that is due while all of them are busy is not "
     "sent, and counts under `no connection`. `load`: connections, and how many times the capacity is offered. `right`: 200 with numbers. "
-    "`of best`: compared with the best rate at any load. Times count from the intended start to the right answer. The capacity is what a "
-    "flood over 64 connections gets."
+    "`of best`: compared with the best rate at any load, and then over as many connections. Times count from the intended start to the "
+    "right answer. The capacity is what a flood over 64 connections gets."
 )
 COLUMNS = [
     "connections, x capacity",
     "offered/s",
     "right/s",
     "of best",
+    "of best over as many",
     "503/s",
     "other/s",
     "no connection/s",
@@ -65,10 +66,12 @@ def bench(*, short: bool) -> Report:
             _give_the_first_core(sidecar)
             found = _measure(generator, sidecar, b"\0".join(requests(path, KEYS)) + b"\0", seconds)
             best = max(each["right"] for each in found.values())
-            tables.append(Table(f"Overload: {name}", COLUMNS, [_row(what, each, best) for what, each in found.items()]))
+            rows = [_row(what, each, best, _best_over(what[0], found)) for what, each in found.items()]
+            tables.append(Table(f"Overload: {name}", COLUMNS, rows))
             targets += [
-                Target(f"{name}, {pool:,} connections: right at 3 x capacity, of the best", found[pool, 3]["right"] / best, WANTED)
+                Target(f"{name}, {pool:,} connections: right at 3 x capacity, of the best {over}", found[pool, 3]["right"] / rate, WANTED)
                 for pool in POOLS
+                for over, rate in (("at any load", best), ("over as many", _best_over(pool, found)))
             ]
     return Report("Goodput under overload", tables, targets, NOTE)
 
@@ -97,10 +100,14 @@ def _load(generator: Path, sidecar: Server, asked: bytes, connections: int, rate
     return found
 
 
-def _row(what: tuple[int, float], found: dict[str, float], best: float) -> Sequence[str]:
+def _best_over(connections: int, found: dict[tuple[int, float], dict[str, float]]) -> float:
+    return max(each["right"] for (pool, _), each in found.items() if pool == connections)
+
+
+def _row(what: tuple[int, float], found: dict[str, float], best: float, best_here: float) -> Sequence[str]:
     rates = [f"{found[name]:,.0f}" for name in ("shed", "other", "unsent")]
     shed_ms = f"{found['shed_p99_ms']:.0f}" if found["shed"] else "-"
-    right = [f"{found['due']:,.0f}", f"{found['right']:,.0f}", f"{found['right'] / best:.2f}"]
+    right = [f"{found['due']:,.0f}", f"{found['right']:,.0f}", f"{found['right'] / best:.2f}", f"{found['right'] / best_here:.2f}"]
     return [f"{what[0]:,}, {what[1]:.3g}", *right, *rates, f"{found['p50_ms']:.1f}", f"{found['p99_ms']:.0f}", shed_ms]
 
 

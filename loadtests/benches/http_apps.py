@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 BODY = b'{"ok":true}'
+OURS = ("fastapi-ours", "fastapi-ours-by-address", "fastapi-ours-route")
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(BODY))]
 
 
@@ -31,6 +32,22 @@ def fastapi_alone() -> ASGIApp:
         return Response(BODY, media_type="application/json")
 
     return app
+
+
+def fastapi_ours(redis_url: str, name: str) -> ASGIApp:
+    """Our limits: of all routes by the caller or by the address, or of the route."""
+    from benches.traffic import PATIENT, POLICY  # noqa: PLC0415
+    from limiter import AsyncLimiter  # noqa: PLC0415
+    from limiter.web.fastapi import RateLimit, limit_app, rate_limit  # noqa: PLC0415
+
+    app: Any = fastapi_alone()
+    limiter = AsyncLimiter(redis_url, prefix=name, deadline=PATIENT)
+    if name == "fastapi-ours-route":
+        limit_app(app, limiter)
+        app.get("/limited", dependencies=[rate_limit(POLICY, subject=_caller)])(app.router.routes[-1].endpoint)
+    else:
+        limit_app(app, limiter, POLICY if name == "fastapi-ours-by-address" else RateLimit(POLICY, subject=_caller))
+    return app  # type: ignore[no-any-return]
 
 
 def slowapi(redis_url: str) -> ASGIApp:
@@ -109,6 +126,7 @@ def main(name: str, port: str, redis_url: str, upstream: str) -> None:
     makers: dict[str, Any] = {
         "bare": lambda: bare,
         "fastapi": fastapi_alone,
+        **dict.fromkeys(OURS, lambda: fastapi_ours(redis_url, name)),
         "slowapi": lambda: slowapi(redis_url),
         "fastapi-limiter": lambda: fastapi_limiter(redis_url),
         "proxy": lambda: proxy(upstream),

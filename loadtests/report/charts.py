@@ -87,7 +87,9 @@ def _breach(breach: Breach | None, axes: Axes) -> Iterator[str]:
     if breach:
         left, right, top = axes.x(breach.start), axes.x(breach.end), axes.top + 3
         yield text(WIDTH - RIGHT, 38, breach.text, "end", "over-label")
-        yield f'<path class="span" d="M{left},{axes.bottom} V{top} H{right} V{axes.bottom}"/>'
+        # A window that ends after the test stays open.
+        end = f"V{axes.bottom}" if breach.end <= axes.end else ""
+        yield f'<path class="span" d="M{left},{axes.bottom} V{top} H{right} {end}"/>'
 
 
 def _bin_width(span: Span) -> float:

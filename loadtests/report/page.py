@@ -61,7 +61,7 @@ class Facts:
 
 
 def page(verdict: Verdict, facts: Facts) -> str:
-    span = Span(facts.started, facts.ended, facts.started)
+    span = _span(verdict.requests, facts)
     parts = [*_verdict(verdict), *_facts(verdict, facts, span)]
     parts += [f'<p class="note">{escape(note)}</p>' for note in verdict.notes]
     if verdict.requests:
@@ -78,6 +78,12 @@ def page(verdict: Verdict, facts: Facts) -> str:
         f"<title>{title}: {'passed' if verdict.passed else 'failed'}</title><style>{_PAGE_STYLE}{STYLE}</style></head>\n"
         f"<body><main><h1>{title}</h1>\n{body}\n</main></body></html>\n"
     )
+
+
+def _span(requests: Sequence[Request], facts: Facts) -> Span:
+    """From shortly before the first request on: the shape `edge` begins with a pause."""
+    first = min((each.sent for each in requests), default=facts.started)
+    return Span(max(facts.started, first - 0.02 * (facts.ended - first)), facts.ended, facts.started)
 
 
 def _verdict(verdict: Verdict) -> Iterator[str]:
@@ -101,7 +107,7 @@ def _facts(verdict: Verdict, facts: Facts, span: Span) -> Iterator[str]:
     yield f"<p>{escape(facts.host or 'Several hosts')}, traffic in the shape “{facts.shape}”, {started:%d %B %Y at %H:%M:%S} UTC.</p>"
     p99 = 1000 * percentile(sorted(each.seconds for each in verdict.requests if not each.unanswered), 0.99)
     figures = {
-        "seconds of traffic": seconds_text(round(span.end - span.start)),
+        "of traffic": seconds_text(round(span.end - span.start)),
         "API keys": f"{len(verdict.keys):,}",
         "admitted": f"{verdict.admitted:,}",
         "denied": f"{verdict.denied:,}",
@@ -147,7 +153,7 @@ def _keys(verdict: Verdict) -> Iterator[str]:
     for problem in verdict.problems:
         blamed.setdefault(problem.key, []).append(problem.text.removeprefix(f"{problem.key}: "))
     rows = "".join(_key_row(each, blamed.get(each.key.name, [])) for each in verdict.keys[:_MOST_ROWS])
-    head = "<tr><th>key</th><th>admitted</th><th>denied</th><th>failed</th><th>the server states</th><th>problems</th></tr>"
+    head = "<tr><th>key</th><th>admitted</th><th>denied</th><th>failed</th><th>X-RateLimit-Limit</th><th>problems</th></tr>"
     yield "<h2>Keys</h2><p>A key is named by its line in the file of keys.</p>"
     yield f'<div class="card"><table>{head}{rows}</table></div>'
     if len(verdict.keys) > _MOST_ROWS:
@@ -158,6 +164,6 @@ def _key_row(ledgers: Ledgers, problems: Sequence[str]) -> str:
     requests = ledgers.key.requests
     counts = (sum(each.admitted for each in requests), sum(each.denied for each in requests), sum(each.failed for each in requests))
     stated = sorted({int(each.capacity) for each in requests if each.capacity == each.capacity})
-    limits = " and ".join(f"{number:,}" for number in stated) or "no limit"
+    limits = " and ".join(f"{number:,}" for number in stated) or "not sent"
     cells = "".join(f"<td>{count:,}</td>" for count in counts)
     return f"<tr><td>{escape(ledgers.key.name)}</td>{cells}<td>{limits}</td><td>{escape('; '.join(problems)) or 'none'}</td></tr>"

@@ -7,6 +7,7 @@ from typing import Any
 import gevent
 from gevent.pool import Pool
 from locust import FastHttpUser, constant, task
+from locust.exception import StopUser
 
 from users import session, stated
 from users.plan import Defaults, over_limit
@@ -27,13 +28,18 @@ class Caller(FastHttpUser, Defaults):
         self._plan = self._session.plan_of(type(self))
         self._key, traffic = self._session.next_key(type(self), self._plan)
         self._headers = self._plan.headers_of(self._key)
-        self._volleys = volleys(self._session.shape, traffic)
+        self._volleys = self._session.bounded(volleys(self._session.shape, traffic))
         self._pool = Pool(self.concurrency)
 
     @task
     def volley(self) -> None:
         """Does not wait for responses, so that a slow server does not slow the test down before all connections are in use."""
-        at, count = next(self._volleys)
+        volley = next(self._volleys, None)
+        if volley is None:
+            self._pool.join()
+            self._session.end_of_user()
+            raise StopUser
+        at, count = volley
         gevent.sleep(max(0.0, at - self._session.now()))
         for _ in range(count):
             self._pool.spawn(self._ask)

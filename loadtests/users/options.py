@@ -25,19 +25,20 @@ _OPTIONS: tuple[tuple[str, str, str | int | float | None, str], ...] = (
     ),
     ("--path", "PATH", None, "path to request (default: /)"),
     ("--method", "METHOD", None, "method of the requests (default: GET)"),
+    ("--requests", "N", None, "end when each user has sent this many, and not only with --run-time"),
     ("--denied-status", "STATUS", 429, "status of a denial"),
     ("--clock-tolerance", "SECONDS", 0.1, "how far the clocks of other machines may differ: those of workers, and the server's for quotas"),
     ("--max-failures", "N", 0, "requests that may fail; a denial that is owed is not a failure"),
     ("--max-p99", "MS", None, "bound of the time in which 99 %% of the responses arrive"),
     ("--report", "FILE", "load-report.html", "where to write the report"),
 )
+_KINDS = {"N": int, "STATUS": int, "MS": float, "SECONDS": float}
 
 
 def add_options(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("Rate limits", "What to send, and the limits to judge by")
     for name, metavar, default, text in _OPTIONS:
-        kind = float if name in {"--max-p99", "--clock-tolerance"} else type(default) if isinstance(default, int) else str
-        group.add_argument(name, metavar=metavar, default=default, type=kind, help=text)
+        group.add_argument(name, metavar=metavar, default=default, type=_KINDS.get(metavar, str), help=text)
     group.add_argument("--shape", choices=SHAPES, default="mixed", help="how each key sends (default: mixed)")
     group.add_argument(
         "--forward-auth", choices=GATEWAYS, help="ask /authorize as this gateway does; as in identify.gateway of the sidecar"

@@ -1,7 +1,7 @@
 """Connects the users with Locust. One process, or a master with workers:
 
     master   test_start   -> "limiter-start" to each worker: the options, and the worker's place among the others
-    worker   each second  -> "limiter-records" to the master
+    worker   each second  -> "limiter-records" to the master; "limiter-user-ended" for a user that has sent all of its requests
     master   test_stop    -> "limiter-finish" to each worker, which waits for its responses and sends the rest of its records
     master   judges what all workers have sent, writes the report, and sets the exit code
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, cast
 
@@ -25,13 +25,14 @@ from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner, Runner, WorkerRunner
 
 from users import judging
+from users.checks import checked, common_limits
 from users.collected import Collected
 from users.options import add_options, ours
-from users.plan import Defaults, InvalidPlan, Key, Limits, Plan, limits_of, planned
+from users.plan import Defaults, InvalidPlan, Key, Plan, planned
 from users.recorder import Recorder, anchor
-from users.shapes import Traffic, edge_seconds, edge_window
+from users.shapes import Traffic, Volley
 
-START, RECORDS, FINISH = "limiter-start", "limiter-records", "limiter-finish"
+START, RECORDS, FINISH, ENDED = "limiter-start", "limiter-records", "limiter-finish", "limiter-user-ended"
 _SEND_EVERY_S = 1.0
 # How long requests in flight may take to end, and how long the master waits for the records of its workers.
 _DRAIN_S, _PATIENCE_S = 5.0, 20.0
@@ -40,8 +41,8 @@ _DRAIN_S, _PATIENCE_S = 5.0, 20.0
 class Session:
     """One test in one process that sends."""
 
-    def __init__(self, message: Mapping[str, Any], user_classes: list[type[Defaults]]) -> None:
-        self._options, self._anchor = message["options"], anchor()
+    def __init__(self, message: Mapping[str, Any], user_classes: list[type[Defaults]], runner: Runner) -> None:
+        self._runner, self._options, self._anchor = runner, message["options"], anchor()
         self._place, self._places, self._users = message["place"], message["places"], message["users"]
         self._run_time, self._start = message["run_time"], self.now()
         self._numbers: dict[type[Defaults], Iterator[int]] = defaultdict(count)
@@ -53,6 +54,21 @@ class Session:
         """The time of day, which does not step."""
         return time.perf_counter() + self._anchor
 
+    def bounded(self, volleys: Iterator[Volley]) -> Iterator[Volley]:
+        """With as many requests as a user may send."""
+        left = self._options["requests"]
+        for at, number in volleys:
+            if left is None:
+                yield at, number
+            elif left > 0:
+                yield at, min(left, number)
+                left -= number
+            else:
+                return
+
+    def end_of_user(self) -> None:
+        self._runner.send_message(ENDED, {})
+
     def plan_of(self, user_class: type[Defaults]) -> Plan:
         return planned(self._options, user_class)
 
@@ -63,30 +79,6 @@ class Session:
         return plan.keys[number], Traffic(self.limits, self._start, self._run_time, sharers, number)
 
 
-def common_limits(options: Mapping[str, Any], user_classes: list[type[Defaults]]) -> Limits:
-    found = [limits_of(options, each) for each in user_classes]
-    if any(limits != found[0] for limits in found):
-        names = ", ".join(each.__name__ for each in user_classes)
-        raise InvalidPlan(
-            f"the users of one test must have the same limits, and those of {names} differ: name one of them, or set --limits"
-        )
-    return found[0]
-
-
-def checked(options: Mapping[str, Any], user_classes: list[type[Defaults]], run_time: float | None) -> None:
-    """Raises InvalidPlan, before anything is sent."""
-    limits = common_limits(options, user_classes)
-    for each in user_classes:
-        planned(options, each)
-    shape, least = options["shape"], edge_seconds(limits.all)
-    if shape == "ramp" and not run_time:
-        raise InvalidPlan("--shape ramp needs a --run-time, at the end of which it reaches twice the limits")
-    if shape == "edge" and not edge_window(limits.all):
-        raise InvalidPlan("--shape edge needs a limit with a window, such as 100/minute")
-    if shape == "edge" and run_time and run_time < least:
-        raise InvalidPlan(f"--shape edge needs a --run-time of at least {least:g}s to meet the edge of a window, not {run_time:g}s")
-
-
 @dataclass(frozen=True, slots=True)
 class Test:
     """A test that is running, on the side that judges. `started` is a time of day."""
@@ -94,6 +86,8 @@ class Test:
     environment: Environment
     collected: Collected
     started: float
+    # One for each user that has sent all of its requests.
+    ended: list[str] = field(default_factory=list)
 
 
 # Locust's listeners share nothing else.
@@ -120,7 +114,7 @@ def _on_start(environment: Environment, msg: Any) -> None:
     runner = _runner(environment)
     _session = None
     try:
-        _session = Session(msg.data, _classes(environment))
+        _session = Session(msg.data, _classes(environment), runner)
     except InvalidPlan as error:
         runner.send_message(RECORDS, {"error": str(error), "final": True})
         return
@@ -157,6 +151,17 @@ def _on_finish(environment: Environment, **_: Any) -> None:
 def _on_records(environment: Environment, msg: Any) -> None:
     if _test is not None:
         _test.collected.add(_name_of(environment, msg.node_id), msg.data)
+
+
+def _on_ended(environment: Environment, msg: Any) -> None:
+    """Ends the test with the last user."""
+    if _test is not None:
+        _test.ended.append(msg.node_id)
+        runner = _runner(environment)
+        if len(_test.ended) == runner.target_user_count:
+            parsed = environment.parsed_options
+            assert parsed
+            gevent.spawn(runner.quit if parsed.headless else runner.stop)
 
 
 def _name_of(environment: Environment, worker: str) -> str:
@@ -205,6 +210,7 @@ def _on_init(environment: Environment, runner: Any, **_: Any) -> None:
         except InvalidPlan as error:
             raise SystemExit(f"locust: error: {error}") from None
         runner.register_message(RECORDS, _on_records)
+        runner.register_message(ENDED, _on_ended)
     if not isinstance(runner, MasterRunner):
         runner.register_message(START, _on_start)
         runner.register_message(FINISH, _on_finish, concurrent=isinstance(runner, WorkerRunner))

@@ -4,7 +4,7 @@
     burst    every 2 seconds far more at once than the limits allow
     mixed    every second key steady, the others in bursts
     ramp     from nothing to twice the limits at the end of --run-time
-    edge     all of a window's units just before a minute (or another window of the clock) ends, and all again just after it
+    edge     all of a window's units just before the end of a minute (or of another window), and all again just after it; then ends
     soak     at 90 % of the limits, with a burst every 5 minutes: for hours
 
 Several users may share a key: each sends its share.
@@ -24,7 +24,8 @@ from limiter.limits import Limit
 Volley = tuple[float, int]
 
 _SOAK_BURST_EVERY = 300.0
-_LEAST_BURST = 60
+# A burst has so many more than the smallest limit admits at once, but is not too large to be sent in a second.
+_OVER, _MOST_AT_ONCE = 20, 1000
 _BURST_EVERY = 2.0
 
 
@@ -46,7 +47,8 @@ class Traffic:
     @property
     def burst(self) -> int:
         """More than the limits admit at once, and twice what they admit in the long run."""
-        at_once = min(2 * min(limit.capacity for limit in self.limits), _LEAST_BURST)
+        smallest = min(limit.capacity for limit in self.limits)
+        at_once = min(2 * smallest, smallest + _OVER, _MOST_AT_ONCE)
         return math.ceil(max(at_once / self.sharers, 2 * self.rate * _BURST_EVERY))
 
 
@@ -62,9 +64,9 @@ def edge_window(limits: Sequence[Limit]) -> SlidingWindow | None:
 
 
 def edge_seconds(limits: Sequence[Limit]) -> float:
-    """The run time in which an edge certainly passes: up to a window until the first request, another one, and the second burst."""
+    """The run time in which an edge certainly passes: up to a window until the first request, and the shape itself."""
     window = edge_window(limits)
-    return 2.5 * window.arguments()[0] / 1_000_000 if window else 0.0
+    return 2.6 * window.arguments()[0] / 1_000_000 if window else 0.0
 
 
 def _steady(traffic: Traffic, load: float = 0.8) -> Iterator[Volley]:
@@ -102,12 +104,13 @@ def _edge(traffic: Traffic) -> Iterator[Volley]:
     seconds, count = window.arguments()[0] / 1_000_000, math.ceil(window.capacity / traffic.sharers)
     begin = math.ceil(traffic.start / seconds) * seconds
     # Time to send the first burst in. The second one comes after the end of a window that began with the response to the first request.
-    lead, margin = min(max(seconds / 20, count / 500), seconds / 3), min(max(seconds / 40, 0.3), seconds / 4)
-    while True:
-        yield begin + margin / 10, 1
-        yield begin + seconds - lead, count
-        yield begin + seconds + margin, count
-        begin += 4 * seconds
+    lead, margin = min(max(seconds / 20, count / 200), seconds / 3), min(max(seconds / 40, 0.3), seconds / 4)
+    yield begin + margin / 10, 1
+    yield begin + seconds - lead, count
+    yield begin + seconds + margin, count
+    # Once more, because a slow server may have begun the first window late.
+    yield begin + seconds + 3 * margin, count
+    yield begin + 1.5 * seconds, 1
 
 
 def _soak(traffic: Traffic) -> Iterator[Volley]:

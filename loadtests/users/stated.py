@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 from limiter.limits import Limit
 
 # An item is a name in quotes with parameters, as in RateLimit-Policy: "minute";q=100;w=60
 _ITEM = re.compile(r'"([^"]*)"((?:\s*;\s*[a-z]+=[^;,]*)*)')
-_PARAMETER = re.compile(r"([a-z]+)=(\d+)")
+_PARAMETER = re.compile(r"([a-z]+)=([0-9]{1,15})(?![0-9])")
 
 Headers = Mapping[str, str]
 
@@ -56,7 +56,7 @@ def _items(value: str | None) -> dict[str, dict[str, int]]:
 def _number(headers: Headers, *names: str) -> float:
     for name in names:
         # Older drafts allow more after the first number: `100, 100;w=60`.
-        if match := re.match(r"\s*(\d+)\s*(?:[,;]|$)", headers.get(name) or ""):
+        if match := re.match(r"\s*([0-9]{1,15})\s*(?:[,;]|$)", headers.get(name) or ""):
             return float(match[1])
     return math.nan
 
@@ -64,7 +64,7 @@ def _number(headers: Headers, *names: str) -> float:
 def retry_after(headers: Headers, now: float) -> float:
     """Seconds from now. A date has whole seconds, by the server's clock if the response states it."""
     value = (headers.get("Retry-After") or "").strip()
-    if re.fullmatch(r"\d+(\.\d+)?", value):
+    if re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,15})?", value):
         return float(value)
     until = _time(value)
     return math.nan if until is None else max(0.0, until - (_time(headers.get("Date") or "") or now))
@@ -73,6 +73,6 @@ def retry_after(headers: Headers, now: float) -> float:
 def _time(value: str) -> float | None:
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() if isinstance(moment, datetime) else None

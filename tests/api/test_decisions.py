@@ -2,10 +2,11 @@
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from support.servers.sidecar import ask
+from support.servers.sidecar import ask, sidecar
 
 JSON = {"Content-Type": "application/json"}
 
@@ -121,6 +122,79 @@ def test_other_content_types_get_415(shared):
 def test_other_methods_get_405(shared):
     reply = ask(shared.front, "/v1/take")
     assert (reply.status, reply.headers["Allow"]) == (405, "POST")
+
+
+def take_once(sidecar, key, verb="take", **body):
+    """A call of `/v1/take` with these Idempotency-Key headers."""
+    keys = [key] if isinstance(key, str) else key
+    return raw_call(sidecar.port, [f"Idempotency-Key: {each}" for each in keys], json.dumps(body), verb)
+
+
+def test_a_take_that_is_repeated_with_its_idempotency_key_charges_once(shared, prefix):
+    first = take_once(shared, prefix, policy="standard", subject=prefix, cost=2)
+    shared.decide("take", policy="standard", subject=prefix)
+    assert take_once(shared, prefix, cost=2, subject=prefix, policy="standard") == first
+    assert take_once(shared, f'"{prefix}"', policy="standard", subject=prefix, cost=2) == first
+    assert first[1]["limits"][0]["remaining"] == 3
+    assert shared.decide("peek", policy="standard", subject=prefix).json()["limits"][0]["remaining"] == 2
+
+
+@pytest.fixture
+def another(server, tmp_path):
+    """A sidecar beside the shared one, with the same counts."""
+    config = 'policies: { bulk: { limits: ["burst 1000, 1000/second"], failure: closed } }\nredis: { deadline: 5s }\n'
+    with sidecar(tmp_path, config, redis=server.url) as running:
+        yield running
+
+
+def test_equal_takes_at_the_same_time_on_two_sidecars_charge_once(shared, another, prefix):
+    with ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(take_once, (shared, another)[n % 2], prefix, policy="bulk", subject=prefix, cost=7) for n in range(24)]
+        answers = [call.result() for call in calls]
+    assert answers == [answers[0]] * 24
+    assert answers[0][1]["limits"][0]["remaining"] == 993
+
+
+def test_a_refund_that_is_repeated_with_its_idempotency_key_gives_back_once(shared, prefix):
+    """It may have the key of its take."""
+    _, taken = take_once(shared, prefix, policy="standard", subject=prefix, cost=2)
+    take_once(shared, f"{prefix}-2", policy="standard", subject=prefix, cost=2)
+    for _ in range(2):
+        _, refund = take_once(shared, prefix, "refund", policy="standard", subject=prefix, cost=2, at=taken["at"])
+        assert refund["limits"][0]["remaining"] == 3
+
+
+def test_an_idempotency_key_of_another_body_gets_422_and_charges_nothing(shared, prefix):
+    take_once(shared, prefix, policy="standard", subject=prefix)
+    status, problem = take_once(shared, prefix, policy="standard", subject=prefix, cost=2)
+    assert (status, problem["reason"]) == (422, "idempotency-key-reused")
+    assert shared.decide("peek", policy="standard", subject=prefix).json()["limits"][0]["remaining"] == 4
+
+
+def test_a_peek_ignores_an_idempotency_key(shared, prefix):
+    for cost in (1, 2):
+        assert take_once(shared, prefix, "peek", policy="standard", subject=prefix, cost=cost)[0] == 200
+
+
+@pytest.mark.parametrize("keys", ["", '""', '"', "a b", 'a"b', "\xe4", "x" * 256, ["a", "a"]])
+def test_an_idempotency_key_that_is_not_valid_gets_400(shared, prefix, keys):
+    assert take_once(shared, keys, policy="standard", subject=prefix)[0] == 400
+    assert shared.decide("peek", policy="standard", subject=prefix).json()["limits"][0]["remaining"] == 5
+
+
+def test_an_idempotency_key_is_not_for_a_body_with_several_requests(shared, prefix):
+    status, problem = take_once(shared, prefix, requests=[{"policy": "standard", "subject": prefix}])
+    assert (status, "send each of them" in problem["detail"]) == (400, True)
+
+
+def raw_call(port, lines, body, verb="take"):
+    """The status and the body of the response to a call with these header lines."""
+    framing = ["Content-Type: application/json", f"Content-Length: {len(body)}", "Connection: close", "Host: localhost"]
+    head = "\r\n".join([f"POST /v1/{verb} HTTP/1.1", *lines, *framing, "", ""])
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(head.encode("latin-1") + body.encode())
+        head, _, answer = connection.makefile("rb").read().partition(b"\r\n\r\n")
+        return int(head.split()[1]), json.loads(answer)
 
 
 def raw_status(port, *lines):

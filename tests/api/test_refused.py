@@ -238,6 +238,63 @@ def test_a_key_does_not_expire_before_redis_says_so(server, prefix):
         on_edges(world, story)
 
 
+def test_a_key_works_on_its_next_request_after_it_is_imported_though_it_was_tried_before(world):
+    """Also while the address of the attempts gets 429."""
+
+    async def story(*sidecars):
+        raw = "sk-tried-before-it-was-imported"
+        for sidecar in sidecars:
+            await sidecar.ask_often(6, raw)
+        await world.keys.adopt("acme", raw)
+        for sidecar in sidecars:
+            assert (await sidecar.ask(raw)).status == 200
+
+    on_edges(world, story, 2)
+
+
+def test_the_first_request_with_a_key_charges_no_attempt(world):
+    """Though a key that is not in memory is presumed not to exist."""
+
+    async def story(*sidecars):
+        for sidecar in sidecars:
+            for _ in range(6):
+                assert (await sidecar.ask((await issued(world)).raw)).status == 200
+        assert (await sidecars[0].ask("invented")).headers["x-ratelimit-remaining"] == "3"
+
+    on_edges(world, story, 2)
+
+
+def test_a_pointer_to_a_key_that_does_not_exist_is_an_attempt(world):
+    """As an import leaves it behind that was interrupted."""
+
+    async def story(edge):
+        raw = (await issued(world)).raw
+        await world.client.delete(world.registry.names.records("acme"))
+        replies = [await edge.ask(raw) for _ in range(6)]
+        assert [reply.status for reply in replies] == [401] * 4 + [429] * 2
+        assert replies[0].headers["x-ratelimit-remaining"] == "3"
+
+    on_edges(world, story)
+
+
+@pytest.mark.parametrize("failure", ["open", "closed"])
+def test_while_redis_hangs_a_key_that_is_not_in_memory_gets_503(failure):
+    """It may be valid. In real time: 100 ms."""
+    rules = replace(RULES, deadline=0.1, guard=Policy("attempts", ["4/minute"], failure=failure))
+    with redis_server() as own, world_of(own, "lim") as world:
+        world(world.accounts.create("acme", tier="standard"))
+
+        async def story(edge):
+            key = (await issued(world)).raw
+            await edge.ask("warm-up")
+            own.send(signal.SIGSTOP)
+            reply = await edge.ask(key)
+            own.send(signal.SIGCONT)
+            assert (reply.status, reply.headers["x-ratelimit-degraded"]) == (503, "closed")
+
+        on_edges(world, story, rules=rules)
+
+
 @pytest.mark.parametrize(("failure", "status"), [("open", 401), ("closed", 503)])
 def test_while_redis_hangs_a_remembered_refusal_follows_the_failure_mode_of_the_guard(failure, status):
     """In real time: 100 ms."""
@@ -291,11 +348,26 @@ def test_500_lookups_at_once_take_a_few_calls(world):
         await asyncio.gather(*(edge.ask(key) for key in raws + invented))
         done = await commands(world)
         batches = -(-500 // BATCH)
-        # The scripts read three strings for each of the 50: the generation in the lookup and in the decision, and the new state.
-        assert done.get("mget", 0) + done["get"] - 3 * 50 <= batches + 2
+        # Only keys that exist are looked up.
+        assert done["mget"] <= 3
+        assert done["hmget"] == 50
         assert "multi" not in done
-        # The scripts of the lookups and of the decisions.
+        # The scripts of the first decisions, of the lookups, and of the decisions about keys that exist.
         assert done["evalsha"] <= 3 * batches + 6
+
+
+def test_an_invented_key_is_one_call_to_redis_and_needs_no_task(world):
+    async def story(edge):
+        await edge.ask("warm-up")
+        await commands(world)
+        received = [await edge.receive(KeyFormat("ff").generate(), address=f"192.0.2.{n}") for n in range(30)]
+        done = await commands(world)
+        assert {reply.status for reply, _ in received} == {401}
+        assert done["evalsha"] == 30
+        assert "mget" not in done
+        assert not any(receiver.ran_a_task for _, receiver in received)
+
+    on_edges(world, story)
 
     on_edges(world, story)
 

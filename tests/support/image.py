@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,13 +51,13 @@ def copy_tree(tree: Path, target: Path) -> Path:
     return target
 
 
-def run_in(root: Path, command: str, *, folder: str = "/", environment: dict[str, str] | None = None) -> str:
-    """What a command prints that runs as root in the tree."""
+def run_in(root: Path, command: str, *, folder: str = "/", environment: dict[str, str] | None = None, on: Sequence[str] = ()) -> str:
+    """What a command prints that runs as root in the tree. Everything that it starts ends with it. `on` is its network."""
     passed = {name: os.environ[name] for name in PROXIES if name in os.environ}
     if (root / COPY_OF_CERTIFICATES[1:]).exists():
         passed |= dict.fromkeys(("PIP_CERT", "SSL_CERT_FILE"), COPY_OF_CERTIFICATES)
     variables = {"PATH": PATH, "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive", **passed, **(environment or {})}
-    inside = ["unshare", "--mount", "--pid", "--fork", "--kill-child", f"--root={root}", "--mount-proc", f"--wd={folder}"]
+    inside = [*on, "unshare", "--mount", "--pid", "--fork", "--kill-child", f"--root={root}", "--mount-proc", f"--wd={folder}"]
     arguments = ["env", "-i", *(f"{name}={value}" for name, value in variables.items()), "/bin/sh", "-euc", command]
     done = subprocess.run([*inside, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert not done.returncode, done.stdout

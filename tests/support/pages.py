@@ -30,9 +30,9 @@ def links(text: str) -> list[str]:
     return [target for target in re.findall(r"\]\(([^)#\s]+)", outside_code) if "://" not in target]
 
 
-def run(script: str, folder: Path, redis: str, **environment: str) -> str:
+def run(script: str, folder: Path, redis: str, port: int | None = None, **environment: str) -> str:
     """What a shell prints that runs the script with `limiter` on its PATH. Everything that it starts ends with it."""
-    port, admin = free_port(), free_port()
+    port, admin = port or free_port(), free_port()
     command = folder / "bin/limiter"
     command.parent.mkdir()
     command.write_text(_LIMITER.format(port=port, admin=admin, python=sys.executable))

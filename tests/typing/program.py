@@ -13,6 +13,7 @@ from limiter import (
     BackendTimeout,
     Charge,
     Decision,
+    IdempotencyConflict,
     InvalidPolicy,
     Limit,
     Limiter,
@@ -68,11 +69,12 @@ with Limiter(redis.Redis(), prefix="lim", deadline=0.05) as limiter:
     assert_type(limiter, Limiter)
     assert_type(limiter.take(policy, "key-1"), Decision)
     assert_type(limiter.take(policy, key, 2, deadline=1), Decision)
+    assert_type(limiter.take(policy, key, deadline=1, idempotency_key="a"), Decision)
     assert_type(limiter.take(charges, account="acme"), Decision)
     assert_type(limiter.take(charges[0]), Decision)
     assert_type(limiter.take(charge for charge in charges), Decision)
     assert_type(limiter.peek(policy, key), Decision)
-    assert_type(limiter.refund(limiter.take(policy, key)), Decision)
+    assert_type(limiter.refund(limiter.take(policy, key), idempotency_key="a"), Decision)
     assert_type(limiter.refund(limiter.take(charges, account="acme"), cost=1), Decision)
     assert_type(limiter.refund(policy, key, 2, at=limiter.take(policy, key).at), Decision)
     assert_type(limiter.refund(charges, at=1.5, account="acme"), Decision)
@@ -85,7 +87,7 @@ with Limiter(redis.Redis(), prefix="lim", deadline=0.05) as limiter:
         limiter.enforce(policy, "key-1", account="acme")
     except LimitExceeded as error:
         read(error.decision)
-    except (BackendTimeout, BackendError, InvalidPolicy, LimiterError) as error:
+    except (BackendTimeout, BackendError, IdempotencyConflict, InvalidPolicy, LimiterError) as error:
         assert_type(str(error), str)
 
 

@@ -11,8 +11,8 @@ local NUMBERS = { "ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-ratel
 local CREDENTIALS = { "Authorization", "X-API-Key" }
 -- These belong to the connection between Apache and the sidecar, or Apache sets them itself.
 local DROPPED = { ["connection"] = true, ["content-length"] = true, ["content-type"] = true, ["date"] = true }
-local UNAVAILABLE =
-  '{"type": "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity", "title": "Service Unavailable", "status": 503}'
+local UNAVAILABLE = '{"type": "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity", '
+  .. '"title": "Service Unavailable", "status": 503}'
 
 -- Of this thread, between requests.
 local kept, kept_since

@@ -5,14 +5,19 @@
 local TIMEOUT_MS = 2000
 local COPIED = { "ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset" }
 local CREDENTIALS = { "authorization", "x-api-key" }
-local ANSWERED = "x-limiter-answered"
+local UNANSWERED = "x-limiter-unanswered"
 -- These belong to the connection between HAProxy and the sidecar.
-local DROPPED = { ["connection"] = true, ["content-length"] = true, ["date"] = true, ["transfer-encoding"] = true, [ANSWERED] = true }
+local DROPPED = { ["connection"] = true, ["content-length"] = true, ["date"] = true, ["transfer-encoding"] = true }
 
 local UNAVAILABLE = {
   status = 503,
-  headers = { ["content-type"] = { [0] = "application/problem+json" }, ["retry-after"] = { [0] = "1" }, ["cache-control"] = { [0] = "no-store" } },
-  body = '{"type": "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity", "title": "Service Unavailable", "status": 503}',
+  headers = {
+    ["content-type"] = { [0] = "application/problem+json" },
+    ["retry-after"] = { [0] = "1" },
+    ["cache-control"] = { [0] = "no-store" },
+  },
+  body = '{"type": "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity", '
+    .. '"title": "Service Unavailable", "status": 503}',
 }
 
 -- HAProxy numbers the values of a header from 0.
@@ -63,16 +68,19 @@ end
 
 local function authorize(txn, unanswered)
   local answer = ask(txn)
-  if not (answer.headers and answer.headers[ANSWERED]) then
-    unanswered(txn)
-  elseif answer.status == 200 then
+  if answer.status == 200 then
     for _, name in ipairs(COPIED) do
       if answer.headers[name] then
         txn:set_var("txn." .. name:gsub("-", "_"), answer.headers[name][0])
       end
     end
-  else
+  elseif answer.headers and answer.headers[UNANSWERED] then
+    unanswered(txn)
+  elseif answer.headers and answer.headers["content-type"] then
     refuse(txn, answer)
+  else
+    -- HAProxy could not ask. A client may cause that with a request that is too large, so it never lets the request pass.
+    refuse(txn, UNAVAILABLE)
   end
 end
 

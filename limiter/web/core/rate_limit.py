@@ -8,6 +8,7 @@ from hashlib import sha256
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from limiter.addresses import canonical, subject_of
 from limiter.charge import checked_subject
 from limiter.errors import InvalidPolicy, shown
 from limiter.limits import Limit
@@ -129,11 +130,15 @@ def policy_of(what: Policy | tuple[str | Limit, ...], name: str, failure: Failur
 
 
 def subject_text(subject: object) -> str:
-    """What a client may have written as a subject: text that cannot be a subject counts by its digest."""
+    """What a client may have written as a subject: text that cannot be a subject counts by its digest.
+
+    An IPv6 address counts by its network, so that a function such as `lambda request: user_of(request) or client_address(request)` keeps
+    the rule of the default subject.
+    """
     if not isinstance(subject, str):
         raise InvalidPolicy(f"subject must be a str, or None to exempt the request, not {shown(subject)}")
     try:
-        return checked_subject(subject, "subject")
+        return subject_of(subject) if ":" in subject and canonical(subject) else checked_subject(subject, "subject")
     except InvalidPolicy:
         return digest(subject)
 

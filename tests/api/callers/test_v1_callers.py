@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from limiter.addresses import Networks
 from limiter.api.callers.bearer_token import check_strength, given_token
 from limiter.api.callers.host_header import AllowedHosts
-from limiter.api.callers.v1_callers import V1Callers
+from limiter.api.callers.v1_callers import V1Callers, caller_of
 from limiter.api.command_errors import Misused
 from limiter.api.rules import Rules
 
@@ -151,3 +151,16 @@ def test_white_space_around_a_token_of_the_environment_is_ignored(monkeypatch):
 def test_an_allowed_host_is_a_bare_name(name):
     with pytest.raises(Misused, match="--allowed-host must be a host name"):
         AllowedHosts([name])
+
+
+@pytest.mark.parametrize(
+    ("v1", "peers"),
+    [
+        ("loopback", {"127.0.0.1": "loopback", "::1": "loopback"}),
+        ("token", {"127.0.0.1": "token", "203.0.113.7": "token"}),
+        ("trusted", {"::1": "loopback", "10.0.0.1": "10.0.0.1", "::ffff:10.0.0.2": "10.0.0.2"}),
+    ],
+)
+def test_callers_that_are_not_the_same_have_idempotency_keys_of_their_own(v1, peers):
+    rules = Rules({}, trusted_proxies=TRUSTED, v1=v1)
+    assert {peer: caller_of({"client": (peer, 4711), "headers": []}, rules) for peer in peers} == peers

@@ -63,8 +63,9 @@ def test_without_options_a_sample_is_served_and_its_counts_survive_a_restart(tmp
 
 def test_init_writes_a_valid_file_and_overwrites_nothing(tmp_path):
     file = tmp_path / "limiter.yaml"
-    assert limiter("init", file).returncode == 0
-    assert limiter("validate", file).returncode == 0
+    next_steps = limiter("init", file).stdout.splitlines()[1:]
+    assert [step.split()[:2] for step in next_steps] == [["limiter", "validate"], ["limiter", "serve"]]
+    assert f"limiter serve --config {file}" in limiter("validate", file).stdout
     again = limiter("init", file)
     assert (again.returncode, "already exists" in again.stderr) == (2, True)
 
@@ -127,6 +128,33 @@ def test_a_taken_port_is_reported(tmp_path):
     assert (ended.returncode, f"port {port} on 127.0.0.1 is in use" in ended.stderr) == (1, True)
 
 
+def test_the_counts_of_refused_requests_have_a_policy_where_the_file_names_none(tmp_path, server, prefix):
+    """Its name is the one that the configuration uses for it."""
+    file = tmp_path / "limiter.yaml"
+    file.write_text(f"{GOOD}redis: {{ prefix: {prefix}, url: '{server.url}', deadline: 10s }}\n")
+    with sidecar(tmp_path, file.read_text()) as running:
+        assert running.ask(key="an-invented-key-of-nobody").status == 401
+        of_guard = ("--policy", "identify.guard", "--subject", "127.0.0.1", "--config", file)
+        (left,) = json.loads(limiter("usage", *of_guard, "--json").stdout)
+        assert (left["remaining"], left["capacity"]) == (99, 100)
+        assert running.manage("/usage?policy=identify.guard&subject=127.0.0.1").json()["limits"][0]["remaining"] == 99
+        assert limiter("reset", *of_guard).returncode == 0
+        unused = limiter("usage", *of_guard)
+    assert unused.stdout == "minute: 100 of 100 left\n"
+    assert "Nothing is counted for 127.0.0.1 under identify.guard." in unused.stderr
+
+
+def test_counts_without_a_configuration_are_an_error_that_names_the_option(tmp_path):
+    ended = limiter("usage", "--policy", "standard", "--subject", "x", "--data", tmp_path)
+    assert (ended.returncode, "must be set with --config or LIMITER_CONFIG" in ended.stderr) == (2, True)
+
+
+def test_a_gateway_has_no_effect_in_front_of_an_upstream_and_is_a_warning(tmp_path, server, prefix):
+    config = f"{GOOD}identify: {{ gateway: forwarded, trusted_proxies: [127.0.0.1] }}\nredis: {{ prefix: {prefix} }}\n"
+    with sidecar(tmp_path, config, "--upstream", "http://127.0.0.1:9", redis=server.url) as running:
+        eventually(lambda: [line for line in running.log if line["event"].startswith("identify.gateway has no effect")], "the warning")
+
+
 def test_a_missing_redis_server_is_reported(tmp_path):
     ended = limiter("serve", "--port", "0", "--admin-port", "0", "--data", tmp_path, PATH="/nonexistent")
     assert (ended.returncode, "redis-server is not on PATH" in ended.stderr) == (1, True)
@@ -140,7 +168,7 @@ def test_an_unreachable_redis_is_reported(tmp_path):
     assert (ended.returncode, "cannot connect to Redis" in ended.stderr) == (1, True)
     assert "Traceback" not in ended.stderr
     unknown = limiter("reset", "--policy", "nope", "--subject", "x", "--config", file)
-    assert (unknown.returncode, "--policy must be one of standard, not 'nope'" in unknown.stderr) == (2, True)
+    assert (unknown.returncode, "--policy must be one of identify.guard, standard, not 'nope'" in unknown.stderr) == (2, True)
 
 
 def test_the_front_terminates_tls(tmp_path, server):

@@ -126,3 +126,36 @@ def test_an_invalid_url_is_not_shown(prefix):
     result = CliRunner().invoke(app, ["accounts", "list", "--redis", "rediss//:secret@host", "--prefix", prefix])
     assert result.exit_code == 2
     assert "secret" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "said"),
+    [
+        (["audit", "--refused"], "entries", "There are no refused requests yet."),
+        (["audit", "--account", "globex"], "entries", "There are no changes of the account globex yet."),
+        (["keys", "list", "acme"], "keys", "The account acme has no keys yet. Issue one: limiter keys issue acme"),
+        (["accounts", "list"], "accounts", "There are no accounts yet. Create one: limiter accounts create ACCOUNT TIER"),
+    ],
+)
+def test_an_empty_list_says_so_on_standard_error_and_json_stays_valid(limiter, asked, name, said):
+    if asked[0] == "accounts":
+        limiter("accounts", "delete", "acme")
+    plain, as_json = limiter(*asked), limiter(*asked, "--json")
+    assert (plain.exit_code, plain.stdout, said in plain.stderr) == (0, "", True), plain.stderr
+    assert (json.loads(as_json.stdout), as_json.stderr) == ({name: [], "cursor": ""}, "")
+
+
+def test_a_name_that_no_configuration_was_there_to_check_is_a_note(limiter, tmp_path):
+    unchecked = limiter("accounts", "create", "globex", "fere")
+    assert unchecked.exit_code == 0
+    assert "Not checked: tier fere. With --config or LIMITER_CONFIG" in unchecked.stderr
+    file = tmp_path / "limiter.yaml"
+    file.write_text("policies: { p: { limits: [5/minute] } }\ntiers: { free: { key: p } }\n")
+    refused = limiter("accounts", "set", "globex", "--tier", "fere", "--config", str(file))
+    assert (refused.exit_code, "(free), not 'fere'" in refused.stderr) == (2, True)
+    assert limiter("accounts", "set", "globex", "--tier", "free", "--config", str(file)).stderr == ""
+
+
+def test_a_duration_that_is_not_one_is_an_error_with_the_accepted_forms(limiter):
+    result = limiter("keys", "issue", "acme", "--expires", "soon")
+    assert (result.exit_code, "expiry must be a duration such as 72h or 90d, 0, or never, not 'soon'" in result.stderr) == (2, True)

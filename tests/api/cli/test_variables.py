@@ -11,6 +11,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from limiter.api.cli.main import app
 from limiter.api.cli.variables import drop_service_links, variables_of, warnings_about
@@ -53,13 +54,7 @@ def test_the_page_names_every_variable_that_the_commands_know():
 
 
 def test_the_help_shows_the_variables():
-    helped = subprocess.run(
-        [sys.executable, "-P", "-m", "limiter.api.cli.main", "serve", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
-    ).stdout
+    helped = CliRunner().invoke(app, ["serve", "--help"], env={"COLUMNS": "200"}).stdout
     assert [name for name in OPTIONS if name not in helped] == []
 
 
@@ -172,14 +167,20 @@ def test_an_option_takes_precedence_over_its_variable(tmp_path, server, prefix):
         ("LIMITER_LOG_FORMAT", "xml", "xml"),
         ("LIMITER_ACCESS_LOG", "perhaps", "perhaps"),
         ("LIMITER_PREFIX", "a b", "prefix must be 1 to 64"),
-        ("LIMITER_KEY_PREFIX", "A", "key prefix must be"),
-        ("LIMITER_PEPPER_FILE", "nowhere", "LIMITER_PEPPER_FILE nowhere cannot be read"),
     ],
 )
-def test_an_invalid_value_is_an_error(tmp_path, variable, value, said):
+def test_an_invalid_value_is_an_error(variable, value, said):
+    ended = CliRunner().invoke(app, ["serve", "--config", "nowhere"], env={variable: value, "COLUMNS": "500"})
+    assert (ended.exit_code, said in ended.stderr) == (2, True), ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [("LIMITER_KEY_PREFIX", "A", "key prefix must be"), ("LIMITER_PEPPER_FILE", "nowhere", "LIMITER_PEPPER_FILE nowhere cannot be read")],
+)
+def test_an_invalid_value_that_the_start_finds_is_an_error(tmp_path, variable, value, said):
     command = [sys.executable, "-P", "-m", "limiter.api.cli.main", "serve", "--port", "0", "--admin-port", "0", "--data", tmp_path]
-    command = command if variable != "LIMITER_PORT" else command[:5]
-    env = {**os.environ, variable: value, "LIMITER_REDIS_URL": "redis://127.0.0.1:1", "COLUMNS": "500"}
+    env = {**os.environ, variable: value, "LIMITER_REDIS_URL": "redis://127.0.0.1:1"}
     ended = subprocess.run(command, capture_output=True, text=True, check=False, env=env, timeout=60)
     assert (ended.returncode, said in ended.stderr) == (2, True), ended.stderr
 

@@ -40,6 +40,8 @@ def test_each_top_level_field_is_in_the_example_and_has_a_section():
         ("connections", forms.ConnectionsForm),
         ("upstream", forms.UpstreamForm),
         ("shutdown", forms.ShutdownForm),
+        ("cors", forms.CorsForm),
+        ("caller_headers", forms.CallerHeadersForm),
     ],
 )
 def test_each_field_is_documented(section, form):

@@ -1,27 +1,14 @@
 """The documentation page, in a real Chromium that can reach nothing except this machine."""
 
 import json
-import shutil
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from support.browser import chromium
 from support.servers.sidecar import TOKEN, ask
 
-FLAGS = [
-    "headless",
-    "no-sandbox",
-    "disable-gpu",
-    "disable-quic",
-    "no-first-run",
-    "disable-background-networking",
-    "disable-component-update",
-    "disable-sync",
-    "window-size=1200,1600",
-    "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-]
 LOGS = {"performance": "ALL", "browser": "ALL"}
 
 
@@ -73,12 +60,7 @@ class Page:
 
 @pytest.fixture(scope="module")
 def browser():
-    options = ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    options.set_capability("goog:loggingPrefs", LOGS)
-    for flag in FLAGS:
-        options.add_argument(f"--{flag}")
-    with Chrome(options, ChromeService(shutil.which("chromedriver"))) as driver:
+    with chromium(LOGS) as driver:
         yield driver
 
 

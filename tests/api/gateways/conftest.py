@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pytest
 
 from support.proxy.raw_client import Client, request
-from support.servers.file_servers import started_together
 from support.servers.gateway_api import Api
 from support.servers.gateways import MAIN, fail_open, gateway
 from support.servers.relay import Relay, relay_to
@@ -52,11 +51,10 @@ keys:
 
 @dataclass(frozen=True)
 class Guarded:
-    """A gateway that lets no request pass while the sidecar does not answer, and one that does. Both ask through the relay."""
+    """A gateway that lets no request pass while the sidecar does not answer. It asks through the relay."""
 
     program: str
-    closed: int
-    open: int
+    port: int
     relay: Relay
     redis: Relay
     sidecar: Sidecar
@@ -67,7 +65,7 @@ class Guarded:
             return client.send(self.request(target, *lines, method=method, key=key, body=body)).answer(method)
 
     def client(self, port=None) -> Client:
-        return Client(port or self.closed, CLIENT)
+        return Client(port or self.port, CLIENT)
 
     @staticmethod
     def request(target, *lines, method="GET", key=None, body=b"") -> bytes:
@@ -121,10 +119,15 @@ def config(program):
 def guarded(request, sidecars, api, redis_relay) -> Iterator[Guarded]:
     program = request.param
     running = sidecars(program)
-    with relay_to(running.port) as relay:
-        closed = gateway(program, relay.port, api.port, LOOSENED.get(program, str))
-        with started_together(closed, gateway(program, relay.port, api.port, fail_open(program))) as ports:
-            yield Guarded(program, *ports, relay, redis_relay, running, api)
+    with relay_to(running.port) as relay, gateway(program, relay.port, api.port, LOOSENED.get(program, str)) as port:
+        yield Guarded(program, port, relay, redis_relay, running, api)
+
+
+@pytest.fixture(scope="session")
+def opened(guarded) -> Iterator[int]:
+    """The port of the same gateway with its switch turned: it lets requests pass while the sidecar does not answer."""
+    with gateway(guarded.program, guarded.relay.port, guarded.api.port, fail_open(guarded.program)) as port:
+        yield port
 
 
 _unused = itertools.count()
@@ -143,7 +146,7 @@ def large_key(guarded) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _column(request, record_property) -> None:
+def _column(request) -> None:
     """`make bench` makes the table in docs/gateways.md from it."""
     if mark := request.node.get_closest_marker("works"):
-        record_property("works", mark.args[0])
+        request.node.user_properties.append(("works", mark.args[0]))

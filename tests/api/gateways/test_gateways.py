@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -74,10 +75,10 @@ def test_a_missing_scope_gets_403_with_its_problem(guarded, key):
 
 
 @pytest.mark.works("bodies")
-def test_a_policy_that_fails_closed_gets_503_with_its_problem(guarded, key):
+def test_a_policy_that_fails_closed_gets_503_with_its_problem(guarded, opened, key):
     """Also from a gateway that lets requests pass while the sidecar does not answer: here it does."""
     with guarded.redis.stopped():
-        for port in (guarded.closed, guarded.open):
+        for port in (guarded.port, opened):
             answer = guarded.ask("/counted", key=key, port=port)
             assert (answer.status, answer.problem["degraded"]) == (503, "closed")
             assert answer.values(b"retry-after") == [b"1"]
@@ -97,12 +98,25 @@ def stopped(guarded):
     return guarded.relay.stopped()
 
 
+UPLOAD = b"x" * 100_000
+
+
+def ask_together(guarded, port):
+    """A request without a body and one with, at once, because each may wait for a time-out."""
+
+    def ask(method, body):
+        return guarded.ask("/files?x=1", method=method, body=body, port=port)
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(ask, ("GET", "POST"), (b"", UPLOAD)))
+
+
 @pytest.mark.works("fail-closed")
 @pytest.mark.parametrize("failing", [stopped, hung])
 def test_no_request_passes_while_the_sidecar_does_not_answer(guarded, failing):
     reached = guarded.api.requests
     with failing(guarded):
-        answers = [guarded.ask("/files", method=method, body=body) for method, body in (("GET", b""), ("POST", b"x" * 100_000))]
+        answers = ask_together(guarded, guarded.port)
     assert guarded.api.requests == reached
     for answer in answers:
         if guarded.program in OWN_ANSWERS:
@@ -115,13 +129,38 @@ def test_no_request_passes_while_the_sidecar_does_not_answer(guarded, failing):
 
 @pytest.mark.works("fail-open")
 @pytest.mark.parametrize("failing", [stopped, hung])
-def test_requests_pass_while_the_sidecar_does_not_answer_if_the_switch_is_on(guarded, failing):
+def test_requests_pass_while_the_sidecar_does_not_answer_if_the_switch_is_on(guarded, opened, failing):
     with failing(guarded):
-        read = guarded.ask("/files?x=1", port=guarded.open)
-        written = guarded.ask("/files", method="POST", body=b"x" * 100_000, port=guarded.open)
-    assert (read.status, read.body) == (200, b"GET /files?x=1")
-    assert (written.status, written.body) == (200, b"POST /files" + b"x" * 100_000)
-    assert guarded.ask("/files", port=guarded.open).status == 401
+        answers = ask_together(guarded, opened)
+    assert [answer.status for answer in answers] == [200, 200]
+    assert [answer.body for answer in answers] == [b"GET /files?x=1", b"POST /files?x=1" + UPLOAD]
+    assert guarded.ask("/files", port=opened).status == 401
+
+
+LARGE = {
+    "path": ("/files/" + "x" * 7_000, []),
+    "query": ("/files?" + "x" * 15_000, []),
+    "path and keys": ("/files/" + "x" * 6_000, ["X-API-Key: " + "x" * 6_000, "Authorization: Bearer " + "x" * 6_000]),
+    "headers": ("/files", [f"X-Header-{n}: {'x' * 60}" for n in range(95)]),
+    "repeated keys": ("/files", ["X-API-Key: x"] * 90),
+    "odd path": ("/files/" + "x" * 7_000 + "%00", []),
+    "large headers": ("/files", [f"X-Header-{n}: {'x' * 7_500}" for n in range(3)]),
+    "many large headers": ("/files", [f"X-Header-{n}: {'x' * 7_500}" for n in range(95)]),
+    "larger headers": ("/files", [f"X-Header-{n}: {'x' * 75_000}" for n in range(12)]),
+    "repeated large keys": ("/files", ["X-API-Key: " + "x" * 7_500] * 90),
+    "repeated larger keys": ("/files", ["X-API-Key: " + "x" * 75_000] * 12),
+    # Around the bounds of the gateways, so that some are just small enough for them, but not for their question.
+    **{f"key of {size}": ("/files", ["X-API-Key: " + "x" * size]) for size in (*range(7_000, 8_300, 100), *range(14_900, 15_400, 40))},
+}
+
+
+def test_no_large_request_gets_past_a_gateway_that_fails_open(guarded, opened):
+    """Whether the gateway, the sidecar or the question between them is too large: it is not the same as no answer."""
+    reached = guarded.api.requests
+    for what, (target, lines) in LARGE.items():
+        with contextlib.suppress(ConnectionError, Truncated):
+            guarded.ask(target, *lines, port=opened)
+        assert guarded.api.requests == reached, what
 
 
 @pytest.mark.works("WebSocket")
@@ -163,6 +202,17 @@ def test_an_upload_reaches_the_api_while_the_client_sends_it(guarded, large_key,
         assert guarded.api.arrived.wait(PATIENCE)
         answer = client.send(second).answer()
     assert (answer.status, answer.body) == (200, b"400000")
+
+
+@pytest.mark.works("numbers")
+def test_an_upload_whose_client_waits_for_100_has_its_numbers(guarded, key):
+    with guarded.client() as client:
+        head = guarded.request("/upload", "Expect: 100-continue", "Content-Length: 5", method="POST", key=key)
+        assert client.send(head).head().status == 100
+        client.send(b"hello")
+        # Caddy also passes the 100 of the API on.
+        final = next(answer for answer in iter(client.head, None) if answer.status != 100)
+        assert (final.status, final.values(b"x-ratelimit-remaining"), client.read(1)) == (200, [b"2"], b"5")
 
 
 def _part(framing, size, *, last):

@@ -356,6 +356,22 @@ def test_memory_is_bounded_and_keeps_the_keys_used_last(world):
     assert {raw for raw in raws if directory.recall(raw, None, "")} == {raws[0], *raws[5:9]}
 
 
+def test_refused_keys_are_forgotten_before_those_that_work(world):
+    raws = [world(world.keys.issue("acme")).raw for _ in range(4)]
+    revoked = world(world.keys.issue("acme"))
+    world(world.keys.revoke("acme", revoked.key.id))
+    directory = world.other_directory(most=4)
+
+    async def asked():
+        await directory.look_up(revoked.raw, None, "")
+        for raw in raws:
+            assert directory.recall(revoked.raw, None, "") == REVOKED
+            await directory.look_up(raw, None, "")
+
+    world(asked())
+    assert [bool(directory.recall(raw, None, "")) for raw in [revoked.raw, *raws]] == [False, True, True, True, True]
+
+
 def test_forgetting_an_identity_keeps_one_that_was_looked_up_since(world):
     raw = world(world.keys.issue("acme")).raw
     directory = world.directory

@@ -1,9 +1,11 @@
 """The log: text on a terminal, JSON elsewhere, and no value that a client chooses sends commands to the terminal."""
 
+import contextlib
 import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limiter.api.logs.log_format import TextRenderer
+from support.waiting import eventually
 
 PROGRAM = """
 import logging, sys, structlog
@@ -42,7 +45,7 @@ def logged(asked, terminal, **environment):
 
 def test_a_terminal_gets_text_with_colors():
     info, warning, error, failed, *traceback = logged("auto", terminal=True)
-    text = 'serving  front=http://127.0.0.1:8080  redis={"version": "7.0.15"}  upstream=null  note="two words"  worker=3'
+    text = 'serving  front=http://127.0.0.1:8080  redis={"version": "7.0.15"}  note="two words"  worker=3'
     assert re.fullmatch(r"\d\d:\d\d:\d\d info     ", info[: -len(text)])
     assert info.endswith(text)
     assert "\x1b[33mwarning\x1b[0m  Redis does not answer" in warning
@@ -74,3 +77,29 @@ def test_text_that_is_asked_for_elsewhere_has_no_colors():
 def test_text_has_no_character_that_a_terminal_would_obey(event, value):
     line = {"timestamp": "2026-11-21T12:00:00Z", "level": "info", "logger": "limiter", "event": event, "path": value}
     assert TextRenderer(has_colors=False)(None, "info", line).isprintable()
+
+
+def test_on_a_terminal_the_sidecar_and_its_workers_log_text(tmp_path, server):
+    (tmp_path / "limiter.yaml").write_text("policies: { p: { limits: [5/minute] } }\nidentify: { anonymous: p }\n")
+    mine, theirs = pty.openpty()
+    os.set_blocking(mine, False)
+    command = [sys.executable, "-P", "-m", "limiter.api.cli.main", "serve", "--port", "0", "--admin-port", "0", "--workers", "2"]
+    command += ["--config", tmp_path / "limiter.yaml", "--redis", server.url, "--data", tmp_path]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env={**os.environ, "NO_COLOR": "1"})
+    shown = []
+
+    def seen(*parts):
+        with contextlib.suppress(BlockingIOError):
+            shown.append(os.read(mine, 65536).decode())
+        return all(part in "".join(shown) for part in parts)
+
+    try:
+        eventually(lambda: seen(" info     serving  front=http://127.0.0.1:", "The limit 'minute' allows 5."), "the first screen")
+        process.send_signal(signal.SIGHUP)
+        eventually(lambda: seen("worker=1", "worker=2", "info     configuration reloaded"), "lines of both workers")
+    finally:
+        process.terminate()
+        process.wait(30)
+        os.close(mine)
+        os.close(theirs)
+    assert "{" not in "".join(line for line in "".join(shown).splitlines() if "worker=" in line)

@@ -81,6 +81,20 @@ def drip(peer: Peer) -> None:
         peer.send(b"x")
 
 
+def test_changed_timeouts_apply_to_the_next_request_on_the_same_connection():
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(OK)
+        peer.wait_for_close()
+
+    in_force = UpstreamTimeouts()
+    with Upstream(script) as upstream, proxying(upstream.url, headers=OURS, timeouts=lambda: in_force) as port:
+        assert get(port).status == 200
+        in_force = UpstreamTimeouts(head=0.2)
+        assert status_and_error(get(port)) == (504, b"http_response_timeout")
+        assert len(upstream.peers) == 1
+
+
 def test_a_response_that_stalls_is_aborted():
     def script(peer: Peer) -> None:
         peer.request()

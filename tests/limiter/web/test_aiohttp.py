@@ -143,6 +143,13 @@ def test_a_limit_in_an_application_without_rate_limits_is_an_error(caplog):
     assert str(error).endswith("hello needs limit_app(app, ...), which this application does not have")
 
 
+def test_an_application_is_limited_once(server):
+    app = web.Application()
+    limit_app(app, server.url, "1/minute")
+    with pytest.raises(LimiterError, match="limit_app must be called once"):
+        limit_app(app, server.url, "2/minute")
+
+
 def test_a_limiter_from_a_url_is_closed_with_the_application(server, client):
     def connected():
         return client.info("clients")["connected_clients"]

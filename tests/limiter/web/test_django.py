@@ -10,6 +10,7 @@ from django.test import Client, RequestFactory, override_settings
 from limiter import LimiterError
 from limiter.web import RateLimit
 from limiter.web.django import rate_limit
+from limiter.web.django_settings import installed
 from support.web.django_app import MIDDLEWARE, django_calls, respond_shortly
 
 KINDS_OF_VIEWS = ["/dispatched", "/whole", "/async", "/async-class", "/async-whole"]
@@ -95,6 +96,34 @@ def test_a_view_can_be_called_without_a_server(server, prefix):
     view = rate_limit("1/minute")(lambda request: HttpResponse(request.path))
     with django_calls(server, prefix, ()):
         assert [view(RequestFactory().get("/x")).status_code for _ in range(2)] == [200, 429]
+
+
+def test_views_with_names_like_those_of_a_request_count_by_themselves(server, prefix):
+    def body(_request):
+        return HttpResponse()
+
+    def path(_request):
+        return HttpResponse()
+
+    with django_calls(server, prefix, ()):
+        views = [rate_limit("1/minute")(view) for view in (body, path)]
+        assert [view(RequestFactory().get("/")).status_code for view in views] == [200, 200]
+
+
+def test_a_middleware_that_is_listed_twice_charges_once(app):
+    with app("5/minute", middleware=[MIDDLEWARE, MIDDLEWARE]) as call:
+        assert [call("/plain").left["minute"] for _ in range(2)] == [4, 3]
+
+
+def test_connections_of_ended_event_loops_are_forgotten(server, prefix):
+    with django_calls(server, prefix, ()):
+        for _ in range(3):
+            asyncio.run(_with_limiter())
+        assert len(installed().by_loop) == 1
+
+
+async def _with_limiter():
+    assert installed().async_limiter is installed().async_limiter
 
 
 @pytest.mark.parametrize(

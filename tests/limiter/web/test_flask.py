@@ -158,3 +158,9 @@ def test_requests_in_one_application_context_do_not_share_a_decision(app, limite
         client = app.test_client()
         assert "RateLimit" in client.get("/").headers
         assert "RateLimit" not in client.get("/free").headers
+
+
+def test_an_application_is_limited_once(app, limiter):
+    limit_app(app, limiter, "1/minute")
+    with pytest.raises(LimiterError, match="limit_app must be called once for the application 'shop'"):
+        limit_app(app, limiter, "2/minute")

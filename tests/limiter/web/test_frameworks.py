@@ -1,4 +1,4 @@
-"""What holds in every framework that calls endpoints: the same applications, called through the test client or the server of each."""
+"""What holds in every framework: the same application, called through the test client or the server of each."""
 
 import json
 from contextlib import ExitStack
@@ -11,22 +11,43 @@ from limiter.web import RateLimit
 from support.web.aiohttp_app import aiohttp_calls
 from support.web.django_app import django_calls
 from support.web.endpoints import PARTS
+from support.web.fastapi_app import fastapi_calls
 from support.web.flask_app import flask_calls
+from support.web.pyramid_app import pyramid_calls
 
-FRAMEWORKS = {
+# In these, endpoints have limits of their own by a decorator.
+DECORATED = {
     "flask": flask_calls,
     "django": django_calls,
     "django-async": partial(django_calls, is_async=True),
     "aiohttp": aiohttp_calls,
 }
+# In these, endpoints have limits of their own.
+KNOWN = {**DECORATED, "fastapi": fastapi_calls}
+FRAMEWORKS = {**KNOWN, "pyramid": pyramid_calls}
 NUMBERS = ("ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
 
 
-@pytest.fixture(params=FRAMEWORKS)
-def app(request, server, prefix):
-    """`app("5/minute", trusted_proxies=[...])` starts an application, and returns a function that calls it."""
+@pytest.fixture
+def start(server, prefix):
+    """`start(framework)("5/minute", trusted_proxies=[...])` starts an application, and returns a function that calls it."""
     with ExitStack() as stack:
-        yield lambda limits=(), **options: stack.enter_context(FRAMEWORKS[request.param](server, prefix, limits, **options))
+        yield lambda name: lambda limits=(), **options: stack.enter_context(FRAMEWORKS[name](server, prefix, limits, **options))
+
+
+@pytest.fixture(params=FRAMEWORKS)
+def app(request, start):
+    return start(request.param)
+
+
+@pytest.fixture(params=KNOWN)
+def with_endpoints(request, start):
+    return start(request.param)
+
+
+@pytest.fixture(params=DECORATED)
+def with_decorators(request, start):
+    return start(request.param)
 
 
 def test_an_admitted_response_has_the_numbers_and_a_denied_one_the_reason(app):
@@ -53,8 +74,8 @@ def test_without_limits_responses_are_unchanged(app, options):
     assert app("5/minute", **options)("/plain").headers["x-ratelimit-limit"] == ["mine"]
 
 
-def test_default_limits_and_those_of_the_endpoint_are_one_decision(app):
-    call = app("3/minute")
+def test_default_limits_and_those_of_the_endpoint_are_one_decision(with_endpoints):
+    call = with_endpoints("3/minute")
     assert sorted(call("/search").left.values()) == [1, 2]
     call("/search")
     denied = call("/search")
@@ -63,8 +84,8 @@ def test_default_limits_and_those_of_the_endpoint_are_one_decision(app):
     assert call("/plain").left == {"minute": 0}, "the denied request must not be charged"
 
 
-def test_an_exempt_endpoint_has_no_default_limits(app):
-    call = app("1/minute")
+def test_an_exempt_endpoint_has_no_default_limits(with_endpoints):
+    call = with_endpoints("1/minute")
     assert [call("/exempt").status for _ in range(3)] == [200] * 3
 
 
@@ -74,27 +95,27 @@ def test_requests_for_unknown_paths_are_limited(app):
     assert call("/plain").status == 429
 
 
-def test_subject_and_cost_come_from_the_request(app):
-    call = app()
+def test_subject_and_cost_come_from_the_request(with_endpoints):
+    call = with_endpoints()
     assert call("/priced", x_user="ada", x_cost="7").left == {"minute": 3}
     assert call("/priced", x_user="ada", x_cost="4").status == 429
     assert call("/priced", x_user="bob", x_cost="10").left == {"minute": 0}
     assert call("/priced").left == {}, "without a subject, the limit does not apply"
 
 
-def test_a_limit_of_some_methods_leaves_the_others_alone(app):
-    call = app()
+def test_a_limit_of_some_methods_leaves_the_others_alone(with_endpoints):
+    call = with_endpoints()
     assert [call("/post", "POST").status for _ in range(2)] == [200, 429]
     assert call("/post").left == {}
 
 
-def test_endpoints_of_one_policy_share_its_count(app):
-    call = app()
+def test_endpoints_of_one_policy_share_its_count(with_endpoints):
+    call = with_endpoints()
     assert [call(path).status for path in ("/a", "/b", "/a")] == [200, 200, 429]
 
 
-def test_a_refund_shows_in_the_response(app):
-    call = app("9/minute")
+def test_a_refund_shows_in_the_response(with_endpoints):
+    call = with_endpoints("9/minute")
     left = [tuple(call(f"/login/{status}").left.values()) for status in (200, 401, 200, 500)]
     assert left == [(8, 2), (7, 1), (6, 1), (5, 0)], "default, login"
     assert call("/login/200").status == 429
@@ -116,21 +137,21 @@ def test_a_stream_has_the_numbers(app):
     assert (streamed.body, streamed.left) == (b"".join(PARTS), {"minute": 4})
 
 
-def test_a_method_of_a_class_has_its_own_limit(app):
-    call = app()
+def test_a_method_of_a_class_has_its_own_limit(with_decorators):
+    call = with_decorators()
     assert [call("/class").status for _ in range(3)] == [200, 200, 429]
     assert call("/class", "POST").status == 200
 
 
-def test_two_limits_of_an_endpoint_are_one_decision(app):
-    call = app()
+def test_two_limits_of_an_endpoint_are_one_decision(with_endpoints):
+    call = with_endpoints()
     assert sorted(call("/twice").left.values()) == [0, 4]
     denied = call("/twice")
     assert (denied.status, sorted(denied.left.values())) == (429, [0, 4])
 
 
-def test_a_limit_holds_behind_a_decorator_that_hides_the_endpoint(app):
-    call = app("3/minute")
+def test_a_limit_holds_behind_a_decorator_that_hides_the_endpoint(with_decorators):
+    call = with_decorators("3/minute")
     assert sorted(call("/hidden").left.values()) == [0, 2]
     denied = call("/hidden")
     assert (denied.status, denied.headers["content-type"]) == (429, ["application/problem+json"])
@@ -158,8 +179,8 @@ def test_shadow_limits_count_and_deny_nothing(app):
     assert seen == [False, True]
 
 
-def test_exempt_requests_are_not_limited(app):
-    call = app("1/minute", exempt_when=lambda request: request.headers.get("x-user") == "monitor")
+def test_exempt_requests_are_not_limited(with_endpoints):
+    call = with_endpoints("1/minute", exempt_when=lambda request: request.headers.get("x-user") == "monitor")
     assert [call("/search", x_user="monitor").status for _ in range(4)] == [200] * 4
 
 

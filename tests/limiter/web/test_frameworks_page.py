@@ -1,18 +1,28 @@
 """The Python of docs/frameworks.md runs. Its parts for applications without an event loop are tested in the same way."""
 
+import asyncio
 import os
 import re
 import subprocess
 import sys
+from functools import partial
+from types import ModuleType
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from django import urls
 
 import limiter
+import limiter.web.aiohttp
 import limiter.web.asgi
+import limiter.web.flask
+import limiter.web.wsgi
 from limiter.web import RateLimit
-from limiter.web.declaration import declared
+from limiter.web.core.declaration import declared
 from support.pages import ROOT, blocks
 from support.web.asgi_client import limited, scope_of
+from support.web.django_app import django_calls
+from support.web.wsgi_calls import call
 
 PAGE = (ROOT / "docs/frameworks.md").read_text()
 TITLED = r'(?ms)^```python title="(\S+)"\n(.*?)^```'
@@ -24,7 +34,7 @@ def section(title: str) -> str:
 
 def names_of(*titles: str) -> dict:
     """What the Python blocks of these sections define."""
-    names: dict = {}
+    names: dict = {"__name__": "page"}
     for title in titles:
         for code in blocks(section(title), "python"):
             exec(compile(code, title, "exec"), names)  # noqa: S102 - running the examples is the test
@@ -51,6 +61,51 @@ def test_the_asgi_application_is_limited(world):
     app = names_of("Starlette, Litestar, Quart and other ASGI applications")["app"]
     start, *_ = world.call(app, {**scope_of("/login"), "method": "POST"})
     assert dict(start["headers"])[b"x-ratelimit-limit"] == b"5"
+
+
+@pytest.fixture
+def sync_limiter(server, prefix, monkeypatch):
+    """All sync limiters of the page are on the Redis of the tests."""
+    with limiter.Limiter(server.url, prefix=prefix, deadline=5) as connected:
+        for module in (limiter.web.flask, limiter.web.wsgi):
+            monkeypatch.setattr(module, "Limiter", lambda *_: connected)
+        yield connected
+
+
+@pytest.mark.usefixtures("sync_limiter")
+def test_the_flask_application_is_limited():
+    found = names_of("Flask")
+    found["api"].add_url_rule("/api", view_func=lambda: "", endpoint="index")
+    found["app"].register_blueprint(found["api"])
+    client = found["app"].test_client()
+    assert client.get("/search?q=x").headers["X-RateLimit-Limit"] == "10"
+    assert '"day";r=999;' in client.get("/api").headers["RateLimit"]
+
+
+@pytest.mark.usefixtures("sync_limiter")
+def test_the_wsgi_application_is_limited():
+    app = names_of("Pyramid, Bottle and other WSGI applications")["app"]
+    assert call(app).body == b"99 left"
+    assert call(app, "/login", "POST").headers["x-ratelimit-limit"] == ["5"]
+
+
+def test_the_django_project_is_limited(server, prefix):
+    found = names_of("Django")
+    module = ModuleType("shop_urls")
+    module.urlpatterns = [urls.path("search", found["search"])]
+    with django_calls(server, prefix, found["LIMITER"]["limits"], middleware=found["MIDDLEWARE"], urls=module) as calling:
+        assert calling("/search?q=x").headers["x-ratelimit-limit"] == ["10"]
+
+
+def test_the_aiohttp_application_is_limited(server, prefix, monkeypatch):
+    make = partial(limiter.AsyncLimiter, server.url, prefix=prefix, deadline=5)
+    monkeypatch.setattr(limiter.web.aiohttp, "AsyncLimiter", lambda _: make())
+
+    async def main():
+        async with TestClient(TestServer(names_of("aiohttp")["app"])) as client, client.get("/search?q=x") as found:
+            assert found.headers["X-RateLimit-Limit"] == "10"
+
+    asyncio.run(main())
 
 
 def test_the_limits_are_valid_together():

@@ -2,6 +2,7 @@
 
 import pytest
 from judge.requests import Request
+from users.checks import checked
 from users.plan import Defaults, InvalidPlan, Limits, keys_of, limits_of, planned
 
 from limiter import Quota, SlidingWindow, TokenBucket
@@ -115,3 +116,28 @@ def test_options_take_precedence_over_the_user_class(keys):
 def test_statuses_below_400_are_admitted():
     assert [status for status in (0, 200, 304, 401, 404, 429, 500) if Request(0, 1, status).admitted] == [200, 304]
     assert [status for status in (0, 200, 304, 401, 404, 429, 500) if Request(0, 1, status).failed] == [0, 401, 404, 500]
+
+
+@pytest.mark.parametrize(
+    ("shape", "limits", "run_time", "message"),
+    [
+        ("ramp", "100/minute", None, "--shape ramp needs a --run-time"),
+        ("edge", "burst 5, 1/s", 60, "--shape edge needs a limit with a window"),
+        ("edge", "20/3s", 5, r"--shape edge needs a --run-time of at least 7.8s to meet the edge of a window, not 5s"),
+    ],
+)
+def test_a_shape_must_fit_the_limits_and_the_run_time(keys, shape, limits, run_time, message):
+    with pytest.raises(InvalidPlan, match=message):
+        checked({"keys": keys, "limits": limits, "shape": shape}, [Defaults], run_time)
+
+
+def test_the_users_of_a_test_have_the_same_limits(keys):
+    class Deframe(Defaults):
+        sidecar_config, tier = EXAMPLES / "deframe.yaml", "standard"
+
+    class FrameFlow(Defaults):
+        sidecar_config, tier = EXAMPLES / "frameflow.yaml", "standard"
+
+    with pytest.raises(InvalidPlan, match="those of Deframe, FrameFlow differ: name one of them, or set --limits"):
+        checked({"keys": keys, "shape": "mixed"}, [Deframe, FrameFlow], 60)
+    checked({"keys": keys, "shape": "mixed", "limits": "5/s"}, [Deframe, FrameFlow], 60)

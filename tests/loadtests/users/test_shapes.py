@@ -69,13 +69,14 @@ def test_an_edge_is_met_by_a_window_of_the_clock_and_by_one_that_begins_with_the
     opener, others = sent[0], sent[sharers:]
     edge = opener // 5 * 5 + 5
     assert opener % 5 < 0.5
-    assert sum(edge - 1 < at < edge for at in others) == sum(opener + 5 < at < edge + 1 for at in others) == 20
+    assert sum(edge - 1 < at < edge for at in others) == 20
+    assert sum(opener + 5 < at < edge + 1 for at in others) == 40
 
 
 def test_a_soak_is_steady_with_a_burst_every_5_minutes():
     limits = [parse_limit("60/minute")]
     sent = times("soak", limits, run_time=3000)
-    assert 9 * 59 <= len(sent) - 0.9 * 3000 <= 11 * 59
+    assert 9 * 79 <= len(sent) - 0.9 * 3000 <= 11 * 79
 
 
 @pytest.mark.parametrize("shape", SHAPES)

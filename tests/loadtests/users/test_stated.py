@@ -3,6 +3,8 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from users import stated
 
 from limiter import parse_limit
@@ -65,3 +67,31 @@ def test_the_headers_of_the_library_are_understood(server, prefix):
 )
 def test_retry_after_is_seconds_or_a_date(headers, seconds):
     assert stated.retry_after(headers, 20) == pytest.approx(seconds, nan_ok=True)
+
+
+NAMES = ["RateLimit", "RateLimit-Policy", "X-RateLimit-Limit", "X-RateLimit-Remaining", "Retry-After", "Date"]
+PIECES = [
+    "9" * 5000,
+    '"a"',
+    ";q=",
+    ";w=60",
+    ";r=",
+    "100",
+    ",",
+    " ",
+    "Thu, 01 Jan ",
+    "0001",
+    "9999 ",
+    "23:59:59",
+    " +9999",
+    "-1",
+    "1e9",
+    "٣",
+]
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), st.lists(st.sampled_from(PIECES)).map("".join) | st.text()))
+def test_no_header_of_a_server_stops_the_test(headers):
+    stated.remaining(headers, LIMITS)
+    assert math.isnan(stated.stated_capacity(headers)) or stated.stated_capacity(headers) < 1e15
+    assert math.isnan(stated.retry_after(headers, 20)) or stated.retry_after(headers, 20) < 1e15

@@ -31,12 +31,12 @@ OPEN = {
     "nginx": ("# error_page 502 504 = @open;", "error_page 502 504 = @open;"),
     "caddy": ("\t\t\timport unavailable\n", "\t\t\timport without_numbers\n"),
     "haproxy": ("http-request lua.limiter\n", "http-request lua.limiter_or_pass\n"),
-    "apache": ("limiter.lua authorize\n", "limiter.lua authorize_or_pass\n"),
+    "apache": ("LuaHookAccessChecker limiter.lua authorize\n", "LuaHookAccessChecker limiter.lua authorize_or_pass\n"),
     "envoy": ("failure_mode_allow: false", "failure_mode_allow: true"),
     "traefik": ("middlewares: [once],", "middlewares: [once, pass],"),
 }
 # Servers are installed in sbin, which is not on every PATH, and those from PyPI beside Python.
-_PLACES = os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin"])
+PLACES = os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin"])
 
 Edit = Callable[[str], str]
 
@@ -63,27 +63,42 @@ def placed(text: str, ports: dict[str, int]) -> str:
 def command(program: str) -> list[str]:
     """The last command of the README of an example."""
     name, *arguments = shlex.split(blocks((FOLDER / program / "README.md").read_text(), "sh")[0].splitlines()[-1])
-    found = shutil.which(name, path=_PLACES)
+    found = shutil.which(name, path=PLACES)
     assert found is not None, f"{name} is missing: `make test` installs it"
     return [found, *arguments]
 
 
 @contextmanager
-def gateway(program: str, sidecar: int, api: int, edit: Edit = str) -> Iterator[int]:
-    """Runs a copy of an example and yields its port. `edit` may change the main file."""
-    ports = {"8000": free_port(), "8001": free_port(), "8080": sidecar, "9000": api}
-    # Not in pytest's folder, which only its owner may enter: nginx and Apache give up the rights of root.
+def copied(program: str, ports: dict[str, int], edit: Edit = str) -> Iterator[Path]:
+    """A copy of an example with other ports. `edit` may change the main file.
+
+    It is not in pytest's folder, which only its owner may enter: nginx and Apache give up the rights of root.
+    """
     with tempfile.TemporaryDirectory(prefix=f"{program}-") as name:
-        folder, log = Path(name), Path(name, "log")
+        folder = Path(name)
         shutil.copytree(FOLDER / program, folder, dirs_exist_ok=True)
         folder.chmod(0o755)
         for file in folder.rglob("*"):
             if file.is_file():
                 text = file.read_text()
                 file.write_text(placed(edit(text) if file.name == MAIN[program] else text, ports))
-        home = {"HOME": name, "XDG_DATA_HOME": name, "XDG_CONFIG_HOME": name, "CADDY_ADMIN": "unix//" + name + "/admin"}
+        yield folder
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Keeps what a gateway writes in the folder, and Caddy's admin API off its usual port."""
+    return {**dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), str(folder)), "CADDY_ADMIN": f"unix//{folder}/admin"}
+
+
+@contextmanager
+def gateway(program: str, sidecar: int, api: int, edit: Edit = str) -> Iterator[int]:
+    """Runs a copy of an example and yields its port."""
+    ports = {"8000": free_port(), "8001": free_port(), "8080": sidecar, "9000": api}
+    with copied(program, ports, edit) as folder:
+        log = folder / "log"
         with log.open("wb") as to_log:
-            process = subprocess.Popen(command(program), cwd=folder, env={**os.environ, **home}, stdout=to_log, stderr=to_log)
+            variables = {**os.environ, **environment(folder)}
+            process = subprocess.Popen(command(program), cwd=folder, env=variables, stdout=to_log, stderr=to_log)
         try:
             eventually(lambda: _is_up(ports["8000"], process, log), f"{program} listens")
             if program == "traefik":

@@ -5,6 +5,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from support.waiting import eventually
+
 
 def whole(reply: bytes) -> bytes:
     return reply
@@ -82,11 +84,17 @@ class Relay:
         self._open, self._threads = [], []
 
     def _listen(self) -> None:
-        listener = socket.create_server(("127.0.0.1", self.port))
+        listener = eventually(self._bound, "the port of the relay is free")
         self.port = listener.getsockname()[1]
         self._open.append(listener)
         self._threads.append(threading.Thread(target=self._accept, args=(listener,)))
         self._threads[-1].start()
+
+    def _bound(self) -> socket.socket | None:
+        """None while a connection of another process has the port."""
+        with suppress(OSError):
+            return socket.create_server(("127.0.0.1", self.port))
+        return None
 
     def _accept(self, listener: socket.socket) -> None:
         with suppress(OSError):

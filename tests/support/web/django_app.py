@@ -181,10 +181,10 @@ urlpatterns = [
 
 
 @contextmanager
-def django_calls(server, prefix, limits, *, is_async=False, middleware=(MIDDLEWARE,), **options):
+def django_calls(server, prefix, limits, *, is_async=False, middleware=(MIDDLEWARE,), urls=__name__, **options):
     """`redis` in the options replaces the URL of the server."""
     written = {"redis": server.url, "prefix": prefix, "deadline": 5, "limits": limits} | options
-    with override_settings(LIMITER=written, MIDDLEWARE=list(middleware)), asyncio.Runner() as runner:
+    with override_settings(LIMITER=written, MIDDLEWARE=list(middleware), ROOT_URLCONF=urls), asyncio.Runner() as runner:
         client = (AsyncClient if is_async else Client)(raise_request_exception=False)
 
         async def ask(path, method, headers):

@@ -123,6 +123,14 @@ def test_a_subject_that_cannot_be_one_counts_by_its_digest(admission, decide, wr
     assert subject.startswith("sha256:")
 
 
+@pytest.mark.parametrize(
+    ("written", "subject"),
+    [("2001:db8::7", "2001:db8::/64"), ("::ffff:203.0.113.7", "203.0.113.7"), ("203.0.113.7", "203.0.113.7"), ("user:7", "user:7")],
+)
+def test_an_ipv6_address_from_a_function_counts_by_its_network(admission, decide, written, subject):
+    assert states(decide(admission(RateLimit("2/minute", subject=lambda _: written)).admit(Request()))) == {"default": (subject, 1)}
+
+
 def test_functions_may_be_async_where_something_awaits_them(admission, server):
     async def user(_):
         return "ada"

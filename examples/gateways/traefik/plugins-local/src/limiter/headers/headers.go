@@ -9,7 +9,7 @@ import (
 
 // Config of the middleware. With a method, it sets the method of requests instead.
 type Config struct {
-	Method string
+	Method  string
 	Headers []string
 }
 
@@ -29,6 +29,8 @@ func New(_ context.Context, next http.Handler, config *Config, _ string) (http.H
 				rw.Header()[strings.ToLower(name)] = []string{value}
 			}
 		}
+		// Traefik answers 100 by itself. It forgets the headers of the response when the API answers 100, too.
+		request.Header.Del("Expect")
 		next.ServeHTTP(rw, request)
 	}), nil
 }

@@ -5,6 +5,8 @@ What needs a Docker engine, a cluster or systemd as the first process is not run
 
 import json
 import os
+import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -19,8 +21,8 @@ import yaml
 
 from limiter.api.config.loader import loads
 from support.container import container, network, prepare
-from support.image import Image, build, debian_tree
-from support.pages import ROOT
+from support.image import Image, build, copy_tree, debian_tree, run_in
+from support.pages import ROOT, blocks
 from support.waiting import eventually
 
 COMPOSE = ROOT / "deploy/compose"
@@ -94,6 +96,77 @@ def _redis(on: list[str], command: list[str], folder: Path) -> Iterator[None]:
             running.terminate()
 
 
+README = (ROOT / "README.md").read_text()
+PACKAGES = "apt-get update -qq && apt-get install -qq --no-install-recommends python3-venv redis-server curl"
+# A minute of a slow machine.
+MACHINE_MINUTE_S = 60
+
+
+@contextmanager
+def machine_time(minutes: float) -> Iterator[None]:
+    """Asserts how long the block keeps a CPU busy, whatever else the machine does."""
+
+    def spent() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    before = spent()
+    yield
+    taken = spent() - before
+    print(f"{taken:.0f} s of CPU time")  # noqa: T201 - `pytest -rP` shows it
+    assert taken < minutes * MACHINE_MINUTE_S
+
+
+def _checkout(root: Path) -> None:
+    """The package in the tree: its name is not in a registry yet."""
+    for name in ("pyproject.toml", "README.md", "LICENSE", "api", "lua", "limiter", "examples"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, root / "src" / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            (root / "src").mkdir(exist_ok=True)
+            shutil.copy(ROOT / name, root / "src" / name)
+
+
+def _in_a_venv(script: str) -> str:
+    return f"python3 -m venv /venv && . /venv/bin/activate && {script}"
+
+
+@needs_root
+def test_from_the_readme_to_a_limited_fastapi_application_in_two_minutes(tree, tmp_path):
+    """In a clean Debian, with the commands of the README."""
+    install, run = next(code for code in blocks(README, "sh") if "uvicorn app:app" in code).split("\n", 1)
+    with machine_time(minutes=2):
+        root = copy_tree(tree, tmp_path / "root")
+        _checkout(root)
+        (root / "app.py").write_text(next(code for code in blocks(README, "python") if "limit_app" in code))
+        run_in(root, f"{PACKAGES} && {_in_a_venv(install.replace('limitgate', '/src'))}")
+        with network() as on:
+            printed = run_in(root, _in_a_venv(run), on=on)
+    statuses = re.findall(r"(?m)^\d{3}$", printed)
+    assert statuses == ["200"] * 10 + ["429"]
+    assert re.search(r"(?im)^retry-after: \d+", printed)
+
+
+@needs_root
+def test_from_the_readme_to_nginx_with_a_sidecar_and_an_api_in_five_minutes(tree, tmp_path):
+    """In a clean Debian, with the commands of the example's README."""
+    example = ROOT / "examples/gateways/nginx"
+    run, ask = blocks((example / "README.md").read_text(), "sh")
+    with machine_time(minutes=5):
+        root = copy_tree(tree, tmp_path / "root")
+        _checkout(root)
+        run_in(root, f"{PACKAGES} nginx-light && {_in_a_venv('pip install /src[sidecar]')}")
+        ready = "curl -s http://127.0.0.1:8000/ | grep -qi unauthorized"
+        again = ask.replace("curl -i", "curl -s -o body -w '%{http_code}\\n'")
+        with network() as on:
+            script = f"{run.rstrip()} &\nuntil {ready}; do sleep 0.2; done\nfor i in $(seq 100); do {again.strip()}; done\n{ask}"
+            printed = run_in(root, _in_a_venv(script), folder="/src/examples/gateways/nginx", on=on)
+    statuses = re.findall(r"(?m)^\d{3}$", printed)
+    assert statuses == ["200"] * 100
+    assert "HTTP/1.1 429" in printed
+    assert "quota-exceeded" in printed
+
+
 def _volumes(service: dict) -> dict[Path, str]:
     pairs = [volume.split(":")[:2] for volume in service["volumes"]]
     return {(COMPOSE / source).resolve(): target for source, target in pairs}
@@ -109,10 +182,10 @@ def test_the_compose_file_follows_its_schema(services):
 
 @pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.stem)
 def test_the_manifests_follow_the_schemas_of_kubernetes(manifest):
-    for resource in yaml.safe_load_all(manifest.read_text()):
-        kubernetes_validate.validate(resource, "1.33", strict=True)
-        if resource["kind"] == "ConfigMap":
-            assert loads(resource["data"]["limiter.yaml"]).warnings == ()
+    for document in yaml.safe_load_all(manifest.read_text()):
+        kubernetes_validate.validate(document, "1.33", strict=True)
+        if document["kind"] == "ConfigMap":
+            assert loads(document["data"]["limiter.yaml"]).warnings == ()
 
 
 def test_the_dockerfile_has_no_lint():
