@@ -43,6 +43,11 @@ def test_their_django_views_and_ours_admit_the_same(their_redis, server, prefix)
         assert django_statuses(whose, url, prefix, requests) == expected
 
 
+def test_ours_in_shadow_mode_changes_nothing_beside_theirs(their_redis, prefix):
+    both = block("django-ratelimit", "limiter, settings.py") + "LIMITER |= {'limits': '2/minute', 'shadow': True}\n"
+    assert django_statuses("django-ratelimit", their_redis, prefix, [("GET", "/charts", {})] * 7, more=both) == [200] * 6 + [403]
+
+
 def test_without_redis_their_django_views_fail_even_with_fail_open_and_ours_admit(prefix):
     chosen = {"django-ratelimit": "RATELIMIT_FAIL_OPEN = True\n", "limiter": ""}
     found = [django_statuses(whose, NOWHERE, prefix, [("GET", "/charts", {})], more=more) for whose, more in chosen.items()]

@@ -116,3 +116,15 @@ def test_shadow_mode_reports_and_leaves_the_headers_of_the_old_limiter(our_redis
         assert {call("GET", "/items").status_code for _ in range(102)} == {200}
         assert call("GET", "/items").headers["X-RateLimit-Limit"] == "old"
     assert caplog.messages == ["would deny /items by minute"] * 3
+
+
+BESIDE = "\nfrom limiter.web.{framework} import limit_app\nlimit_app(app, {url!r}, '2/minute', shadow=True)\n"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(("page", "theirs", "framework"), [("slowapi", "slowapi", "fastapi"), ("flask-limiter", "Flask-Limiter", "flask")])
+def test_ours_in_shadow_mode_changes_nothing_beside_theirs(their_redis, our_redis, page, theirs, framework):
+    code = block(page, theirs).replace("redis://localhost", their_redis) + BESIDE.format(framework=framework, url=our_redis)
+    with called(run(code, their_redis)["app"]) as call:
+        assert call("GET", "/search", ACCOUNT).headers["X-RateLimit-Limit"] == "10"
+        assert admitted(call, ("GET", "/search", ACCOUNT)) == (9, 429)
