@@ -101,10 +101,15 @@ class _Reader:
         self._draft.anonymous = self._policy(default)
         # nginx prefers the exact and then the longest location; the first route that matches applies.
         for path in sorted(self._locations, key=lambda path: (path.endswith("**"), -len(path))):
-            if self._locations[path].requests != default.requests:
+            if self._locations[path].requests != self._around(path, default).requests:
                 policy = self._policy(self._locations[path])
                 self._draft.routes.append({"path": path, "policy": policy} if policy else {"path": path, "exempt": True})
         self._complete(default)
+
+    def _around(self, path: str, default: Scope) -> Scope:
+        """What applies to a location that has no route: the longest location around it, or the default."""
+        outer = [each for each in self._locations if each.endswith("**") and each != path and f"{path}/".startswith(each[:-2])]
+        return self._locations[max(outer, key=len)] if outer else default
 
     def _read_block(self, block: list[Directive], around: Scope) -> None:
         scope = around.inside(block)

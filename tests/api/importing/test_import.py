@@ -28,6 +28,7 @@ location /login { limit_req zone=one burst=4 nodelay; }
 location /login/again { limit_req zone=two; }
 location = /exact { limit_req zone=one burst=2 nodelay; limit_req zone=two burst=6 nodelay; }
 location /free { }
+location /login/free { }
 location /dry { limit_req zone=one; limit_req_dry_run on; }
 """
 SERVER = """
@@ -39,7 +40,7 @@ http {{
   server {{ listen 127.0.0.1:{port}; root files; {default} {locations} }}
 }}
 """
-PATHS = ("/login/x", "/login/again/x", "/exact", "/free/x", "/dry/x", "/other/x")
+PATHS = ("/login/x", "/login/free/x", "/login/again/x", "/exact", "/free/x", "/dry/x", "/other/x")
 
 
 def admitted(port: int, path: str, prefix: str = "") -> int:
@@ -58,7 +59,11 @@ def _status(connection: http.client.HTTPConnection, path: str) -> int:
     return response.status
 
 
-@pytest.mark.parametrize("default", ["", "limit_req zone=one burst=7 nodelay;"], ids=["locations alone", "server and locations"])
+EVERYTHING = "location / { limit_req zone=one burst=7 nodelay; }"
+DEFAULTS = {"locations alone": "", "server and locations": "limit_req zone=one burst=7 nodelay;", "a location around all": EVERYTHING}
+
+
+@pytest.mark.parametrize("default", DEFAULTS.values(), ids=DEFAULTS.keys())
 def test_an_imported_configuration_admits_as_many_as_nginx(tmp_path, server, client, prefix, default):
     port = free_port()
     for path in PATHS:
