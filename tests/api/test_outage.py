@@ -4,6 +4,8 @@ import signal
 import time
 from collections import Counter
 
+import psutil
+
 from support.load import load
 from support.servers.redis_server import redis_server
 from support.servers.sidecar import digest, sidecar
@@ -37,9 +39,10 @@ def test_while_redis_hangs_every_request_is_answered_in_time_by_the_failure_mode
     with redis_server() as own, sidecar(tmp_path, text, redis=own.url) as running:
         with load(url=running.front, rate=500, seconds=HUNG_S + 2, keys=["reading-key", "writing-key"], connections=64) as clients:
             eventually(lambda: used(running) > 100, "load")
-            began = time.monotonic()
             own.send(signal.SIGSTOP)
-            time.sleep(HUNG_S)
+            eventually(lambda: psutil.Process(own.pid).status() == psutil.STATUS_STOPPED, "Redis to stop")
+            began = time.monotonic()
+            late = lateness(HUNG_S)
             ended = time.monotonic()
             own.send(signal.SIGCONT)
             report = clients.report()
@@ -54,12 +57,21 @@ def test_while_redis_hangs_every_request_is_answered_in_time_by_the_failure_mode
     assert set(outcomes) == {(200, "open"), (503, "closed")}
     assert outcomes.total() > 300 * HUNG_S
     times = sorted(seconds for _, seconds, _, _ in hung)
-    assert times[int(len(times) * 0.95)] < DEADLINE + SLACK
-    assert times[-1] < DEADLINE + SLACK + STALL
+    assert times[int(len(times) * 0.95)] < DEADLINE + SLACK + late
+    assert times[-1] < DEADLINE + SLACK + STALL + late
     assert "x-ratelimit-degraded" not in report["answers"][-1][3]
     # After the outage the next request is counted, once.
     assert after.status == 200
     assert int(after.headers["X-RateLimit-Remaining"]) == 1_000_000 - before - 1
+
+
+def lateness(seconds: float) -> float:
+    """By how much the machine delays a process that wants to run: the worst of the wake-ups during this time."""
+    until, worst = time.monotonic() + seconds, 0.0
+    while (began := time.monotonic()) < until:
+        time.sleep(0.005)
+        worst = max(worst, time.monotonic() - began - 0.005)
+    return worst
 
 
 def used(running):
