@@ -8,9 +8,9 @@ from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 
-from limiter.web.django import Settings, rate_limit
+from limiter.web.django import LimiterSettings, rate_limit
 
-LIMITER: Settings = {"redis": os.environ.get("REDIS_URL", "redis://localhost"), "limits": ["100/minute", "1000/hour"]}
+LIMITER: LimiterSettings = {"redis": os.environ.get("REDIS_URL", "redis://localhost"), "limits": ["100/minute", "1000/hour"]}
 settings.configure(
     ALLOWED_HOSTS=["*"],
     ROOT_URLCONF=__name__,

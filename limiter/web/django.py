@@ -33,9 +33,9 @@ from limiter.web.core.marks import LimitOptions, Marks, exempt, mark, marks_of, 
 from limiter.web.core.rate_limit import PolicyOf, RateLimit
 from limiter.web.core.ruling import Denial
 from limiter.web.core.running import run, run_async
-from limiter.web.django_settings import Facts, Settings, installed
+from limiter.web.django_settings import DjangoFacts, LimiterSettings, installed
 
-__all__ = ["RateLimit", "RateLimitMiddleware", "Settings", "client_address", "close", "decision_of", "exempt", "rate_limit"]
+__all__ = ["LimiterSettings", "RateLimit", "RateLimitMiddleware", "client_address", "close", "decision_of", "exempt", "rate_limit"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -98,7 +98,7 @@ def rate_limit(policy: PolicyOf[HttpRequest], **options: Unpack[LimitOptions[Htt
 
 def client_address(request: HttpRequest) -> str:
     """The address of the client, behind trusted proxies."""
-    handling = _found(request) or Handling(installed().admission, Facts(request))
+    handling = _found(request) or Handling(installed().admission, DjangoFacts(request))
     return handling.client_address
 
 
@@ -121,7 +121,7 @@ def _found(request: HttpRequest) -> Handling[HttpRequest] | None:
 
 
 def _begin(request: HttpRequest, marks: Marks) -> Steps[HttpResponseBase | None]:
-    handling = Handling(installed().admission, Facts(request))
+    handling = Handling(installed().admission, DjangoFacts(request))
     setattr(request, HANDLING, handling)
     return (yield from _denied(request, (yield from handling.begin(marks))))
 

@@ -25,7 +25,7 @@ OnDenied = Callable[[HttpRequest, Denial], HttpResponseBase | Awaitable[HttpResp
 _IMPORTED = ("exempt_when", "on_decision", "on_denied")
 
 
-class Settings(Options[HttpRequest], total=False):
+class LimiterSettings(Options[HttpRequest], total=False):
     """`LIMITER` in the settings: the options that all integrations have, and these.
 
     `redis`: a URL. `limits`: the default limits. `prefix` and `deadline`: as of a Limiter. `on_denied` gets the request and the denial, and
@@ -39,7 +39,7 @@ class Settings(Options[HttpRequest], total=False):
     on_denied: OnDenied | str
 
 
-class Facts:
+class DjangoFacts:
     __slots__ = ("request",)
 
     def __init__(self, request: HttpRequest) -> None:
@@ -90,8 +90,8 @@ def installed() -> Installed:
     if not isinstance(written, dict) or not isinstance(written.get("redis"), str):
         # Without the value, which may have a password in it.
         raise ImproperlyConfigured("LIMITER must be a dict with a URL as 'redis', such as {'redis': 'redis://localhost'}")
-    for key in written.keys() - Settings.__annotations__.keys() - Options.__annotations__.keys():
-        raise ImproperlyConfigured(f"LIMITER must have the keys of limiter.web.django.Settings, not {key!r}")
+    for key in written.keys() - LimiterSettings.__annotations__.keys() - Options.__annotations__.keys():
+        raise ImproperlyConfigured(f"LIMITER must have the keys of limiter.web.django.LimiterSettings, not {key!r}")
     given = {key: import_string(value) if key in _IMPORTED and isinstance(value, str) else value for key, value in written.items()}
     client = {key: given.pop(key) for key in ("prefix", "deadline") if key in given}
     source, limits, on_denied = given.pop("redis"), given.pop("limits", ()), given.pop("on_denied", None)

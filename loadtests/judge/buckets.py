@@ -66,7 +66,7 @@ class BucketJudge:
 
     @property
     def label(self) -> str:
-        return f"units taken from the bucket, which refills by {self._rate:g} per second"
+        return "units taken from the bucket, and not yet refilled"
 
     def breach(self) -> Breach | None:
         """Checks each time at which a response was received, when all requests before it are certain."""

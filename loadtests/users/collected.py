@@ -80,8 +80,8 @@ class Collected:
             if source.cpu >= 0.9 or source.late >= 0.25:
                 yield (
                     f"The load generator was a bottleneck: {name} used up to {source.cpu:.0%} of a core, and its timers were up to "
-                    f"{source.late * 1000:.0f} ms late. Latencies include its own delays; use more workers for true ones. The limits are "
-                    "judged by when requests left and responses arrived, so the verdict on them stands."
+                    f"{source.late * 1000:.0f} ms late. Response times include its own delays: use more workers, or an idle machine. "
+                    "The limits are judged by when requests were sent and responses received, so the verdict on them is still right."
                 )
         if any(self._is_elsewhere(source) for source in self.sources.values()):
             yield f"Some workers ran on other machines, so each of their times is taken to be wrong by up to {self._tolerance:g} s."

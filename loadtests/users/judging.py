@@ -17,7 +17,7 @@ from users.plan import keys_of, over_limit
 _MOST_LINES = 10
 _NOT_OWED = "429, but no limit was used up"
 
-# Printed when Locust has printed its statistics, so that it is the last thing on the screen.
+# Printed when Locust has printed its statistics, so that it is the last thing on the screen; with the web page, after each test too.
 _said: list[str] = []
 
 
@@ -45,5 +45,5 @@ def _fail_denials_not_owed(environment: Environment, verdict: Verdict) -> None:
 
 
 def say_the_verdict() -> None:
-    print(*_said, sep="\n", flush=True)
-    _said.clear()
+    if _said:
+        print(*_said, sep="\n", flush=True)

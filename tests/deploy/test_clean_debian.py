@@ -48,6 +48,7 @@ def services() -> dict:
 
 
 @needs_root
+@pytest.mark.timeout(900)
 def test_the_image_is_small_and_its_user_is_not_root(image, tree):
     base = Image(tree).megabytes
     assert image.user == "10001"
@@ -128,10 +129,11 @@ def _checkout(root: Path) -> None:
 
 
 def _in_a_venv(script: str) -> str:
-    return f"python3 -m venv /venv && . /venv/bin/activate && {script}"
+    return f"[ -e /venv ] || python3 -m venv /venv\n. /venv/bin/activate\n{script}"
 
 
 @needs_root
+@pytest.mark.timeout(900)
 def test_from_the_readme_to_a_limited_fastapi_application_in_two_minutes(tree, tmp_path):
     """In a clean Debian, with the commands of the README."""
     install, run = next(code for code in blocks(README, "sh") if "uvicorn app:app" in code).split("\n", 1)
@@ -139,7 +141,7 @@ def test_from_the_readme_to_a_limited_fastapi_application_in_two_minutes(tree, t
         root = copy_tree(tree, tmp_path / "root")
         _checkout(root)
         (root / "app.py").write_text(next(code for code in blocks(README, "python") if "limit_app" in code))
-        run_in(root, f"{PACKAGES} && {_in_a_venv(install.replace('limitgate', '/src'))}")
+        run_in(root, f"{PACKAGES}\n{_in_a_venv(install.replace('limitgate', '/src'))}")
         with network() as on:
             printed = run_in(root, _in_a_venv(run), on=on)
     statuses = re.findall(r"(?m)^\d{3}$", printed)
@@ -148,6 +150,7 @@ def test_from_the_readme_to_a_limited_fastapi_application_in_two_minutes(tree, t
 
 
 @needs_root
+@pytest.mark.timeout(900)
 def test_from_the_readme_to_nginx_with_a_sidecar_and_an_api_in_five_minutes(tree, tmp_path):
     """In a clean Debian, with the commands of the example's README."""
     example = ROOT / "examples/gateways/nginx"
@@ -155,7 +158,7 @@ def test_from_the_readme_to_nginx_with_a_sidecar_and_an_api_in_five_minutes(tree
     with machine_time(minutes=5):
         root = copy_tree(tree, tmp_path / "root")
         _checkout(root)
-        run_in(root, f"{PACKAGES} nginx-light && {_in_a_venv('pip install /src[sidecar]')}")
+        run_in(root, f"{PACKAGES} nginx-light\n{_in_a_venv('pip install /src[sidecar]')}")
         ready = "curl -s http://127.0.0.1:8000/ | grep -qi unauthorized"
         again = ask.replace("curl -i", "curl -s -o body -w '%{http_code}\\n'")
         with network() as on:

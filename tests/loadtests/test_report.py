@@ -13,7 +13,7 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from limiter import parse_limit
 
 FLAGS = ["headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking", "disable-component-update"]
-LIMITS = ["20/5s", "burst 30, 100/minute", "quota 100000/day"]
+LIMITS = ["20/5s", "burst 24, 100/minute", "quota 100000/day"]
 # Every element whose text or box leaves the picture that contains it, or the window.
 CUT_OFF = """
 const out = [], near = 1;

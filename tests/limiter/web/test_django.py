@@ -64,6 +64,15 @@ def test_every_kind_of_view_can_have_limits(app, path, middleware):
         assert denied.headers["content-type"] == ["application/problem+json"]
 
 
+# Below `api_view`, a view is hidden.
+@pytest.mark.parametrize("path", [path for path in KINDS_OF_VIEWS if path != "/rest/inside"])
+def test_the_limits_of_every_kind_of_view_are_known_before_it_is_called(app, path):
+    seen = []
+    with app("5/minute", on_decision=lambda _, decision: seen.append(len(decision.charges))) as call:
+        assert sorted(call(path).left.values()) == [0, 4]
+    assert seen == [2]
+
+
 @pytest.mark.parametrize("middleware", [[MIDDLEWARE], []], ids=["middleware", "alone"])
 def test_subclasses_of_a_limited_class_count_by_themselves(app, middleware):
     with app(middleware=middleware) as call:
@@ -131,7 +140,7 @@ async def _with_limiter():
     [
         (None, "LIMITER must be a dict with a URL as 'redis'"),
         ({"redis": None}, "LIMITER must be a dict with a URL as 'redis'"),
-        ({"redis": "redis://localhost", "limit": "1/s"}, "LIMITER must have the keys of limiter.web.django.Settings, not 'limit'"),
+        ({"redis": "redis://localhost", "limit": "1/s"}, "LIMITER must have the keys of limiter.web.django.LimiterSettings, not 'limit'"),
         ({"redis": "redis://localhost", "limits": "often"}, "limit must be text such as"),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 from werkzeug.exceptions import HTTPException
 
 from limiter import Limiter, LimiterError
+from limiter.web import RateLimit
 from limiter.web.flask import exempt, limit_app, rate_limit
 
 
@@ -148,6 +149,26 @@ def test_an_error_that_flask_raises_in_tests_is_refunded(app, limiter):
     with pytest.raises(RuntimeError, match="broken"):
         client.get("/?fail=1")
     assert [client.get("/").status_code for _ in range(2)] == [200, 429]
+
+
+def test_a_response_that_fails_after_ours_is_refunded_once(app, limiter):
+    breaks, refunds = [], []
+
+    @app.after_request
+    def break_some(response):
+        if breaks:
+            raise breaks.pop()
+        return response
+
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    limit_app(app, limiter, ["9/minute", RateLimit("9/minute", name="refunded", refund_when=lambda _: bool(refunds))])
+    client = app.test_client()
+    client.get("/")
+    breaks.append(RuntimeError("broken"))
+    refunds.append(True)
+    assert client.get("/").status_code == 500
+    refunds.clear()
+    assert '"refunded.minute";r=7;' in client.get("/").headers["RateLimit"]
 
 
 def test_requests_in_one_application_context_do_not_share_a_decision(app, limiter):

@@ -75,12 +75,14 @@ def test_without_limits_responses_are_unchanged(app, options):
 
 
 def test_default_limits_and_those_of_the_endpoint_are_one_decision(with_endpoints):
-    call = with_endpoints("3/minute")
+    seen = []
+    call = with_endpoints("3/minute", on_decision=lambda _, decision: seen.append(decision))
     assert sorted(call("/search").left.values()) == [1, 2]
     call("/search")
     denied = call("/search")
     assert denied.status == 429
     assert sorted(denied.left.values()) == [0, 1]
+    assert len(seen) == 3
     assert call("/plain").left == {"minute": 0}, "the denied request must not be charged"
 
 
@@ -193,3 +195,13 @@ def test_without_redis_the_failure_mode_decides(app, failure):
         "open": (None, answered.headers["content-type"]),
         "closed": (["1"], ["application/problem+json"]),
     }[failure]
+
+
+def test_a_redis_that_hangs_holds_no_request_up(app, relay):
+    call = app("5/minute", redis=relay.url, deadline=0.2)
+    released = relay.hold()
+    try:
+        answered = call("/plain")
+    finally:
+        released.set()
+    assert (answered.status, answered.headers["x-ratelimit-degraded"]) == (200, ["open"])

@@ -176,6 +176,17 @@ def test_a_response_is_refunded_by_the_status_that_is_sent(limited):
     assert [call(middleware, path).left["minute"] for path in ("/", "/", "/replaced", "/")] == [2, 2, 1, 1]
 
 
+def test_an_empty_part_of_the_body_does_not_send_the_status(limited):
+    def app(_environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b""
+        start_response("500 Internal Server Error", [("Content-Type", "text/plain")], BROKEN)
+        yield b"sorry"
+
+    answered = call(limited(app, failures()))
+    assert (answered.status, answered.left) == (500, {"minute": 1})
+
+
 def raising(_environ, _start_response):
     raise RuntimeError("broken")
 

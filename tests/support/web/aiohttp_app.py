@@ -95,7 +95,7 @@ HANDLERS = {
 @contextmanager
 def aiohttp_calls(server, prefix, limits, **options):
     with asyncio.Runner() as runner:
-        limiter = AsyncLimiter(options.pop("redis", server.url), prefix=prefix, deadline=5)
+        limiter = AsyncLimiter(options.pop("redis", server.url), prefix=prefix, deadline=options.pop("deadline", 5))
 
         async def start():
             app = web.Application()

@@ -76,7 +76,7 @@ def application() -> FastAPI:
 @contextmanager
 def fastapi_calls(server, prefix, limits, **options):
     with asyncio.Runner() as runner:
-        limiter = AsyncLimiter(options.pop("redis", server.url), prefix=prefix, deadline=5)
+        limiter = AsyncLimiter(options.pop("redis", server.url), prefix=prefix, deadline=options.pop("deadline", 5))
         app = application()
         limit_app(app, limiter, limits, **options)
 

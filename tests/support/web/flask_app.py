@@ -81,7 +81,7 @@ def flask_calls(server, prefix, limits, **options):
     app.config["PROPAGATE_EXCEPTIONS"] = False
     for path, view in VIEWS.items():
         app.add_url_rule(path, path, view, methods=["GET", "POST"])
-    with Limiter(options.pop("redis", server.url), prefix=prefix, deadline=5) as limiter:
+    with Limiter(options.pop("redis", server.url), prefix=prefix, deadline=options.pop("deadline", 5)) as limiter:
         limit_app(app, limiter, limits, **options)
         client = app.test_client()
 

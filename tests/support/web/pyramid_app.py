@@ -51,6 +51,6 @@ def pyramid_calls(server, prefix, limits, **options):
             config.add_route(path, path)
             config.add_view(view, route_name=path)
         config.add_exception_view(on_error, context=RuntimeError)
-    with Limiter(options.pop("redis", server.url), prefix=prefix, deadline=5) as limiter:
+    with Limiter(options.pop("redis", server.url), prefix=prefix, deadline=options.pop("deadline", 5)) as limiter:
         app = RateLimitMiddleware(config.make_wsgi_app(), limiter, limits, **options)
         yield lambda path, method="GET", **headers: call(app, path, method, "127.0.0.1", **headers)
