@@ -39,6 +39,8 @@ AccountOf = str | Of[Q, str]
 # An awaitable that the application returned; its result is sent back.
 Asking = Generator[Any, Any, T]
 
+_NOT_AWAITABLE = (str, int, Policy, type(None))
+
 _LONGEST_NAME = 64
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.*/-]")
 
@@ -153,7 +155,8 @@ def value_of(option: Any, request: Any) -> Asking[Any]:
     if not callable(option):
         return option
     value = option(request)
-    return (yield value) if isawaitable(value) else value
+    # Most values are of these types, and `isawaitable` takes 0.5 us.
+    return (yield value) if not isinstance(value, _NOT_AWAITABLE) and isawaitable(value) else value
 
 
 def _listed(values: Iterable[str], what: str) -> Iterable[str]:
