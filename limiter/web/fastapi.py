@@ -18,18 +18,20 @@ from fastapi.exceptions import HTTPException, WebSocketException
 from starlette.requests import HTTPConnection, Request
 
 from limiter.aio import AsyncLimiter
+from limiter.decision import Decision
 from limiter.errors import LimiterError
 from limiter.problems import CONTENT_TYPE, QUOTA_EXCEEDED
-from limiter.web.asgi import Middleware, setting_of
+from limiter.web.asgi import Middleware, setting_of, visit_of
 from limiter.web.core.declaration import Declared, Options
 from limiter.web.core.marks import LimitOptions, exempt
 from limiter.web.core.rate_limit import PolicyOf, RateLimit
 from limiter.web.routes import Routes, flat, named
 from limiter.web.visit import VISIT, OnDenied, Scope, Visit
 
-__all__ = ["RateLimit", "exempt", "limit_app", "rate_limit"]
+__all__ = ["RateLimit", "client_address", "decision_of", "exempt", "limit_app", "rate_limit"]
 
 _POLICY_VIOLATION = 1008
+_LIMITED = "limiter_limits_it"
 _INJECTABLE = ("policy", "subject", "cost", "exempt_when")
 
 
@@ -46,10 +48,12 @@ def limit_app(
     `redis`: a URL, or an AsyncLimiter, which is then yours to close. `limits`: the default limits. `on_denied` gets the request and the
     denial, and returns a Response; the headers are added to it. For the other options see `Options`.
     """
+    if hasattr(app.state, _LIMITED):
+        raise LimiterError("limit_app must be called once for an application: pass all of its limits in one call")
+    setattr(app.state, _LIMITED, True)
     setting = setting_of(redis, limits, _request, on_denied, options)
     routes = Routes(app, _sources_of)
     app.add_middleware(Middleware, setting, routes.marks_of)
-    app.state.limiter_routes = routes
     _document(app, routes, has_defaults=bool(setting.admission.limits))
 
 
@@ -59,6 +63,17 @@ def rate_limit(policy: PolicyOf[Request], **options: Unpack[LimitOptions[Request
     A function of one parameter gets the request. Any other function is a dependency: `subject=current_user` may need `Depends` itself.
     """
     return Depends(_Limited(RateLimit(policy, **options)))
+
+
+def client_address(connection: HTTPConnection) -> str:
+    """The address of the client, behind trusted proxies: `subject=lambda request: user_of(request) or client_address(request)`."""
+    return visit_of(connection.scope).client_address
+
+
+def decision_of(connection: HTTPConnection) -> Decision | None:
+    """What was decided on the running request; None if no limit applies to it."""
+    ruling = visit_of(connection.scope).ruling
+    return ruling.decision if ruling else None
 
 
 class _Limited:

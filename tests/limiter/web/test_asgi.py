@@ -125,6 +125,13 @@ def test_an_application_may_answer_denials_itself(world, middleware):
         assert (start["status"], body["body"], headers["content-type"], headers["x-ratelimit-limit"]) == (418, b"/x", "text/plain", "1")
 
 
+def test_a_request_leaves_no_reference_cycle_behind(world, middleware):
+    scope = scope_of()
+    before = set(scope)
+    world.call(middleware(responding(), "5/minute"), scope)
+    assert set(scope) == before
+
+
 def test_nothing_is_touched_when_switched_off(world, middleware):
     start, *_ = world.call(middleware(responding(), "1/minute", enabled=False), scope_of())
     assert headers_of(start) == {"content-type": "text/plain"}

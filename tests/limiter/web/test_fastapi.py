@@ -6,13 +6,14 @@ from typing import Annotated
 
 import pytest
 from fastapi import APIRouter, Body, Depends, FastAPI, Header, HTTPException, Request, Security, WebSocket, WebSocketDisconnect
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.security import APIKeyHeader
 from fastapi.testclient import TestClient
 from starlette.testclient import WebSocketDenialResponse
 
 from limiter import AsyncLimiter, LimiterError, Policy
-from limiter.web.fastapi import RateLimit, exempt, limit_app, rate_limit
+from limiter.web.fastapi import RateLimit, client_address, decision_of, exempt, limit_app, rate_limit
 
 LEFT = "x-ratelimit-remaining"
 
@@ -336,3 +337,32 @@ def test_refunds_see_the_status_of_the_endpoint(app, client):
 
     tries = [client.post("/login", headers={"x-password": password}) for password in ("sesame", "sesame", "a", "b", "sesame")]
     assert [response.status_code for response in tries] == [200, 200, 403, 403, 429]
+
+
+def test_an_endpoint_can_ask_for_the_address_and_the_decision(app, client):
+    user = RateLimit("5/minute", subject=lambda request: request.headers.get("x-user") or client_address(request))
+    app.state.limit(user)
+
+    @app.get("/")
+    async def root(request: Request):
+        decision = decision_of(request)
+        return [client_address(request), decision.charges[0].subject, decision.remaining]
+
+    assert client.get("/", headers={"x-user": "ada"}).json() == ["testclient", "ada", 4]
+    assert client.get("/").json() == ["testclient", "testclient", 4]
+
+
+def test_cors_that_is_added_after_the_limits_answers_preflights_and_marks_denials(app, client):
+    app.state.limit("1/minute")
+    app.add_middleware(CORSMiddleware, allow_origins=["https://shop.example"])
+    asked = {"origin": "https://shop.example", "access-control-request-method": "GET"}
+    assert [client.options("/", headers=asked).status_code for _ in range(3)] == [200] * 3
+    answers = [client.get("/", headers={"origin": "https://shop.example"}) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [404, 429]
+    assert answers[1].headers["access-control-allow-origin"] == "https://shop.example"
+
+
+def test_an_application_is_limited_once(app):
+    app.state.limit("1/minute")
+    with pytest.raises(LimiterError, match="limit_app must be called once"):
+        app.state.limit("1/minute")
