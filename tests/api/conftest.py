@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from support.clock import Clock
+from support.pages import ROOT, blocks
 from support.registry import World, world_of
 from support.servers.redis_server import RedisServer
 from support.servers.sidecar import Sidecar, digest, sidecar
@@ -83,3 +84,12 @@ def key() -> str:
 def elsewhere() -> Callable[[], dict[str, str]]:
     """Headers of a gateway whose client has an address that no other test uses."""
     return lambda: {"X-Forwarded-For": f"198.51.{next(_unused) // 250}.{next(_unused) % 250 + 1}"}
+
+
+@pytest.fixture(scope="session")
+def comes_from_limiter() -> Callable[..., bool]:
+    """The example of the documentation of `caller_headers`."""
+    names: dict = {}
+    (code,) = blocks((ROOT / "docs/configuration.md").read_text(), "python")
+    exec(compile(code, "configuration.md", "exec"), names)  # noqa: S102 - running the example is the test
+    return names["comes_from_limiter"]

@@ -8,7 +8,10 @@ local CONNECT_S, ANSWER_S = 0.25, 1
 -- Shorter than `connections.idle` of the sidecar, 75 s by default.
 local IDLE_S = 60
 local NUMBERS = { "ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset" }
-local CREDENTIALS = { "Authorization", "X-API-Key" }
+-- With `caller_headers`: who calls, for the API.
+local CALLER = { "x-limiter-account", "x-limiter-key", "x-limiter-tier", "x-limiter-signature" }
+-- The credential, and what `cors` needs.
+local SENT = { "Authorization", "X-API-Key", "Origin", "Access-Control-Request-Method" }
 -- These belong to the connection between Apache and the sidecar, or Apache sets them itself.
 local DROPPED = { ["connection"] = true, ["content-length"] = true, ["content-type"] = true, ["date"] = true }
 local UNAVAILABLE = '{"type": "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity", '
@@ -50,7 +53,7 @@ local function question(r)
     "X-Forwarded-For: " .. r.useragent_ip,
     "X-Forwarded-Proto: " .. (r.is_https and "https" or "http"),
   }
-  for _, name in ipairs(CREDENTIALS) do
+  for _, name in ipairs(SENT) do
     local value = r.headers_in[name]
     if value then
       lines[#lines + 1] = name .. ": " .. value
@@ -133,7 +136,24 @@ local function refuse(r, status, headers, body)
   return apache2.DONE
 end
 
+-- What the client sends under the names of `caller_headers`.
+local function forget_caller(r)
+  for name in pairs(r:headers_in_table()) do
+    if name:lower():find("^x%Wlimiter") then
+      r.headers_in[name] = nil
+    end
+  end
+  -- Apache drops the headers that a client lists in `Connection`.
+  local listed = r.headers_in["Connection"]
+  if listed then
+    r.headers_in["Connection"] = listed:gsub("[^,]+", function(name)
+      return name:lower():find("x-limiter", 1, true) and ""
+    end)
+  end
+end
+
 local function judge(r, unanswered)
+  forget_caller(r)
   local status, headers, body = ask(r)
   if not status then
     r:warn("the sidecar does not answer: " .. tostring(headers))
@@ -144,6 +164,11 @@ local function judge(r, unanswered)
   for _, name in ipairs(NUMBERS) do
     if headers[name] then
       r.err_headers_out[name] = headers[name]
+    end
+  end
+  for _, name in ipairs(CALLER) do
+    if headers[name] then
+      r.headers_in[name] = headers[name]
     end
   end
   return apache2.OK

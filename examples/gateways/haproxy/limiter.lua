@@ -4,7 +4,10 @@
 -- Longer than the time-outs of the proxy `limiter`, which then answers 503 or 504 itself.
 local TIMEOUT_MS = 2000
 local COPIED = { "ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset" }
-local CREDENTIALS = { "authorization", "x-api-key" }
+-- With `caller_headers`: who calls, for the API.
+local CALLER = { "x-limiter-account", "x-limiter-key", "x-limiter-tier", "x-limiter-signature" }
+-- The credential, and what `cors` needs.
+local SENT = { "authorization", "x-api-key", "origin", "access-control-request-method" }
 local UNANSWERED = "x-limiter-unanswered"
 -- These belong to the connection between HAProxy and the sidecar.
 local DROPPED = { ["connection"] = true, ["content-length"] = true, ["date"] = true, ["transfer-encoding"] = true }
@@ -40,7 +43,7 @@ local function question(txn)
     -- On a connection that is used again, HAProxy drops a request that the sidecar does not answer, so that its client repeats it.
     ["connection"] = { "close" },
   }
-  for _, name in ipairs(CREDENTIALS) do
+  for _, name in ipairs(SENT) do
     if received[name] then
       headers[name] = list(received[name])
     end
@@ -72,6 +75,11 @@ local function authorize(txn, unanswered)
     for _, name in ipairs(COPIED) do
       if answer.headers[name] then
         txn:set_var("txn." .. name:gsub("-", "_"), answer.headers[name][0])
+      end
+    end
+    for _, name in ipairs(CALLER) do
+      if answer.headers[name] then
+        txn.http:req_set_header(name, answer.headers[name][0])
       end
     end
   elseif answer.headers and answer.headers[UNANSWERED] then

@@ -9,7 +9,7 @@ import pytest
 
 from support.proxy.raw_client import Client, request
 from support.servers.gateway_api import Api
-from support.servers.gateways import MAIN, fail_open, gateway
+from support.servers.gateways import MAIN, PAGE, SECRET, fail_open, gateway, with_callers
 from support.servers.relay import Relay, relay_to
 from support.servers.sidecar import Sidecar, digest, sidecar
 
@@ -36,6 +36,8 @@ identify:
   gateway: {family}
   trusted_proxies: [127.0.0.1]
 deny_status: {deny_status}
+cors: {{ origins: ["{page}"], credentials: true }}
+caller_headers: {{ include: [account, key, tier], sign: true }}
 redis: {{ prefix: {prefix}, deadline: 5s }}
 routes:
   - {{ path: /health, exempt: true }}
@@ -98,10 +100,14 @@ def sidecars(redis_relay, tmp_path_factory) -> Iterator[Callable[[str], Sidecar]
         def of(program):
             like = (FAMILIES[program], program in TAKES_403)
             if like not in running:
-                running[like] = stack.enter_context(sidecar(tmp_path_factory.mktemp("sidecar"), config(program), redis=redis_relay.url))
+                running[like] = stack.enter_context(started(tmp_path_factory.mktemp("sidecar"), program, redis_relay.url))
             return running[like]
 
         yield of
+
+
+def started(folder, program, redis):
+    return sidecar(folder, config(program), redis=redis, env={"LIMITER_CALLER_SECRET": SECRET})
 
 
 def config(program):
@@ -112,21 +118,23 @@ def config(program):
         for n in range(KEYS)
     )
     status = 403 if program in TAKES_403 else 429
-    return CONFIG.format(family=family, deny_status=status, prefix=f"gateways-{family}", inside=digest("inside-key"), keys=keys)
+    return CONFIG.format(family=family, deny_status=status, page=PAGE, prefix=f"gateways-{family}", inside=digest("inside-key"), keys=keys)
 
 
 @pytest.fixture(scope="session", params=MAIN)
 def guarded(request, sidecars, api, redis_relay) -> Iterator[Guarded]:
     program = request.param
     running = sidecars(program)
-    with relay_to(running.port) as relay, gateway(program, relay.port, api.port, LOOSENED.get(program, str)) as port:
+    edited = with_callers(program) if program not in LOOSENED else LOOSENED[program]
+    with relay_to(running.port) as relay, gateway(program, relay.port, api.port, edited) as port:
         yield Guarded(program, port, relay, redis_relay, running, api)
 
 
 @pytest.fixture(scope="session")
 def opened(guarded) -> Iterator[int]:
     """The port of the same gateway with its switch turned: it lets requests pass while the sidecar does not answer."""
-    with gateway(guarded.program, guarded.relay.port, guarded.api.port, fail_open(guarded.program)) as port:
+    program = guarded.program
+    with gateway(program, guarded.relay.port, guarded.api.port, lambda text: fail_open(program)(with_callers(program)(text))) as port:
         yield port
 
 

@@ -148,6 +148,8 @@ LARGE = {
     "many large headers": ("/files", [f"X-Header-{n}: {'x' * 7_500}" for n in range(95)]),
     "larger headers": ("/files", [f"X-Header-{n}: {'x' * 75_000}" for n in range(12)]),
     "repeated large keys": ("/files", ["X-API-Key: " + "x" * 7_500] * 90),
+    "large origin": ("/files", ["Origin: " + "x" * 15_000]),
+    "repeated large origins": ("/files", ["Origin: " + "x" * 7_500] * 90),
     "repeated larger keys": ("/files", ["X-API-Key: " + "x" * 75_000] * 12),
     # Around the bounds of the gateways, so that some are just small enough for them, but not for their question.
     **{f"key of {size}": ("/files", ["X-API-Key: " + "x" * size]) for size in (*range(7_000, 8_300, 100), *range(14_900, 15_400, 40))},

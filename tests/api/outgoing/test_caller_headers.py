@@ -12,7 +12,6 @@ from limiter.api.answers import Answer
 from limiter.api.config.loader import ConfigError, loads
 from limiter.api.outgoing.caller_headers import Caller, CallerHeaders
 from limiter.api.proxy.request_head import RequestTranslator
-from support.pages import ROOT, blocks
 from support.servers.echo_upstream import echo_upstream
 from support.servers.fronts import fronts
 from support.servers.sidecar import ask, digest, sidecar
@@ -77,15 +76,6 @@ def received(base, name=None, path="/items", method="GET", **headers):
 
 def stated(reply):
     return {each.lower(): reply.headers[each] for each in NAMES if each in reply.headers}
-
-
-@pytest.fixture(scope="module")
-def comes_from_limiter():
-    """The example of the documentation."""
-    names: dict = {}
-    (code,) = blocks((ROOT / "docs/configuration.md").read_text(), "python")
-    exec(compile(code, "configuration.md", "exec"), names)  # noqa: S102 - running the example is the test
-    return names["comes_from_limiter"]
 
 
 def test_upstream_receives_the_account_and_the_id_of_the_key(fronts_of, name):

@@ -16,11 +16,12 @@ class Api:
     """Answers with the method, the path and the body.
 
     `/stream` sends its second part after `go` is set. `/upload` sets `arrived` when the first bytes of a body have arrived.
-    `/websocket` sends frames back. `requests` counts the requests.
+    `/websocket` sends frames back. `requests` counts the requests; `received` is the headers of the last one.
     """
 
     def __init__(self) -> None:
         self.requests = 0
+        self.received: list[tuple[str, str]] = []
         self.go, self.arrived = threading.Event(), threading.Event()
         self._server = _Server(self)
         self.port = self._server.server_port
@@ -55,6 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         self.api.requests += 1
+        self.api.received = self.headers.items()
         if self.path == "/websocket":
             self.websocket()
         elif self.path == "/stream":
@@ -64,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.head(200, {"Content-Length": str(len(body))})
             self.wfile.write(body)
 
-    do_GET = do_POST = do_PUT = answer  # noqa: N815 - the names that http.server calls
+    do_GET = do_POST = do_PUT = do_OPTIONS = answer  # noqa: N815 - the names that http.server calls
 
     def body(self) -> bytes:
         received = self.chunked() if self.headers.get("Transfer-Encoding") else self.known(int(self.headers.get("Content-Length", 0)))

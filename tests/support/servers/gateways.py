@@ -35,8 +35,14 @@ OPEN = {
     "envoy": ("failure_mode_allow: false", "failure_mode_allow: true"),
     "traefik": ("middlewares: [once],", "middlewares: [once, pass],"),
 }
+# The lines of the main file that send `caller_headers` to the API, where they are not there without `#`.
+CALLERS = {"caddy": ("# import callers", "import callers")}
 # Servers are installed in sbin, which is not on every PATH, and those from PyPI beside Python.
 PLACES = os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin"])
+
+# A web page that may call the API, and the secret of the signatures.
+PAGE = "https://app.example.com"
+SECRET = "secret-of-the-callers"  # noqa: S105 - for sidecars of tests only
 
 Edit = Callable[[str], str]
 
@@ -46,9 +52,14 @@ def fail_open(program: str) -> Edit:
     return replacing(*OPEN[program])
 
 
-def replacing(old: str, new: str) -> Edit:
+def with_callers(program: str) -> Edit:
+    """An edit that sends `caller_headers` to the API, if the example does not."""
+    return replacing(*CALLERS[program], count=2) if program in CALLERS else str
+
+
+def replacing(old: str, new: str, count: int = 1) -> Edit:
     def edit(text: str) -> str:
-        assert text.count(old) == 1, f"the example must contain {old!r} once"
+        assert text.count(old) == count, f"the example must contain {old!r} {count} times"
         return text.replace(old, new)
 
     return edit
