@@ -151,8 +151,8 @@ class _Facts:
         return self.request.method
 
     @property
-    def path(self) -> str:
-        return self.request.path
+    def paths(self) -> tuple[str]:
+        return (self.request.path,)
 
     @property
     def peer(self) -> str:

@@ -151,8 +151,8 @@ class _Facts:
         return request.method
 
     @property
-    def path(self) -> str:
-        return request.path
+    def paths(self) -> tuple[str]:
+        return (request.path,)
 
     @property
     def peer(self) -> str:

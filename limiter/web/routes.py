@@ -12,8 +12,9 @@ from limiter.web.core.marks import Marks, marks_of, name_of
 from limiter.web.core.rate_limit import RateLimit
 from limiter.web.visit import Scope
 
-# Paths that are kept. To match one costs as much as FastAPI's own routing.
+# Paths that are kept. To match one costs as much as FastAPI's own routing. A client chooses them, so long ones are not kept.
 _REMEMBERED = 4096
+_LONGEST_REMEMBERED = 256
 _NOTHING = Marks()
 
 # Yields what `rate_limit` has declared in a tree of dependencies: the RateLimit, and whether it needs injected values.
@@ -44,7 +45,9 @@ class Routes:
             self._are_marked = any(self.endpoint(route) != _NO_ENDPOINT for route in flat(self._app.routes, deep=True))
         if not self._are_marked:
             return None
-        endpoint, parameters = self._remembered(scope["type"], scope.get("method", "GET"), scope["path"], scope.get("root_path", ""))
+        path, method = scope["path"], scope.get("method", "GET")
+        find = self._remembered if len(path) + len(method) <= _LONGEST_REMEMBERED else self._find_by
+        endpoint, parameters = find(scope["type"], method, path, scope.get("root_path", ""))
         if parameters:
             scope["path_params"] = parameters
         return None if endpoint is _NO_ENDPOINT else endpoint.marks

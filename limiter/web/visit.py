@@ -76,9 +76,13 @@ class Visit(Generic[R]):
         return method
 
     @property
-    def path(self) -> str:
+    def paths(self) -> tuple[str, ...]:
+        """Starlette accepts a path with and without `root_path`, so a client can write either."""
         path: str = self.scope["path"]
-        return path
+        root: str = self.scope.get("root_path", "").rstrip("/")
+        if not root:
+            return (path,)
+        return path, path.removeprefix(root) if path.startswith(root) else root + path
 
     @property
     def peer(self) -> str:

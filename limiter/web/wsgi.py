@@ -57,6 +57,10 @@ class Request:
         return path if path.isascii() else path.encode("latin-1").decode("utf-8", "replace")
 
     @property
+    def paths(self) -> tuple[str]:
+        return (self.path,)
+
+    @property
     def headers(self) -> Mapping[str, str]:
         found = {name[5:].replace("_", "-").lower(): str(value) for name, value in self.environ.items() if name.startswith("HTTP_")}
         own = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
