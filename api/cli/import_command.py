@@ -35,6 +35,8 @@ def import_configuration(
         text = draft.render()
     except OSError as error:
         fail(f"{file} cannot be read: {error.strerror}", MISUSED)
+    except RecursionError:
+        fail(f"{file} is nested too deeply, or includes itself", MISUSED)
     except CannotImport as error:
         fail(str(error), MISUSED)
     typer.echo(text, nl=False)

@@ -77,7 +77,8 @@ class TextRenderer:
         line.pop("logger", None)
         rest = "  ".join(f"{name}={_shown(value)}" for name, value in line.items() if value is not None)
         text = f"{time} {self._colored(level)}  {event}{f'  {rest}' if rest else ''}"
-        return f"{text}\n{traceback}" if traceback else text
+        # The message of an error may have text of a client in it.
+        return "\n".join([text, *map(_printable, traceback.splitlines())])
 
     def _colored(self, level: str) -> str:
         padded = f"{level:<7}"
