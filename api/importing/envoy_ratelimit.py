@@ -114,4 +114,4 @@ def _text(value: object, name: str) -> str:
 
 def _shown(value: object) -> str:
     """Aliases let a small file describe a list that would fill the memory as text."""
-    return {dict: "a mapping", list: "a list"}.get(type(value)) or f"{value!r:.80}"
+    return "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else f"{value!r:.80}"
