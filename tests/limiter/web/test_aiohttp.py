@@ -165,3 +165,31 @@ def test_a_limiter_from_a_url_is_closed_with_the_application(server, client):
     before = connected()
     asyncio.run(main())
     eventually(lambda: connected() <= before, "the connections to close")
+
+
+def test_a_client_that_breaks_off_its_body_gets_no_refund(serve):
+    begun, finished = asyncio.Event(), asyncio.Event()
+
+    @rate_limit("1/minute", refund_when=lambda response: response.status >= 500)
+    async def upload(request):
+        begun.set()
+        await request.read()
+        return web.Response()
+
+    async def finish(_request, _response):
+        finished.set()
+
+    def add(app):
+        app.router.add_post("/", upload)
+        app.on_response_prepare.append(finish)
+
+    async def main():
+        async with serve(add) as client, asyncio.timeout(30):
+            _, writer = await asyncio.open_connection(client.host, client.port)
+            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
+            await begun.wait()
+            writer.close()
+            await finished.wait()
+            assert (await client.post("/")).status == 429
+
+    asyncio.run(main())
