@@ -65,18 +65,6 @@ class Visit(Generic[R]):
         "scope",
         "sources",
     )
-        "_has_started",
-        "_is_gone",
-        "_is_over",
-        "_receive",
-        "_request",
-        "_send",
-        "_setting",
-        "injected",
-        "ruling",
-        "scope",
-        "sources",
-    )
 
     def __init__(self, setting: Setting, scope: Scope, receive: Receive, send: Send) -> None:
         self._setting, self.scope, self._receive, self._send = setting, scope, receive, send

@@ -23,7 +23,10 @@ def serve(server, prefix):
         async with AsyncLimiter(server.url, prefix=prefix, deadline=5) as limiter:
             limit_app(app, limiter, limits, **options)
             add(app)
-            async with TestClient(TestServer(app)) as client:
+            served = TestServer(app)
+            # As aiohttp's own runners do by default.
+            await served.start_server(handler_cancellation=False)
+            async with TestClient(served) as client:
                 yield client
 
     return serving
