@@ -211,6 +211,7 @@ def test_a_file_of_another_format_is_refused(tmp_path, content):
         ("nginx", "include b.conf;", "b.conf: is not a configuration of nginx"),
         ("ratelimit", "descriptors: &d [{key: a, descriptors: *d}]", "a.conf is nested too deeply, or includes itself"),
         ("ratelimit", "descriptors: [{key: a, descriptors: 5}]", "a: descriptors must be a list, not 5"),
+        ("ratelimit", 'descriptors: [{key: "\\e[2J", descriptors: 5}]', r"\x1b[2J: descriptors must be a list, not 5"),
         ("ratelimit", "domain: [x]\ndescriptors: []", "domain must be text, not a list"),
         ("ratelimit", "descriptors: [{key: a, rate_limit: {unit: [x]}}]", "a: unit must be text, not a list"),
         ("ratelimit", "descriptors: [{key: a, rate_limit: {unit: day, requests_per_unit: true}}]", "a: True per day was not imported"),
