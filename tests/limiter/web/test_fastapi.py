@@ -189,6 +189,25 @@ def test_long_paths_are_not_kept_in_memory(app, client):
     assert sys.getrefcount(path) == references
 
 
+def test_an_exempt_endpoint_exempts_no_path_of_another_host(app, client):
+    app.state.limit("2/minute")
+    other = FastAPI()
+
+    @other.get("/health")
+    async def private():
+        return {}
+
+    app.host("other.example", other)
+
+    @app.get("/health")
+    @exempt
+    async def health():
+        return {}
+
+    assert [client.get("/health").status_code for _ in range(3)] == [200] * 3
+    assert [client.get("/health", headers={"Host": "other.example"}).status_code for _ in range(3)] == [200, 200, 429]
+
+
 def test_routers_and_mounted_applications_are_limited(app, client):
     app.state.limit("10/minute")
     inner = APIRouter(prefix="/inner")
