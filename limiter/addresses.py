@@ -13,6 +13,7 @@ Trusts = Callable[[str], bool]
 
 # An IPv6 address with an IPv4 tail and a zone fits; anything longer is not an address.
 _MAX_TEXT = 64
+_UNKNOWN = "unknown"
 _MAPPED = IPv6Network("::ffff:0:0/96")
 # One customer usually holds a whole /64, so limits count it as one subject.
 _CUSTOMER_BITS = 64
@@ -20,8 +21,8 @@ _CUSTOMER_BITS = 64
 # More proxies than these do not stand in a row. A client may write a long list to the left of them, which is not split.
 _MAX_PROXIES = 16
 
-# The caches are bounded by this size. They are never invalidated, as the results depend on the text alone. They save 2 us a lookup, and 16
-# for the network of an IPv6 address: a request makes up to three.
+# The caches are bounded by this size, and keep short texts only. They are never invalidated, as the results depend on the text alone. They
+# save 2 us a lookup, and 16 for the network of an IPv6 address: a request makes up to three.
 _CACHED = 4096
 
 
@@ -48,7 +49,7 @@ def parse_network(text: str) -> Network:
 
 @lru_cache(_CACHED)
 def normalize(text: str) -> str:
-    """The canonical spelling of an address; text that is not an address is returned unchanged."""
+    """The canonical spelling of the address of a peer; text that is not an address is returned unchanged."""
     return canonical(text) or text
 
 
@@ -63,13 +64,17 @@ def canonical(text: str) -> str | None:
     return _canonical(text) if len(text) <= _MAX_TEXT else None
 
 
-@lru_cache(_CACHED)
 def subject_of(text: str) -> str:
     """The subject of a limit by address: an IPv4 address, the /64 network of an IPv6 address, or `unknown`."""
+    return _subject_of(text) if len(text) <= _MAX_TEXT else _UNKNOWN
+
+
+@lru_cache(_CACHED)
+def _subject_of(text: str) -> str:
     found = parse_address(text)
     if isinstance(found, IPv6Address):
         return str(IPv6Network((found, _CUSTOMER_BITS), strict=False))
-    return "unknown" if found is None else str(found)
+    return _UNKNOWN if found is None else str(found)
 
 
 def hop_address(text: str) -> str | None:

@@ -7,19 +7,19 @@ from limiter.errors import InvalidPolicy, shown
 from limiter.policy import Policy
 
 _MOST_UNITS = 2**53 - 1
-_LONGEST = 256
+LONGEST = 256
 
 # Braces would move a key to another slot of a cluster; control characters and whitespace are hard to see in logs.
-_PLAIN = re.compile(rf"[^\s{{}}\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{_LONGEST}}}").fullmatch
+_PLAIN = re.compile(rf"[^\s{{}}\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{LONGEST}}}").fullmatch
 
 
 def checked_subject(subject: object, what: str) -> str:
     """Subjects and accounts become part of Redis keys, so they are short and printable."""
     if isinstance(subject, str) and _PLAIN(subject):
         return subject
-    given = f"{len(subject):,} characters" if isinstance(subject, str) and len(subject) > _LONGEST else shown(subject)
+    given = f"{len(subject):,} characters" if isinstance(subject, str) and len(subject) > LONGEST else shown(subject)
     raise InvalidPolicy(
-        f"{what} must be a str of 1 to {_LONGEST} printable characters without whitespace and braces, not {given}: use a digest of it"
+        f"{what} must be a str of 1 to {LONGEST} printable characters without whitespace and braces, not {given}: use a digest of it"
     )
 
 

@@ -25,6 +25,11 @@ def shown(value: object) -> str:
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
 
 
+def printable(text: str) -> str:
+    """With control characters as escapes: text that somebody else wrote must not send commands to a terminal, or begin another line."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 class LimiterError(Exception):
     """The root of all exceptions that this package raises on purpose."""
 

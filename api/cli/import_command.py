@@ -9,6 +9,7 @@ import typer
 from limiter.api.cli.console import MISUSED, fail
 from limiter.api.importing import envoy_ratelimit, nginx
 from limiter.api.importing.draft import CannotImport
+from limiter.errors import printable
 
 import_app = typer.Typer()
 
@@ -35,8 +36,10 @@ def import_configuration(
         text = draft.render()
     except OSError as error:
         fail(f"{file} cannot be read: {error.strerror}", MISUSED)
+    except RecursionError:
+        fail(f"{file} is nested too deeply, or includes itself", MISUSED)
     except CannotImport as error:
-        fail(str(error), MISUSED)
+        fail("\n".join(map(printable, str(error).splitlines())), MISUSED)
     typer.echo(text, nl=False)
     for note in draft.notes:
         typer.echo(f"note: {note}", err=True)

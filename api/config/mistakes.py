@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from limiter.errors import printable
+
 _MAX_SHOWN = 100
 _MAX_LENGTH = 400
 
@@ -36,7 +38,7 @@ def shortened(text: str, longest: int = _MAX_LENGTH) -> str:
     """The text on one line, with control characters escaped and the middle of a long text omitted."""
     half = longest // 2
     text = text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    return printable(text)
 
 
 def shown(value: object) -> str:

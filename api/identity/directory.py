@@ -1,8 +1,8 @@
 """Finds the identity behind a credential, on every request."""
 
 import hmac
-import os
 import time
+from functools import cache
 
 from limiter.api.identity.identity import MALFORMED, UNKNOWN, Identity, Refusal
 from limiter.api.identity.registered_keys import RegisteredKeys
@@ -10,7 +10,14 @@ from limiter.api.identity.translation import Translator
 from limiter.api.registry import Lookup
 from limiter.api.registry.key_format import sha256_of
 from limiter.api.rules import Rules
+from limiter.api.settings.secret_values import PEPPER, secret
 from limiter.protocol.group import Guard
+
+
+@cache
+def _pepper_of_process() -> bytes:
+    """Read once, so that a file which is missing at a later reload breaks nothing."""
+    return (secret(PEPPER) or "").encode()
 
 
 class Directory:
@@ -19,7 +26,7 @@ class Directory:
     def __init__(self, rules: Rules, registered: RegisteredKeys | None = None) -> None:
         self._rules, self._registered, self._translator = rules, registered, Translator(rules)
         peppered = any(key.peppered for key in rules.keys.values())
-        self._pepper = os.environ.get("LIMITER_PEPPER", "").encode() if peppered else b""
+        self._pepper = _pepper_of_process() if peppered else b""
         # By SHA-256, filled on first use. Bounded by the keys of the file, and dropped with its rules.
         self._of_file: dict[bytes, Identity] = {}
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from limiter.api.config.loader import loads
+from limiter.errors import printable
 
 # A limit as in the configuration file: text, or a mapping with one kind of limit.
 Limit = str | dict[str, dict[str, object]]
@@ -30,8 +31,8 @@ class Draft:
     notes: list[str] = field(default_factory=list)
 
     def note(self, place: str, text: str) -> None:
-        """Notes are lines of a comment, so they show characters that are not printable as escapes."""
-        line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in f"{place}: {text}")
+        """Notes are lines of a comment."""
+        line = printable(f"{place}: {text}")
         if line not in self.notes:
             self.notes.append(line)
 

@@ -36,13 +36,14 @@ Entry = tuple[str, str]
 def draft_of(file: Path) -> Draft:
     try:
         document = yaml.safe_load(file.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise CannotImport(f"{file} is not valid YAML: {error}") from None
     if not isinstance(document, dict) or not isinstance(document.get("descriptors"), list):
         raise CannotImport(f"{file} must be a mapping with `domain` and a list of `descriptors`")
     draft = Draft(f"envoyproxy/ratelimit ({file.name})")
+    domain = _text(document.get("domain", ""), "domain")
     for descriptor in document["descriptors"]:
-        _read(draft, str(document.get("domain", "")), descriptor, ())
+        _read(draft, domain, descriptor, ())
     if draft.routes and not draft.anonymous:
         draft.anonymous = str(draft.routes[0]["policy"])
         draft.routes.append({"path": "/**", "exempt": True})
@@ -51,26 +52,29 @@ def draft_of(file: Path) -> Draft:
 
 def _read(draft: Draft, domain: str, descriptor: Any, outer: tuple[Entry, ...]) -> None:
     if not isinstance(descriptor, dict) or not isinstance(descriptor.get("key"), str):
-        raise CannotImport(f"a descriptor must be a mapping with a `key`, not {descriptor!r:.80}")
-    entries = (*outer, (descriptor["key"], str(descriptor.get("value", ""))))
+        raise CannotImport(f"a descriptor must be a mapping with a `key`, not {_shown(descriptor)}")
+    entries = (*outer, (descriptor["key"], _text(descriptor.get("value", ""), "value")))
     place = " > ".join(f"{key}={value}" if value else key for key, value in entries)
     for field in descriptor.keys() - _KNOWN:
         draft.note(place, f"`{field}` was not imported")
     if (rule := descriptor.get("rate_limit")) is not None:
         _read_rule(draft, domain, entries, place, rule, shadow=descriptor.get("shadow_mode") is True)
-    for inner in descriptor.get("descriptors") or ():
-        _read(draft, domain, inner, entries)
+    inner = descriptor.get("descriptors") or []
+    if not isinstance(inner, list):
+        raise CannotImport(f"{place}: descriptors must be a list, not {_shown(inner)}")
+    for each in inner:
+        _read(draft, domain, each, entries)
 
 
 def _read_rule(draft: Draft, domain: str, entries: tuple[Entry, ...], place: str, rule: Any, *, shadow: bool) -> None:
     if not isinstance(rule, dict):
-        raise CannotImport(f"{place}: rate_limit must be a mapping, not {rule!r:.80}")
+        raise CannotImport(f"{place}: rate_limit must be a mapping, not {_shown(rule)}")
     if rule.get("unlimited"):
         draft.note(place, "is unlimited: do not charge such requests")
         return
-    unit, capacity = str(rule.get("unit", "")).lower(), rule.get("requests_per_unit")
-    if unit not in _LIMITS or not isinstance(capacity, int) or capacity < 1:
-        draft.note(place, f"{capacity} per {unit or 'unit'} was not imported: limits are 1 or more per {', '.join(_LIMITS)}")
+    unit, capacity = _text(rule.get("unit", ""), f"{place}: unit").lower(), rule.get("requests_per_unit")
+    if unit not in _LIMITS or type(capacity) is not int or capacity < 1:
+        draft.note(place, f"{_shown(capacity)} per {unit or 'unit'} was not imported: limits are 1 or more per {', '.join(_LIMITS)}")
         return
     for field in rule.keys() - {"unit", "requests_per_unit"}:
         draft.note(place, f"`rate_limit.{field}` was not imported")
@@ -100,3 +104,14 @@ def _place(draft: Draft, entries: tuple[Entry, ...], place: str, policy: str) ->
         draft.note(
             place, f'is not charged by the sidecar: post {{"policy": "{policy}", "subject": …}} to /v1/take. The subject is {subject}'
         )
+
+
+def _text(value: object, name: str) -> str:
+    if isinstance(value, dict | list):
+        raise CannotImport(f"{name} must be text, not {_shown(value)}")
+    return str(value)
+
+
+def _shown(value: object) -> str:
+    """Aliases let a small file describe a list that would fill the memory as text."""
+    return "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, list) else f"{value!r:.80}"

@@ -13,6 +13,7 @@ from typing import Any, Self
 from limiter.api.importing.draft import CannotImport, Draft, Limit
 
 _RATE = re.compile(r"(\d+)r/([sm])")
+_BURST = re.compile("[0-9]{1,9}").fullmatch
 _UNITS = {"s": "second", "m": "minute"}
 _ADDRESS, _KEY = "address", "key"
 _COUNTED_BY = {
@@ -44,7 +45,8 @@ def _parsed(file: Path) -> list[Directive]:
     payload = crossplane.parse(str(file), combine=True, check_ctx=False)
     if payload["errors"]:
         first = payload["errors"][0]
-        raise CannotImport(f"{first['file']}:{first['line']}: {first['error']}")
+        place = f"{first['file']}:{first['line']}" if first["line"] else first["file"]
+        raise CannotImport(f"{place}: {first['error'] or 'is not a configuration of nginx'}")
     parsed: list[Directive] = payload["config"][0]["parsed"]
     return parsed
 
@@ -165,7 +167,10 @@ class _Reader:
         return policy
 
     def _limit(self, options: dict[str, str], zone: Zone, scope: Scope, *, several: bool) -> Limit:
-        burst = int(options.get("burst", 0))
+        written = options.get("burst", "0")
+        if not _BURST(written):
+            raise CannotImport(f"line {scope.line}: burst must be a whole number, not {written!r:.80}")
+        burst = int(written)
         if burst and "nodelay" not in options:
             self._note(scope.line, "nginx delays the requests of a burst, ours admits them at once. The rate is the same")
         if scope.status != "429":

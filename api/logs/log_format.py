@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import structlog
 
+from limiter.errors import printable
+
 Format = Literal["text", "json"]
 
 _SHARED: list[Any] = [
@@ -73,11 +75,12 @@ class TextRenderer:
 
     def __call__(self, _logger: object, _method: str, line: MutableMapping[str, Any]) -> str:
         time = datetime.fromisoformat(line.pop("timestamp")).astimezone().strftime("%H:%M:%S")
-        level, event, traceback = line.pop("level"), _printable(str(line.pop("event"))), line.pop("exception", "")
+        level, event, traceback = line.pop("level"), printable(str(line.pop("event"))), line.pop("exception", "")
         line.pop("logger", None)
         rest = "  ".join(f"{name}={_shown(value)}" for name, value in line.items() if value is not None)
         text = f"{time} {self._colored(level)}  {event}{f'  {rest}' if rest else ''}"
-        return f"{text}\n{traceback}" if traceback else text
+        # The message of an error may have text of a client in it.
+        return "\n".join([text, *map(printable, traceback.splitlines())])
 
     def _colored(self, level: str) -> str:
         padded = f"{level:<7}"
@@ -88,9 +91,4 @@ def _shown(value: object) -> str:
     """A word as it is, and everything else as JSON."""
     if isinstance(value, str) and value.isprintable() and value and not set(value) & set(" \"'="):
         return value
-    return _printable(json.dumps(value, ensure_ascii=False, default=str))
-
-
-def _printable(text: str) -> str:
-    """Without control characters: a client chooses some values, and must not send commands to the terminal."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    return printable(json.dumps(value, ensure_ascii=False, default=str))

@@ -93,9 +93,10 @@ class _Limits:
         return (await response) if isawaitable(response) else response
 
     async def finish(self, request: web.Request, response: web.StreamResponse) -> None:
-        # A request without a handling got its response from a middleware before this one.
+        # A request without a handling got its response from a middleware before this one. One without a transport has no client any more,
+        # which stays charged: otherwise it could fail each of its requests on purpose.
         handling = _found(request)
-        if handling is not None:
+        if handling is not None and request.transport is not None:
             response.headers.update(await run_async(self._limiter, handling.settle(response.status, response.headers.items())))
 
     async def close(self, _app: web.Application) -> None:
@@ -151,8 +152,8 @@ class _Facts:
         return self.request.method
 
     @property
-    def path(self) -> str:
-        return self.request.path
+    def paths(self) -> tuple[str]:
+        return (self.request.path,)
 
     @property
     def peer(self) -> str:

@@ -82,7 +82,7 @@ class Middleware(Generic[R]):
         scope[VISIT] = visit
         try:
             if await visit.begin(self._marks_of(scope) if self._marks_of else None):
-                await self.app(scope, receive, visit.send)
+                await self.app(scope, visit.receive, visit.send)
             else:
                 if kind == "websocket":
                     # The event that says that a client has asked. It can be answered after that.

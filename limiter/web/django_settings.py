@@ -50,8 +50,8 @@ class DjangoFacts:
         return self.request.method or ""
 
     @property
-    def path(self) -> str:
-        return self.request.path
+    def paths(self) -> tuple[str]:
+        return (self.request.path,)
 
     @property
     def peer(self) -> str:

@@ -75,7 +75,7 @@ class _Limits:
 
     def ensure(self, limit: RateLimit[Request], name: str) -> ResponseReturnValue | None:
         """Decide on a limit that `begin` did not find, because a decorator hides the view."""
-        return self._denied(run(self._limiter, _exchange().ensure(limit, name)))
+        return self._denied(run(self._limiter, _handling().ensure(limit, name)))
 
     def begin(self) -> ResponseReturnValue | None:
         handling = request.environ[HANDLING] = Handling(self._admission, _Facts())
@@ -151,8 +151,8 @@ class _Facts:
         return request.method
 
     @property
-    def path(self) -> str:
-        return request.path
+    def paths(self) -> tuple[str]:
+        return (request.path,)
 
     @property
     def peer(self) -> str:
@@ -167,7 +167,7 @@ def _found() -> Handling[Request] | None:
     return cast("Handling[Request] | None", request.environ.get(HANDLING))
 
 
-def _exchange() -> Handling[Request]:
+def _handling() -> Handling[Request]:
     found = _found()
     if found is None:
         raise LimiterError("a view with a rate limit must be called in a request: call app.preprocess_request() first")

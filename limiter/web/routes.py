@@ -12,8 +12,9 @@ from limiter.web.core.marks import Marks, marks_of, name_of
 from limiter.web.core.rate_limit import RateLimit
 from limiter.web.visit import Scope
 
-# Paths that are kept. To match one costs as much as FastAPI's own routing.
+# Paths that are kept. To match one costs as much as FastAPI's own routing. A client chooses them, so long ones are not kept.
 _REMEMBERED = 4096
+_LONGEST_REMEMBERED = 256
 _NOTHING = Marks()
 
 # Yields what `rate_limit` has declared in a tree of dependencies: the RateLimit, and whether it needs injected values.
@@ -36,15 +37,24 @@ class Routes:
     def __init__(self, app: FastAPI, sources_of: SourcesOf) -> None:
         self._app, self._sources_of = app, sources_of
         self._are_marked: bool | None = None
+        # Then the endpoint depends on more than the path.
+        self._has_hosts = False
         self._remembered = lru_cache(_REMEMBERED)(self._find_by)
 
     def marks_of(self, scope: Scope) -> Marks | None:
         """Also puts the parameters of the path where functions of the request look for them."""
         if self._are_marked is None:
-            self._are_marked = any(self.endpoint(route) != _NO_ENDPOINT for route in flat(self._app.routes, deep=True))
+            routes = list(flat(self._app.routes, deep=True))
+            self._are_marked = any(self.endpoint(route) != _NO_ENDPOINT for route in routes)
+            self._has_hosts = any(isinstance(route, Host) for route in routes)
         if not self._are_marked:
             return None
-        endpoint, parameters = self._remembered(scope["type"], scope.get("method", "GET"), scope["path"], scope.get("root_path", ""))
+        path, method = scope["path"], scope.get("method", "GET")
+        find = self._remembered if len(path) + len(method) <= _LONGEST_REMEMBERED else self._find_by
+        if self._has_hosts:
+            endpoint, parameters = self._find(self._app.routes, scope)
+        else:
+            endpoint, parameters = find(scope["type"], method, path, scope.get("root_path", ""))
         if parameters:
             scope["path_params"] = parameters
         return None if endpoint is _NO_ENDPOINT else endpoint.marks
@@ -68,7 +78,7 @@ class Routes:
             match, child = route.matches(scope)
             if match is Match.FULL:
                 scope = {**scope, **child}
-                if isinstance(route, Mount):
+                if isinstance(route, Mount | Host):
                     return self._find(route.routes, scope)
                 return self.endpoint(route), scope.get("path_params", {})
         return _NO_ENDPOINT, {}
@@ -86,9 +96,6 @@ def flat(routes: Sequence[BaseRoute], *, deep: bool = False) -> Iterator[Any]:
     for found in contexts(routes) if contexts else routes:
         # Before FastAPI 0.130 or so, inclusion copies the routes, and there are no contexts.
         route = getattr(found, "_effective_route", found)
-        if isinstance(route, Host):
-            # Depends on more than the path.
-            continue
         yield route
-        if deep and isinstance(route, Mount):
+        if deep and isinstance(route, Mount | Host):
             yield from flat(route.routes, deep=True)

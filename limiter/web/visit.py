@@ -32,6 +32,7 @@ VISIT = "limiter.web"
 _CLOSED_BY_POLICY = 1008
 # What starts a response, and its status if it names none.
 _STARTS = {"http.response.start": 200, "websocket.http.response.start": 403, "websocket.accept": 101, "websocket.close": 403}
+_DISCONNECTS = frozenset({"http.disconnect", "websocket.disconnect"})
 _FAILED = 500
 
 _NO_MARKS = Marks()
@@ -51,13 +52,25 @@ class Setting(NamedTuple):
 class Visit(Generic[R]):
     """The facts of a request, what was decided on it, and the `send` of the application."""
 
-    __slots__ = ("_has_started", "_is_over", "_receive", "_request", "_send", "_setting", "injected", "ruling", "scope", "sources")
+    __slots__ = (
+        "_has_started",
+        "_is_gone",
+        "_is_over",
+        "_receive",
+        "_request",
+        "_send",
+        "_setting",
+        "injected",
+        "ruling",
+        "scope",
+        "sources",
+    )
 
     def __init__(self, setting: Setting, scope: Scope, receive: Receive, send: Send) -> None:
         self._setting, self.scope, self._receive, self._send = setting, scope, receive, send
         self._request: R | None = None
         self.ruling: Ruling | None = None
-        self._has_started = self._is_over = False
+        self._has_started = self._is_over = self._is_gone = False
         # The limits of the endpoint that are decided already, and what FastAPI injects for those that are not.
         self.sources: tuple[RateLimit[Any], ...] = ()
         self.injected: dict[str, Any] = {}
@@ -76,9 +89,13 @@ class Visit(Generic[R]):
         return method
 
     @property
-    def path(self) -> str:
+    def paths(self) -> tuple[str, ...]:
+        """Starlette accepts a path with and without `root_path`, so a client can write either."""
         path: str = self.scope["path"]
-        return path
+        root: str = self.scope.get("root_path", "").rstrip("/")
+        if not root:
+            return (path,)
+        return path, path.removeprefix(root) if path.startswith(root) else root + path
 
     @property
     def peer(self) -> str:
@@ -114,6 +131,13 @@ class Visit(Generic[R]):
         limiter, admission, *_ = self._setting
         self.ruling = await run_async(limiter, admission.admit_more(self, self.ruling, limits))
         return self.ruling is None or self.ruling.is_allowed
+
+    async def receive(self) -> Message:
+        """What the application calls. A client that disconnects stays charged: otherwise it could fail each of its requests on purpose."""
+        message = await self._receive()
+        if message["type"] in _DISCONNECTS:
+            self._is_gone = True
+        return message
 
     async def send(self, message: Message) -> None:
         """What the application calls."""
@@ -160,7 +184,7 @@ class Visit(Generic[R]):
 
     async def _settle(self, status: int, headers: Iterable[Header]) -> None:
         """Give back what the response does not owe."""
-        if self.ruling is not None and self.ruling.may_refund:
+        if self.ruling is not None and self.ruling.may_refund and not self._is_gone:
             named = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
             await run_async(self._setting.limiter, self.ruling.refund(Response(status, named)))
 

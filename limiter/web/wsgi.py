@@ -57,6 +57,10 @@ class Request:
         return path if path.isascii() else path.encode("latin-1").decode("utf-8", "replace")
 
     @property
+    def paths(self) -> tuple[str]:
+        return (self.path,)
+
+    @property
     def headers(self) -> Mapping[str, str]:
         found = {name[5:].replace("_", "-").lower(): str(value) for name, value in self.environ.items() if name.startswith("HTTP_")}
         own = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
@@ -158,7 +162,7 @@ class _Held:
     """A response whose status and headers are held until its first bytes, or its end."""
 
     def __init__(self, limiter: Limiter, handling: Handling[Request], start_response: StartResponse) -> None:
-        self._limiter, self._exchange, self._start_response = limiter, handling, start_response
+        self._limiter, self._handling, self._start_response = limiter, handling, start_response
         # What the application passed to start_response.
         self._head: tuple[str, Headers, Any] | None = None
         self._write: Write | None = None
@@ -206,7 +210,7 @@ class _Held:
     def _send_head(self) -> None:
         if self._write is None and self._head is not None:
             status, headers, exc_info = self._head
-            ours = run(self._limiter, self._exchange.settle(int(status[:3]), headers))
+            ours = run(self._limiter, self._handling.settle(int(status[:3]), headers))
             self._write = self._start_response(status, replaced(headers, ours), exc_info)
 
     @contextmanager
@@ -216,5 +220,5 @@ class _Held:
             yield
         except Exception:
             if self._write is None:
-                run(self._limiter, self._exchange.settle(HTTPStatus.INTERNAL_SERVER_ERROR))
+                run(self._limiter, self._handling.settle(HTTPStatus.INTERNAL_SERVER_ERROR))
             raise

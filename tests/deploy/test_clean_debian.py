@@ -191,6 +191,18 @@ def test_the_manifests_follow_the_schemas_of_kubernetes(manifest):
             assert loads(document["data"]["limiter.yaml"]).warnings == ()
 
 
+def test_the_api_beside_a_sidecar_stays_reachable():
+    """While Redis is away, as the policies fail open; while a pod stops; and before Kubernetes 1.32, which finds no named port."""
+    of_kind = {each["kind"]: each for each in yaml.safe_load_all((ROOT / "deploy/kubernetes/sidecar.yaml").read_text())}
+    pod = of_kind["Deployment"]["spec"]["template"]["spec"]
+    (limiter,), (api,) = pod["initContainers"], pod["containers"]
+    assert "failure: open" in of_kind["ConfigMap"]["data"]["limiter.yaml"]
+    assert limiter["readinessProbe"]["httpGet"]["path"] == "/healthz"
+    assert api["lifecycle"]["preStop"] == limiter["lifecycle"]["preStop"]
+    (port,), (rule,) = of_kind["Service"]["spec"]["ports"], of_kind["NetworkPolicy"]["spec"]["ingress"]
+    assert [port["targetPort"]] == [each["port"] for each in rule["ports"]] == [limiter["ports"][0]["containerPort"]]
+
+
 def test_the_dockerfile_has_no_lint():
     """Versions of Debian packages are not pinned, because the archive keeps only the newest one."""
     subprocess.run([Path(sys.executable).with_name("hadolint"), "--ignore", "DL3008", ROOT / "Dockerfile"], check=True)

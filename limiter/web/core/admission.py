@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeVar
 
-from limiter.addresses import Networks, client_behind, normalize, parse_network, subject_of
+from limiter.addresses import Networks, canonical, client_behind, parse_network, subject_of
 from limiter.charge import Charge
 from limiter.decision import Decision
 from limiter.headers import Reset
@@ -17,7 +17,7 @@ from limiter.policy import Failure, Policy
 from limiter.protocol.group import grouped
 from limiter.web.core.declaration import Declared, Options, declared
 from limiter.web.core.header_fields import fields_of
-from limiter.web.core.rate_limit import AccountOf, Asking, Of, RateLimit, as_key, matches, policy_of, subject_text, value_of
+from limiter.web.core.rate_limit import AccountOf, Asking, Of, RateLimit, as_key, matches, policy_of, short_text, subject_text, value_of
 from limiter.web.core.ruling import Bill, Rendering, Ruling
 
 R = TypeVar("R")
@@ -40,14 +40,17 @@ __all__ = ["Admission", "Declared", "Facts", "Options", "Steps"]
 
 
 class Facts(Protocol[R_co]):
-    """What is read of a request. `peer` is empty on a Unix socket; `forwarded_for` has all lines, joined by commas."""
+    """What is read of a request. `peer` is empty on a Unix socket; `forwarded_for` has all lines, joined by commas.
+
+    `paths`: the path, and if a client can write it with and without the prefix of the application, both.
+    """
 
     @property
     def request(self) -> R_co: ...
     @property
     def method(self) -> str: ...
     @property
-    def path(self) -> str: ...
+    def paths(self) -> Sequence[str]: ...
     @property
     def peer(self) -> str: ...
     @property
@@ -106,19 +109,19 @@ class Admission(Generic[R]):
 
     def bill(self, facts: Facts[R], more: Sequence[RateLimit[R]] = (), *, defaults: bool = True) -> Asking[Bill | None]:
         """What the request is charged. None if no limit applies."""
-        if not self.enabled or matches(self._exempt_paths, facts.path):
+        if not self.enabled or matches(self._exempt_paths, facts.paths):
             return None
         if self._exempt_when and (yield from value_of(self._exempt_when, facts.request)):
             return None
         charges: list[tuple[RateLimit[R], Policy, str, int]] = []
         for limit in (*self.limits, *more) if defaults else more:
-            if limit.is_unselective or limit.applies(facts.method, facts.path):
+            if limit.is_unselective or limit.applies(facts.method, facts.paths):
                 charge = yield from self._charge(limit, facts)
                 if charge is not None:
                     charges.append(charge)
         if not charges:
             return None
-        account = (yield from value_of(self._account, facts.request)) if callable(self._account) else self._account
+        account = short_text((yield from value_of(self._account, facts.request))) if callable(self._account) else self._account
         try:
             return self._bill_for(tuple(charges), account)
         except TypeError:
@@ -147,7 +150,7 @@ class Admission(Generic[R]):
         if limit.subject is None:
             subject: str | None = subject_of(self.client_address(facts))
         else:
-            subject = (yield from value_of(limit.subject, facts.request)) if callable(limit.subject) else limit.subject
+            subject = short_text((yield from value_of(limit.subject, facts.request))) if callable(limit.subject) else limit.subject
         if policy is None or subject is None:
             return None
         cost = (yield from value_of(limit.cost, facts.request)) if callable(limit.cost) else limit.cost
@@ -184,7 +187,8 @@ class _Proxies:
         self._are_none = not texts
 
     def client_of(self, facts: Facts[Any]) -> str:
-        peer = normalize(facts.peer)
+        # Servers that believe X-Forwarded-For put any text here, so `normalize` would keep it in its cache.
+        peer = canonical(facts.peer) or facts.peer
         if self._are_none or not (self._trusts(peer) if peer else self._trusts_unix):
             return peer
         forwarded_for = facts.forwarded_for

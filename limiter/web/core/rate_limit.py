@@ -9,7 +9,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from limiter.addresses import canonical, subject_of
-from limiter.charge import checked_subject
+from limiter.charge import LONGEST, checked_subject
 from limiter.errors import InvalidPolicy, shown
 from limiter.limits import Limit
 from limiter.limits.text import parse_limit
@@ -43,6 +43,7 @@ _NOT_AWAITABLE = (str, int, Policy, type(None))
 
 _LONGEST_NAME = 64
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.*/-]")
+_SLASHES = re.compile("/{2,}")
 
 
 class Response(NamedTuple):
@@ -62,8 +63,10 @@ class RateLimit(Generic[R]):
     Limits as text need a name, under which Redis keeps their counts. The default name is that of the endpoint, so each endpoint counts by
     itself. Endpoints whose limits have the same `name=`, or use the same Policy, share one count.
 
-    `methods` and `paths` select requests: `methods=["POST"]`, `paths=["/login", "/api/*"]`. `refund_when` gets the response and gives the
-    charge back if it returns true: `refund_when=lambda response: response.status < 400` charges failures only.
+    `methods` and `paths` select requests: `methods=["POST"]`, `paths=["/login", "/api/*"]`. `GET` includes `HEAD`.
+
+    `refund_when` gets the response and gives the charge back if it returns true: `refund_when=lambda response: response.status < 400`
+    charges failures only.
     """
 
     policy: PolicyOf[R]
@@ -82,9 +85,11 @@ class RateLimit(Generic[R]):
     def __post_init__(self) -> None:
         put = object.__setattr__
         if self.methods is not None:
-            put(self, "methods", frozenset(method.upper() for method in _listed(self.methods, "methods")))
+            methods = frozenset(method.upper() for method in _listed(self.methods, "methods"))
+            # Frameworks answer HEAD by what answers GET.
+            put(self, "methods", methods | {"HEAD"} if "GET" in methods else methods)
         if self.paths is not None:
-            put(self, "paths", tuple(_listed(self.paths, "paths")))
+            put(self, "paths", tuple(map(_without_needless_slashes, _listed(self.paths, "paths"))))
         put(self, "is_unselective", self.methods is None and self.paths is None)
         asks = any(map(callable, (self.policy, self.subject, self.cost, self.exempt_when)))
         put(self, "is_plain", self.is_unselective and not asks)
@@ -98,14 +103,20 @@ class RateLimit(Generic[R]):
         """The same with this name, unless it has one."""
         return self if self.name or isinstance(self.policy, Policy) else replace(self, name=clean_name(name))
 
-    def applies(self, method: str, path: str) -> bool:
-        methods, paths = self.methods, self.paths
-        return (methods is None or method in methods) and (paths is None or matches(paths, path))
+    def applies(self, method: str, paths: Iterable[str]) -> bool:
+        """Frameworks differ in what they accept for a method and a path: `post`, `/login/`, `//login`. A limit applies to all of these."""
+        if self.methods is not None and method.upper() not in self.methods:
+            return False
+        return self.paths is None or matches(self.paths, map(_without_needless_slashes, paths))
 
 
-def matches(paths: Iterable[str], path: str) -> bool:
+def matches(listed: Iterable[str], paths: Iterable[str]) -> bool:
     """`/api/*` is `/api` and everything below it."""
-    return any(path == each or (each.endswith("/*") and (path + "/").startswith(each[:-1])) for each in paths)
+    return any(path == each or (each.endswith("/*") and (path + "/").startswith(each[:-1])) for path in paths for each in listed)
+
+
+def _without_needless_slashes(path: str) -> str:
+    return _SLASHES.sub("/", path).rstrip("/") or "/"
 
 
 def clean_name(text: str) -> str:
@@ -143,6 +154,11 @@ def subject_text(subject: object) -> str:
         return subject_of(subject) if ":" in subject and canonical(subject) else checked_subject(subject, "subject")
     except InvalidPolicy:
         return digest(subject)
+
+
+def short_text(text: Any) -> Any:
+    """A key for a cache: not what a client has written at any length."""
+    return text if not isinstance(text, str) or len(text) <= LONGEST else subject_text(text)
 
 
 def digest(secret: str) -> str:

@@ -1,5 +1,7 @@
 """Settings from the environment: documented, with a clear precedence, and with warnings about what is misspelled."""
 
+import hashlib
+import hmac
 import os
 import re
 import subprocess
@@ -189,3 +191,22 @@ def test_an_option_without_a_variable_is_no_variable():
     other = typer.Typer()
     other.command()(lambda: None)
     assert variables_of(other) == {*SECRETS, *(f"{name}_FILE" for name in SECRETS)}
+
+
+def test_the_files_of_secrets_are_read_without_a_warning(tmp_path, server, prefix):
+    """The pepper makes the digest of the key in the configuration file; the other secret signs for upstream."""
+    files = {name: tmp_path / name for name in ("LIMITER_PEPPER", "LIMITER_CALLER_SECRET")}
+    for file in files.values():
+        file.write_text("a secret of enough bytes".replace(" ", "-") + "\n")
+    digest = hmac.digest(b"a-secret-of-enough-bytes", hashlib.sha256(b"key-1").digest(), "sha256").hex()
+    config = CONFIG.format(prefix=prefix) + (
+        "tiers: { free: { key: standard } }\n"
+        f"keys: [{{ name: one, digest: 'hmac-sha256:{digest}', tier: free }}]\n"
+        "caller_headers: { include: [key], sign: true }\n"
+    )
+    environment = {f"{name}_FILE": str(file) for name, file in files.items()}
+    with sidecar(tmp_path, config, redis=server.url, env=environment) as running:
+        answer = running.ask(key="key-1")
+        assert answer.status == 200
+        assert answer.headers["x-limiter-key"] == "one"
+        assert [line for line in running.log if "variable" in line["event"]] == []

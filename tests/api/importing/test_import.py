@@ -202,3 +202,29 @@ def test_a_file_of_another_format_is_refused(tmp_path, content):
     printed = CliRunner().invoke(app, ["import", "ratelimit", str(file)], standalone_mode=False)
     assert printed.exit_code != 0 or isinstance(printed.exception, SystemExit)
     assert "limiter: " in printed.stderr
+
+
+@pytest.mark.parametrize(
+    ("origin", "content", "error"),
+    [
+        ("nginx", "include a.conf;", "a.conf is nested too deeply, or includes itself"),
+        (
+            "nginx",
+            "limit_req_zone $remote_addr zone=z:1m rate=1r/s; server { limit_req zone=z burst=x; }",
+            "burst must be a whole number, not 'x'",
+        ),
+        ("nginx", "include b.conf;", "b.conf: is not a configuration of nginx"),
+        ("ratelimit", "descriptors: &d [{key: a, descriptors: *d}]", "a.conf is nested too deeply, or includes itself"),
+        ("ratelimit", "descriptors: [{key: a, descriptors: 5}]", "a: descriptors must be a list, not 5"),
+        ("ratelimit", 'descriptors: [{key: "\\e[2J", descriptors: 5}]', r"\x1b[2J: descriptors must be a list, not 5"),
+        ("ratelimit", "domain: [x]\ndescriptors: []", "domain must be text, not a list"),
+        ("ratelimit", "descriptors: [{key: a, rate_limit: {unit: [x]}}]", "a: unit must be text, not a list"),
+        ("ratelimit", "descriptors: [{key: a, rate_limit: {unit: day, requests_per_unit: true}}]", "a: True per day was not imported"),
+    ],
+)
+def test_a_hostile_file_is_refused_with_a_line_of_text(tmp_path, monkeypatch, origin, content, error):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.conf").write_text(content)
+    (tmp_path / "b.conf").write_text("root:x:0:0:root:/root:/bin/bash\nsync:x:4:65534:sync user\n")
+    result = CliRunner().invoke(app, ["import", origin, "a.conf"])
+    assert (result.exit_code, error in result.stderr, type(result.exception)) == (2, True, SystemExit), result.stderr

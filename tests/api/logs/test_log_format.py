@@ -73,6 +73,14 @@ def test_text_that_is_asked_for_elsewhere_has_no_colors():
     assert "\x1b" not in "".join(lines)
 
 
+@given(st.text())
+def test_a_traceback_has_no_character_that_a_terminal_would_obey(message):
+    line = {"timestamp": "2026-11-21T12:00:00Z", "level": "error", "event": "failed", "exception": f"Traceback:\nValueError: {message}"}
+    lines = TextRenderer(has_colors=False)(None, "error", line).split("\n")
+    assert "".join(lines).isprintable()
+    assert lines[1] == "Traceback:"
+
+
 @given(event=st.text(), value=st.text() | st.dictionaries(st.text(), st.text() | st.none()) | st.lists(st.integers()))
 def test_text_has_no_character_that_a_terminal_would_obey(event, value):
     line = {"timestamp": "2026-11-21T12:00:00Z", "level": "info", "logger": "limiter", "event": event, "path": value}

@@ -165,3 +165,41 @@ def test_a_limiter_from_a_url_is_closed_with_the_application(server, client):
     before = connected()
     asyncio.run(main())
     eventually(lambda: connected() <= before, "the connections to close")
+
+
+def test_a_client_that_breaks_off_its_body_gets_no_refund(server, prefix):
+    begun, finished = asyncio.Event(), asyncio.Event()
+
+    @rate_limit("1/minute", refund_when=lambda response: response.status >= 500)
+    async def upload(request):
+        begun.set()
+        await request.read()
+        return web.Response()
+
+    async def finish(_request, _response):
+        finished.set()
+
+    async def main():
+        app = web.Application()
+        async with AsyncLimiter(server.url, prefix=prefix, deadline=5) as limiter, asyncio.timeout(30):
+            limit_app(app, limiter)
+            app.router.add_post("/", upload)
+            app.on_response_prepare.append(finish)
+            # The test server of aiohttp would cancel the handler.
+            runner = web.AppRunner(app)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            try:
+                _, writer = await asyncio.open_connection(*runner.addresses[0])
+                writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc")
+                await begun.wait()
+                writer.close()
+                await finished.wait()
+                reader, writer = await asyncio.open_connection(*runner.addresses[0])
+                writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+                assert await reader.readline() == b"HTTP/1.1 429 Too Many Requests\r\n"
+                writer.close()
+            finally:
+                await runner.cleanup()
+
+    asyncio.run(main())

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -191,6 +192,20 @@ def test_a_client_that_leaves_gets_no_refund(world, middleware):
     world.run(leave(middleware(hanging, *limits)))
     start, *_ = world.call(middleware(responding(), "2/minute"), scope_of())
     assert headers_of(start)["x-ratelimit-remaining"] == "0"
+
+
+@pytest.mark.parametrize("answers", [False, True], ids=["raises", "answers 500"])
+def test_a_client_that_breaks_off_its_body_gets_no_refund(world, middleware, answers):
+    async def reading(scope, receive, send):
+        assert (await receive())["type"] == "http.disconnect"
+        if not answers:
+            raise ConnectionError
+        await responding(500)(scope, receive, send)
+
+    app = middleware(reading, RateLimit("1/minute", refund_when=lambda response: response.status >= 500))
+    with nullcontext() if answers else pytest.raises(ConnectionError):
+        world.call(app, scope_of(), [{"type": "http.disconnect"}])
+    assert world.call(app, scope_of())[0]["status"] == 429
 
 
 def test_a_request_that_is_cancelled_during_the_decision_does_not_disturb_others(world, middleware):

@@ -7,13 +7,16 @@ import sys
 
 import httpx2
 import pytest
+from litestar import Litestar, get
 from litestar.testing import TestClient as LitestarClient
 from quart.testing import QuartClient
 from starlette.testclient import TestClient as StarletteClient
 
 import limiter.web.asgi
 from limiter import AsyncLimiter
+from limiter.web.asgi import RateLimit, RateLimitMiddleware
 from support.pages import ROOT
+from support.web.asgi_client import limited, scope_of
 from support.web.serving import hypercorn_serving, uvicorn_serving
 
 EXAMPLES = ROOT / "examples/frameworks"
@@ -82,6 +85,18 @@ def test_starlette_and_fastapi_are_limited_in_their_test_client(example):
 def test_litestar_is_limited_in_its_test_client(example):
     with LitestarClient(application(example("litestar_app"))) as client:
         assert shown(client.get("/search", params={"q": "x"})) == (200, "8")
+
+
+def test_litestar_is_limited_however_a_path_is_written(server, prefix):
+    @get("/login")
+    async def login() -> None:
+        return None
+
+    with limited(server.url, deadline=5) as world:
+        app = RateLimitMiddleware(Litestar([login]), world.limiter, [RateLimit("2/minute", paths=["/login"])], account=prefix)
+        paths = "/login", "/login/", "//login", "/login//"
+        scopes = [{**scope_of(path), "raw_path": path.encode(), "root_path": "", "path_params": {}} for path in paths]
+        assert [world.call(app, scope)[0]["status"] for scope in scopes] == [200, 200, 429, 429]
 
 
 def test_quart_is_limited_in_its_test_client(example):

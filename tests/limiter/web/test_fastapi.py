@@ -1,5 +1,6 @@
 """FastAPI: the limits of routes, and what FastAPI itself makes of them."""
 
+import sys
 from contextlib import ExitStack
 from functools import cached_property
 from typing import Annotated
@@ -159,6 +160,53 @@ def test_functions_may_be_dependencies(app, client):
     assert client.post("/write").status_code in {401, 403}
     operation = app.openapi()["paths"]["/write"]["post"]
     assert operation["security"] == [{"APIKeyHeader": []}]
+
+
+@pytest.mark.parametrize("path", ["/login", "/api/login"])
+def test_a_path_with_and_without_the_root_path_is_the_same_path(app, client, path):
+    app.root_path = "/api"
+    app.state.limit(RateLimit("3/minute", paths=[path], name="login"))
+
+    @app.get("/login")
+    async def login():
+        return {}
+
+    assert [client.get(written).status_code for written in ("/login", "/api/login", "/login", "/api/login", "/login")] == [200] * 3 + [
+        429
+    ] * 2
+
+
+def test_long_paths_are_not_kept_in_memory(app, client):
+    app.state.limit("100/minute")
+
+    @app.get("/files/{name:path}", dependencies=[rate_limit("2/minute")])
+    async def file(name: str):
+        return len(name)
+
+    path = f"/files/{'x' * 10_000}"
+    assert [client.get(path).status_code for _ in range(3)] == [200, 200, 429]
+    references = sys.getrefcount(path)
+    assert app.state.limiter_routes.marks_of({"type": "http", "method": "GET", "path": path}).limits
+    assert sys.getrefcount(path) == references
+
+
+def test_an_exempt_endpoint_exempts_no_path_of_another_host(app, client):
+    app.state.limit("2/minute")
+    other = FastAPI()
+
+    @other.get("/health")
+    async def private():
+        return {}
+
+    app.host("other.example", other)
+
+    @app.get("/health")
+    @exempt
+    async def health():
+        return {}
+
+    assert [client.get("/health").status_code for _ in range(3)] == [200] * 3
+    assert [client.get("/health", headers={"Host": "other.example"}).status_code for _ in range(3)] == [200, 200, 429]
 
 
 def test_routers_and_mounted_applications_are_limited(app, client):

@@ -14,5 +14,9 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict)
 
     @property
+    def paths(self) -> tuple[str]:
+        return (self.path,)
+
+    @property
     def request(self) -> "Request":
         return self

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 
 import pytest
 
@@ -96,8 +97,18 @@ def test_limits_apply_to_their_methods_and_paths(admission, decide):
         ("POST", "/api/", True),
         ("POST", "/api/v1", True),
         ("POST", "/apis", False),
+        ("post", "/login", True),
+        ("POST", "/login/", True),
+        ("POST", "//login//", True),
+        ("POST", "//api///v1", True),
     ]:
         assert (decide(admit(Request(method=method, path=path))) is not None) == applies, (method, path)
+
+
+def test_a_limit_on_get_applies_to_head(admission, decide):
+    admit = admission(RateLimit("5/minute", methods=["GET"])).admit
+    assert decide(admit(Request(method="HEAD"))) is not None
+    assert decide(admit(Request(method="POST"))) is None
 
 
 def test_subject_policy_cost_and_account_come_from_the_request(admission, decide):
@@ -238,3 +249,13 @@ def test_a_failed_refund_leaves_the_response_as_it_is(admission, decide):
 def test_mistakes_show_at_declaration(make, message):
     with pytest.raises(InvalidPolicy, match=message):
         make()
+
+
+def test_a_long_subject_of_a_client_is_not_kept_in_memory(admission, decide):
+    limit = RateLimit("2/minute", subject=lambda request: request.headers["key"])
+    admit = admission(limit, account=lambda request: request.headers["key"]).admit
+    long = "k" * 1000
+    references = sys.getrefcount(long)
+    denials = [decide(admit(Request(headers={"key": long}))).denial for _ in range(3)]
+    assert [bool(denial) for denial in denials] == [False, False, True]
+    assert sys.getrefcount(long) == references
