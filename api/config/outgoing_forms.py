@@ -23,6 +23,7 @@ from limiter.api.config.fields import (
     possible,
 )
 from limiter.api.outgoing.cors import ANY
+from limiter.api.settings.secret_values import CALLER_SECRET
 from limiter.limits.durations import microseconds
 
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?").fullmatch
@@ -109,10 +110,10 @@ class CallerHeadersForm(Form):
         if not self.sign:
             return None
         try:
-            secret = given_token("secret_file", Path(self.secret_file) if self.secret_file else None, "LIMITER_CALLER_SECRET")
+            secret = given_token("secret_file", Path(self.secret_file) if self.secret_file else None, CALLER_SECRET)
             if secret is None:
-                raise InvalidValue("sign needs a secret: set secret_file, or LIMITER_CALLER_SECRET in the environment")
-            check_strength(secret, "secret_file" if self.secret_file else "sign: LIMITER_CALLER_SECRET")
+                raise InvalidValue(f"sign needs a secret: set secret_file, or {CALLER_SECRET} in the environment")
+            check_strength(secret, "secret_file" if self.secret_file else f"sign: {CALLER_SECRET}")
         except Misused as error:
             raise InvalidValue(str(error)) from None
         return secret.encode()
