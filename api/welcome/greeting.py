@@ -43,7 +43,7 @@ def greet(steps: Steps, trial: Sample | None, admin: str, token: AdminToken) -> 
     for_a_person = os.isatty(_STDOUT)
     lines = [*_about_token(token, for_a_person=for_a_person)]
     if trial:
-        lines += ["Serving a sample configuration, because --config is not set. You can change it while it is served:", f"  {trial.config}"]
+        lines += ["Serving a sample configuration, because --config is not set. You can edit it:", f"  {trial.config}"]
     if steps.limit is not None:
         lines += _until_denied(steps.url, _credential(trial, for_a_person=for_a_person), steps.limit)
     elif steps.tier is not None:
@@ -67,8 +67,7 @@ def _until_denied(url: str, credential: str, limit: Limit) -> list[str]:
     most = limit.capacity + limit.capacity // 10 + 1
     counted = "-s -o /dev/null -w '%{http_code}\\n'"
     return [
-        f"The limit '{limit.name}' allows {limit.capacity:,}. Send one request, then more than the limit, then one that",
-        "gets 429. In another terminal:",
+        f"The limit '{limit.name}' allows {limit.capacity:,}. To see a 429, run in another terminal:",
         f"  curl -i {credential}{url}",
         f"  curl {counted} {credential}'{url}/[1-{most}]' | sort | uniq -c",
         f"  curl -i {credential}{url}",
