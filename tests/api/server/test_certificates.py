@@ -6,6 +6,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+from contextlib import closing
 
 import pytest
 from structlog.testing import capture_logs
@@ -132,10 +133,12 @@ def test_all_workers_use_a_swapped_certificate_and_open_connections_go_on(tmp_pa
         (mount / name).symlink_to(f"..data/{name}")
     ders = {name: ssl.PEM_cert_to_DER_cert((mount / name / "cert.pem").read_text()) for name in ("one", "two")}
     options = ["--workers", "2", "--tls-cert", str(mount / "cert.pem"), "--tls-key", str(mount / "key.pem")]
-    with sidecar(tmp_path, CONFIG.format(prefix=prefix), *options, redis=server.url) as running:
+    context = ssl.create_default_context(cafile=str(mount / "one/cert.pem"))
+    with (
+        sidecar(tmp_path, CONFIG.format(prefix=prefix), *options, redis=server.url) as running,
+        closing(http.client.HTTPSConnection("localhost", running.port, timeout=20, context=context)) as open_before,
+    ):
         assert handshake(running.port) == ders["one"]
-        context = ssl.create_default_context(cafile=str(mount / "one/cert.pem"))
-        open_before = http.client.HTTPSConnection("localhost", running.port, timeout=20, context=context)
         open_before.request("GET", "/authorize")
         assert open_before.getresponse().read() is not None
 
@@ -149,7 +152,6 @@ def test_all_workers_use_a_swapped_certificate_and_open_connections_go_on(tmp_pa
         assert {handshake(running.port) for _ in range(20)} == {ders["two"]}
         open_before.request("GET", "/authorize")
         assert open_before.getresponse().status == 200
-        open_before.close()
 
 
 def test_a_worker_that_cannot_start_is_tried_again_with_growing_pauses_and_the_log_says_why(tmp_path, pairs, server, prefix):
