@@ -15,7 +15,7 @@ DOCS = [page for page in PAGES if page.is_relative_to(ROOT / "docs")]
 WITH_PYTHON = [page for page in DOCS if blocks(page.read_text(), "python") and page.name != "frameworks.md"]
 WITH_YAML = [page for page in DOCS if blocks(page.read_text(), "yaml")]
 POLICIES = "policies: { standard: { limits: [100/minute] } }\ntiers: { free: { key: standard } }\n"
-READY = "curl -s --retry 20 --retry-connrefused --retry-delay 1 http://localhost:8081/readyz\n"
+READY = "curl -sf --retry 20 --retry-connrefused --retry-delay 1 http://localhost:8081/readyz\n"
 
 
 def text_of(name: str) -> str:

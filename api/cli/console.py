@@ -55,7 +55,8 @@ def raw_key() -> str:
     """A key from standard input. As an argument it would appear in the shell's history and in the list of processes."""
     if sys.stdin.isatty():
         typer.echo("Enter the key:", err=True)
-    return sys.stdin.readline().rstrip("\r\n")
+    key = sys.stdin.readline().rstrip("\r\n")
+    return key or fail("the key must be the first line of standard input, which is empty", MISUSED)
 
 
 def _show_table(heads: tuple[str, ...], rows: tuple[View, ...]) -> None:

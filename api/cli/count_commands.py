@@ -38,9 +38,11 @@ class Counters:
 
     @contextmanager
     def limiter(self) -> Iterator[tuple[Limiter, Policy]]:
-        rules = load(self.config or self._sample())
+        file = self.config or self._sample()
+        rules = load(file)
         if self.policy not in rules.countable:
-            raise Misused(f"--policy must be one of {', '.join(sorted(rules.countable))}, not {self.policy!r}")
+            names = ", ".join(sorted(rules.countable))
+            raise Misused(f"--policy must be one of {names}, not {self.policy!r}: {file} defines them, set --config to use another file")
         with Limiter(redis_url(self.redis, rules, self.data), prefix=self.prefix or rules.prefix, deadline=_DEADLINE_S) as limiter:
             yield limiter, rules.countable[self.policy]
 

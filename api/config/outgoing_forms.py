@@ -112,7 +112,7 @@ class CallerHeadersForm(Form):
         try:
             secret = given_token("secret_file", Path(self.secret_file) if self.secret_file else None, CALLER_SECRET)
             if secret is None:
-                raise InvalidValue("sign needs a secret: set secret_file, or LIMITER_CALLER_SECRET in the environment")
+                raise InvalidValue(f"sign needs a secret: set secret_file, or {CALLER_SECRET} in the environment")
             check_strength(secret, "secret_file" if self.secret_file else f"sign: {CALLER_SECRET}")
         except Misused as error:
             raise InvalidValue(str(error)) from None

@@ -42,6 +42,8 @@ def _parsed(file: Path) -> list[Directive]:
         import crossplane  # type: ignore[import-untyped]  # noqa: PLC0415 - needed for this alone
     except ImportError:
         raise CannotImport("the parser of nginx configurations is missing: pip install 'limitgate[import]'") from None
+        # Raises OSError if the file cannot be read: the parser reports that like a syntax error.
+    file.open("rb").close()
     payload = crossplane.parse(str(file), combine=True, check_ctx=False)
     if payload["errors"]:
         first = payload["errors"][0]

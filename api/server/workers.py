@@ -19,14 +19,15 @@ from limiter.api.rules import Rules
 from limiter.api.server.reload import Watched
 from limiter.api.server.stopping import shutdown_of
 from limiter.api.server.worker import WORKER_OPTIONS, WorkerOptions
-from limiter.api.settings.secret_values import SECRETS, file_variable
+from limiter.api.settings.secret_values import CALLER_SECRET, SECRETS, file_variable
 
 _log = structlog.get_logger("limiter.workers")
 
 # How long a worker may take beyond its drain time, and to close its connections.
 _GRACE_S = 2.0
-# A worker gets the secrets that it needs with its options. Read again, a file could hold another one by now.
-_FOR_THE_PARENT = {*SECRETS, *map(file_variable, SECRETS)}
+# A worker gets the secrets that it needs with its options. Read again, a file could hold another one by now. The exception is the secret of
+# the caller headers, which each process reads with the configuration.
+_FOR_THE_PARENT = {*SECRETS, *map(file_variable, SECRETS)} - {CALLER_SECRET, file_variable(CALLER_SECRET)}
 
 
 class Workers:

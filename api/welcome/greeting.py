@@ -43,7 +43,7 @@ def greet(steps: Steps, trial: Sample | None, admin: str, token: AdminToken) -> 
     for_a_person = os.isatty(_STDOUT)
     lines = [*_about_token(token, for_a_person=for_a_person)]
     if trial:
-        lines.append(f"Serving a sample configuration, because --config is not set: {trial.config}  (changes to it apply at once)")
+        lines += ["Serving a sample configuration, because --config is not set. You can edit it:", f"  {trial.config}"]
     if steps.limit is not None:
         lines += _until_denied(steps.url, _credential(trial, for_a_person=for_a_person), steps.limit)
     elif steps.tier is not None:
@@ -56,8 +56,9 @@ def greet(steps: Steps, trial: Sample | None, admin: str, token: AdminToken) -> 
 
 def _about_token(token: AdminToken, *, for_a_person: bool) -> list[str]:
     if token.kept_in is not None:
-        shown = f"{token.text}  (kept in {token.kept_in})" if for_a_person else f"in the file {token.kept_in}"
-        return [f"Admin token: {shown}"]
+        if for_a_person:
+            return [f"Admin token: {token.text}", f"  kept in {token.kept_in}"]
+        return [f"Admin token: in the file {token.kept_in}"]
     return [f"Admin token of this run: {token.text}"] if token.is_own and for_a_person else []
 
 
@@ -66,7 +67,7 @@ def _until_denied(url: str, credential: str, limit: Limit) -> list[str]:
     most = limit.capacity + limit.capacity // 10 + 1
     counted = "-s -o /dev/null -w '%{http_code}\\n'"
     return [
-        f"The limit '{limit.name}' allows {limit.capacity}. In another terminal: one request, more than the limit, and one that gets 429.",
+        f"The limit '{limit.name}' allows {limit.capacity:,}. To see a 429, run in another terminal:",
         f"  curl -i {credential}{url}",
         f"  curl {counted} {credential}'{url}/[1-{most}]' | sort | uniq -c",
         f"  curl -i {credential}{url}",

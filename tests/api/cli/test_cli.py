@@ -169,6 +169,7 @@ def test_an_unreachable_redis_is_reported(tmp_path):
     assert "Traceback" not in ended.stderr
     unknown = limiter("reset", "--policy", "nope", "--subject", "x", "--config", file)
     assert (unknown.returncode, "--policy must be one of identify.guard, standard, not 'nope'" in unknown.stderr) == (2, True)
+    assert f"{file} defines them" in unknown.stderr
 
 
 def test_the_front_terminates_tls(tmp_path, server):

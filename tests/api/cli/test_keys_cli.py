@@ -63,6 +63,13 @@ def test_a_key_is_imported_from_standard_input_or_by_its_digest(limiter):
     assert limiter.json("keys", "find", given="another-key")["account"] == "acme"
 
 
+def test_a_key_that_is_not_given_is_an_error(limiter):
+    for command in (["find"], ["import", "acme"]):
+        ended = limiter("keys", *command, given="\n")
+        assert ended.exit_code == 2
+        assert ended.stderr == "limiter: the key must be the first line of standard input, which is empty\n"
+
+
 def test_the_life_of_an_account(limiter):
     assert limiter.json("accounts", "set", "acme", "--tier", "pro", "--policy", "gold")["policy"] == "gold"
     assert limiter.json("accounts", "set", "acme", "--clear", "policy", "--limit", "9/minute")["limits"] == ["9/minute"]

@@ -109,6 +109,11 @@ def test_what_nginx_does_differently_is_noted(tmp_path):
     assert "# - line 2: zone host counts by $server_name" in draft.render()
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    ended = CliRunner().invoke(app, ["import", "nginx", str(tmp_path / "nowhere")])
+    assert (ended.exit_code, ended.stderr) == (2, f"limiter: {tmp_path}/nowhere cannot be read: No such file or directory\n")
+
+
 def test_a_file_that_is_not_nginx_is_refused_with_its_line(tmp_path):
     file = tmp_path / "nginx.conf"
     file.write_text("http {\n  server {\n")

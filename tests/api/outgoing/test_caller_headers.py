@@ -175,6 +175,7 @@ def test_worker_processes_sign_with_a_secret_of_the_environment(server, prefix, 
     config = CONFIG.format(prefix=prefix, keys=KEYS, more="caller_headers: { include: [key], sign: true }")
     with sidecar(tmp_path, config, "--workers", "2", redis=server.url, env={"LIMITER_CALLER_SECRET": SECRET}) as running:
         reply = running.ask("/authorize/items", key="key-0-secret")
+        assert "unknown variable" not in running.output
     assert reply.headers["X-Limiter-Key"] == "key-0"
     assert comes_from_limiter(SECRET, "GET", "/items", stated(reply))
 

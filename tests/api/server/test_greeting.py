@@ -44,6 +44,7 @@ def test_a_terminal_shows_the_token_and_the_key(kept_in, said):
     assert "the-admin-token" in shown
     assert "Bearer the-sample-key" in shown
     assert said in shown
+    assert [line for line in shown.splitlines() if len(line) > 80 and "curl" not in line] == []
 
 
 def test_anything_else_gets_the_names_of_the_files(tmp_path: Path):
