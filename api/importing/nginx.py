@@ -192,7 +192,9 @@ class _Reader:
                 self._draft.routes.append({"path": "/**", "exempt": True})
             self._draft.anonymous = next(iter(self._draft.policies))
         if self._draft.keyed:
-            self._note(default.line or 1, "keys must be known to the sidecar: issue them with `limiter keys issue`, or list their digests")
+            line = default.line or 1
+            self._note(line, "keys must be known to the sidecar: issue them with `limiter keys issue`, or list their digests")
+            self._note(line, "nginx does not limit requests without a key; here they count by address")
 
     def _note(self, line: int, text: str) -> None:
         self._draft.note(f"line {line}", text)

@@ -56,12 +56,12 @@ def test_a_limit_of_five_holds_for_thousands_of_connections_to_a_loop_that_keeps
 
 
 def test_a_redis_that_answers_late_makes_the_sidecar_shed_and_not_wait(tmp_path, server, prefix):
-    """Each reply takes 0.3 s of the second that it may take, so two calls at a time decide far fewer requests than arrive."""
-    text = CONFIG + f"redis: {{ prefix: {prefix}, deadline: 1s }}\n"
+    """Each reply takes 0.5 s of the 3 s that it may take, so two calls at a time decide far fewer requests than arrive."""
+    text = CONFIG + f"redis: {{ prefix: {prefix}, deadline: 3s }}\n"
     with relay_to(server.port) as relay, sidecar(tmp_path, text, redis=relay.url) as running:
 
         def late(reply):
-            time.sleep(0.3)
+            time.sleep(0.5)
             return reply
 
         relay.answer = late

@@ -58,11 +58,13 @@ def test_a_sidecar_that_holds_its_limits_passes(enforcing, keys, tmp_path):
     done = locust(tmp_path, *options(enforcing.front, keys(*KEYS[:2]), *asked))
 
     assert done.code == 0, done.output
-    said = re.fullmatch(r"PASS: the limits were held\. (\d+) requests of 2 keys were admitted, (\d+) denied\.", done.last_line)
+    said = re.fullmatch(r"PASS: the limits were held\. (\d+) requests of 2 keys were admitted, (\d+|none) denied\.", done.last_line)
     assert said
-    assert int(said[1]) + int(said[2]) == 80
+    # A busy machine may send a burst so slowly that nothing is denied.
+    denied = 0 if said[2] == "none" else int(said[2])
+    assert int(said[1]) + denied == 80
     assert re.search(rf"(?m)^GET +/authorize/ +{said[1]} +0\(0\.00%\)", done.output)
-    assert re.search(rf"(?m)^GET +/authorize/: over a limit +{said[2]} +0\(0\.00%\)", done.output)
+    assert not denied or re.search(rf"(?m)^GET +/authorize/: over a limit +{denied} +0\(0\.00%\)", done.output)
     assert "The limits were held" in done.page
     assert KEYS[0] not in done.page + done.output
 

@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from limiter.addresses import Networks, canonical, client_behind, parse_network, subject_of
 from limiter.charge import Charge
 from limiter.decision import Decision
+from limiter.errors import InvalidPolicy
 from limiter.headers import Reset
 from limiter.policy import Failure, Policy
 from limiter.protocol.group import grouped
@@ -33,6 +34,8 @@ _ACCOUNT = "web"
 _UNIX = "unix:"
 # Bills that are kept, for the clients that come back. To make one for three policies takes 15 us.
 _REMEMBERED = 4096
+
+_FOR_ONE = 'an option of one limit belongs into RateLimit("100/minute", subject=...); docs/frameworks.md lists all options'
 
 _log = logging.getLogger("limiter.web")
 
@@ -75,7 +78,10 @@ class Admission(Generic[R]):
         headers: bool = True,
         reset: Reset = "delta",
         on_decision: Callable[[R, Decision], None] | None = None,
+        **unknown: object,
     ) -> None:
+        if unknown:
+            raise InvalidPolicy(f"unknown option {', '.join(unknown)}: {_FOR_ONE}")
         self.limits = declared(limits)
         self.enabled, self._account = enabled, account
         self._failure: Failure = failure

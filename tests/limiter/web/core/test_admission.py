@@ -242,6 +242,7 @@ def test_a_failed_refund_leaves_the_response_as_it_is(admission, decide):
         (lambda: RateLimit("10/minute", name="a name"), "policy name must be"),
         (lambda: RateLimit("10/minute", methods="GET"), r"methods must be a list such as \['GET'\], not 'GET'"),
         (lambda: RateLimit("10/minute", paths="/a"), r"paths must be a list such as \['/a'\], not '/a'"),
+        (lambda: Admission(["1/s"], prefix="p", subject=str), "unknown option subject: an option of one limit belongs into RateLimit"),
         (lambda: Admission([7], prefix="p"), "limits must be text such as '100/minute', a Policy or a RateLimit, not 7"),
         (lambda: Admission([RateLimit("1/s"), RateLimit("2/s", paths=["/"]), "3/s"], prefix="p"), "different names, not 'default' twice"),
     ],
