@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import gevent
+from gevent.event import Event
 from gevent.pool import Pool
 from locust import FastHttpUser, constant, task
-from locust.exception import StopUser
 
 from users import session, stated
 from users.plan import Defaults, over_limit
@@ -38,7 +38,8 @@ class Caller(FastHttpUser, Defaults):
         if volley is None:
             self._pool.join()
             self._session.end_of_user()
-            raise StopUser
+            # Locust would replace a user that stops while others are still to be spawned. The last one ends the test.
+            Event().wait()
         at, count = volley
         gevent.sleep(max(0.0, at - self._session.now()))
         for _ in range(count):
