@@ -23,8 +23,8 @@ from benches.rounds import Effort, spread
 from benches.tables import Report, Table
 
 _ROOT = Path(__file__).resolve().parents[2]
-# The tests know how to run the gateways.
-sys.path.append(str(_ROOT / "tests"))
+# The tests know how to run the gateways. The root comes first: without it tests/limiter would be taken for a namespace package `limiter`.
+sys.path += [str(_ROOT), str(_ROOT / "tests")]
 
 from support.servers.gateways import FOLDER, MAIN, command, gateway, replacing  # noqa: E402 - needs the line above
 
