@@ -12,13 +12,13 @@ from pathlib import Path
 from limiter.api.control.admin_token import AdminToken
 from limiter.api.rules import Rules
 from limiter.api.welcome.sample import Sample
+from limiter.denials import TOO_MANY_REQUESTS
 from limiter.limits import Limit
 from limiter.policy import Policy
 
 _STDOUT = 1
 # The most requests that a printed command sends.
 _MOST = 1000
-_TOO_MANY = 429
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def _credential(trial: Sample | None, *, for_a_person: bool) -> str:
 def _limit_of(rules: Rules, policy: Policy | None) -> Limit | None:
     """The smallest limit of requests under the policy. None if they would not lead to a 429 soon."""
     route = rules.route("GET", "/1")
-    if policy is None or route.exempt or route.scope is not None or rules.deny_status != _TOO_MANY:
+    if policy is None or route.exempt or route.scope is not None or rules.deny_status != TOO_MANY_REQUESTS:
         return None
     limits = [limit for limit in (route.policy or policy).limits if not limit.shadow]
     limit = min(limits, key=lambda each: each.capacity, default=None)

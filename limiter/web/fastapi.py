@@ -19,6 +19,7 @@ from starlette.requests import HTTPConnection, Request
 
 from limiter.aio import AsyncLimiter
 from limiter.decision import Decision
+from limiter.denials import TOO_MANY_REQUESTS
 from limiter.errors import LimiterError
 from limiter.problems import CONTENT_TYPE, QUOTA_EXCEEDED
 from limiter.web.asgi import Middleware, setting_of, visit_of
@@ -26,11 +27,10 @@ from limiter.web.core.declaration import Declared, Options
 from limiter.web.core.marks import LimitOptions, exempt
 from limiter.web.core.rate_limit import PolicyOf, RateLimit
 from limiter.web.routes import Routes, flat, named
-from limiter.web.visit import VISIT, OnDenied, Scope, Visit
+from limiter.web.visit import CLOSED_BY_POLICY, VISIT, OnDenied, Scope, Visit
 
 __all__ = ["RateLimit", "client_address", "decision_of", "exempt", "limit_app", "rate_limit"]
 
-_POLICY_VIOLATION = 1008
 _LIMITED = "limiter_limits_it"
 _INJECTABLE = ("policy", "subject", "cost", "exempt_when")
 
@@ -43,7 +43,7 @@ def limit_app(
     on_denied: OnDenied[Request] | None = None,
     **options: Unpack[Options[Request]],
 ) -> None:
-    """Limit all requests to an application, and document the responses 429 and 503 in its OpenAPI schema.
+    """Limit all requests to an application, and document the response 429 in its OpenAPI schema.
 
     `redis`: a URL, or an AsyncLimiter, which is then yours to close. `limits`: the default limits. `on_denied` gets the request and the
     denial, and returns a Response; the headers are added to it. For the other options see `Options`.
@@ -104,8 +104,8 @@ class _Limited:
 def _exception(scope: Scope) -> Exception:
     """Ends the request. The middleware sends the denial, whatever FastAPI makes of this."""
     if scope["type"] == "websocket":
-        return WebSocketException(_POLICY_VIOLATION)
-    return HTTPException(429)
+        return WebSocketException(CLOSED_BY_POLICY)
+    return HTTPException(TOO_MANY_REQUESTS)
 
 
 def _request(scope: Scope) -> Request:

@@ -2,12 +2,12 @@
 
 The limits of a view are decided together with the default limits, before the view is called.
 
-app = Flask(__name__)
-RateLimits(app, "redis://localhost", "100/minute")
+    app = Flask(__name__)
+    limit_app(app, "redis://localhost", "100/minute")
 
-@app.get("/search")
-@rate_limit("10/minute")
-def search() -> str: ...
+    @app.get("/search")
+    @rate_limit("10/minute")
+    def search() -> str: ...
 """
 
 from collections.abc import Callable

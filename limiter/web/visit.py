@@ -29,7 +29,7 @@ OnDenied = Callable[[R, Denial], ASGIApp | Awaitable[ASGIApp]]
 VISIT = "limiter.web"
 
 # "Policy violation" of RFC 6455.
-_CLOSED_BY_POLICY = 1008
+CLOSED_BY_POLICY = 1008
 # What starts a response, and its status if it names none.
 _STARTS = {"http.response.start": 200, "websocket.http.response.start": 403, "websocket.accept": 101, "websocket.close": 403}
 _DISCONNECTS = frozenset({"http.disconnect", "websocket.disconnect"})
@@ -169,7 +169,7 @@ class Visit(Generic[R]):
         assert denial is not None  # noqa: S101
         is_websocket = scope["type"] == "websocket"
         if is_websocket and "websocket.http.response" not in (scope.get("extensions") or ()):
-            await send({"type": "websocket.close", "code": _CLOSED_BY_POLICY, "reason": "over a rate limit"})
+            await send({"type": "websocket.close", "code": CLOSED_BY_POLICY, "reason": "over a rate limit"})
             return
         if self._setting.on_denied is not None:
             response = self._setting.on_denied(self.request, denial)
