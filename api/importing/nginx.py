@@ -95,7 +95,7 @@ class _Reader:
         self._servers: list[Scope] = []
 
     def read(self, directives: list[Directive]) -> None:
-        self._read_block(directives, Scope())
+        self._read_block(directives, Scope().inside(directives))
         limited = [scope for scope in self._servers if scope.requests]
         if len(self._servers) > 1 and (limited or self._locations):
             self._draft.note(
@@ -115,8 +115,7 @@ class _Reader:
         outer = [each for each in self._locations if each.endswith("**") and each != path and f"{path}/".startswith(each[:-2])]
         return self._locations[max(outer, key=len)] if outer else default
 
-    def _read_block(self, block: list[Directive], around: Scope) -> None:
-        scope = around.inside(block)
+    def _read_block(self, block: list[Directive], scope: Scope) -> None:
         for each in block:
             name = each["directive"]
             if name in _NOT_SUPPORTED:
@@ -124,12 +123,14 @@ class _Reader:
             elif name == "limit_req_zone":
                 self._read_zone(each)
         for each in block:
+            if "block" not in each:
+                continue
+            inside = scope.inside(each["block"])
             if each["directive"] == "server":
-                self._servers.append(scope.inside(each["block"]))
-            if each["directive"] == "location":
-                self._read_location(each, scope.inside(each["block"]))
-            if each.get("block"):
-                self._read_block(each["block"], scope)
+                self._servers.append(inside)
+            elif each["directive"] == "location":
+                self._read_location(each, inside)
+            self._read_block(each["block"], inside)
 
     def _read_zone(self, directive: Directive) -> None:
         key, options = directive["args"][0], _named(directive["args"][1:])
